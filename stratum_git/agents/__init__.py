@@ -1,0 +1,1 @@
+"""Who does an attempt, and how their processes are held."""

@@ -1,0 +1,86 @@
+"""What an agent is: somebody who takes an assignment, works in its slot, and says how it ended.
+
+What an agent says is never taken for the result: git's facts are. Its output is what later steps read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+from stratum_git.model.ids import Json, Oid
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSpec:
+    """An agent as it is configured: the words of its command, seconds per attempt, its own environment."""
+
+    name: str
+    command: tuple[str, ...]
+    timeout: float | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """One attempt, as an agent sees it.
+
+    ``slot`` is where it works, ``folder`` its own directory outside of it, ``intent`` the whole prompt,
+    ``timeout`` seconds.
+    """
+
+    flow: str
+    step: str
+    task: str | None
+    attempt: int
+    base: Oid
+    branch: str | None
+    intent: str
+    slot: Path
+    folder: Path
+    timeout: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The agent says that it is done. ``output`` is the JSON object that it returned, if any."""
+
+    output: Json = None
+    usage: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AgentFailed:
+    """The agent says, or its end shows, that it did not succeed."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AgentTimedOut:
+    """The agent was at work at its deadline, and was ended. ``after`` is in seconds."""
+
+    after: float
+
+
+@dataclass(frozen=True, slots=True)
+class AgentUnstartable:
+    """The agent could not be started at all; another attempt would not start either."""
+
+    reason: str
+
+
+Outcome: TypeAlias = Finished | AgentFailed | AgentTimedOut | AgentUnstartable
+
+
+class Agent(Protocol):
+    """Does attempts. Cancelling ``run`` ends whatever it started before the cancellation goes on."""
+
+    @property
+    def name(self) -> str:
+        """Returns the name that specs use."""
+
+    async def run(self, assignment: Assignment, on_line: Callable[[str], None]) -> Outcome:
+        """Does one attempt; tells *on_line* what it is at."""

@@ -1,0 +1,127 @@
+"""The project's own settings, ``.stratum/config.yaml``: agents, and where slots lie.
+
+::
+
+    agents:
+      writer:
+        command: [claude, -p]
+        timeout: 1800
+        env: {MODEL: opus}
+    slots:
+      root: /fast-disk/stratum
+      keep: 8
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+import yaml
+
+from stratum_git.agents.base import AgentSpec
+from stratum_git.errors import UserError
+from stratum_git.model.ids import Json
+
+FILE = Path(".stratum/config.yaml")
+LIMIT = 256 * 1024
+
+
+class ConfigError(UserError):
+    """The settings are not what they should be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The settings; absent ones have their defaults."""
+
+    agents: Mapping[str, AgentSpec] = field(default_factory=dict)
+    slots_root: Path | None = None
+    slots_keep: int = 8
+
+
+def read_config(root: Path) -> Config:
+    """Returns the settings of the project at *root*; raises ConfigError."""
+    path = root / FILE
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return Config()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error
+    return _config(path, _parsed(path, text))
+
+
+def agent_option(text: str) -> AgentSpec:
+    """Returns the agent of an option ``NAME=COMMAND``; the command is split as a shell splits words."""
+    name, equals, command = text.partition("=")
+    try:
+        words = tuple(shlex.split(command))
+    except ValueError as error:
+        raise ConfigError(f"--agent {text}: {error}") from error
+    if not equals or not name or not words:
+        raise ConfigError(
+            f"--agent {text} is not NAME=COMMAND", hint="for example --agent default='claude -p'"
+        )
+    return AgentSpec(name=name, command=words, timeout=None, env={})
+
+
+def _parsed(path: Path, text: str) -> object:
+    if len(text) > LIMIT:
+        raise ConfigError(f"{path} is larger than {LIMIT} bytes")
+    try:
+        # Aliases are what makes a small YAML file huge; settings do not need them.
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
+            raise ConfigError(f"{path}: aliases are not allowed")
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not YAML: {error}") from error
+
+
+def _config(path: Path, data: object) -> Config:
+    top = _mapping(path, "the file", {} if data is None else data, ("agents", "slots"))
+    agents = _mapping(path, "agents", top.get("agents") or {}, None)
+    slots = _mapping(path, "slots", top.get("slots") or {}, ("root", "keep"))
+    root, keep = slots.get("root"), slots.get("keep", 8)
+    if not isinstance(keep, int) or isinstance(keep, bool) or keep < 0:
+        raise ConfigError(f"{path}: slots.keep is not a number of slots")
+    if root is not None and not isinstance(root, str):
+        raise ConfigError(f"{path}: slots.root is not a path")
+    return Config(
+        agents={name: _agent(path, name, value) for name, value in agents.items()},
+        slots_root=None if root is None else Path(root).expanduser(),
+        slots_keep=keep,
+    )
+
+
+def _agent(path: Path, name: str, value: object) -> AgentSpec:
+    where = f"agents.{name}"
+    row = _mapping(path, where, value, ("command", "timeout", "env"))
+    command, timeout, env = row.get("command"), row.get("timeout"), row.get("env") or {}
+    words = tuple(shlex.split(command)) if isinstance(command, str) else command
+    if not isinstance(words, Sequence) or not words or not all(isinstance(w, str) for w in words):
+        raise ConfigError(f"{path}: {where}.command is not a list of words")
+    if timeout is not None and (
+        isinstance(timeout, bool) or not isinstance(timeout, int | float) or timeout <= 0
+    ):
+        raise ConfigError(f"{path}: {where}.timeout is not a number of seconds")
+    if not isinstance(env, dict) or not all(isinstance(v, str | int | float) for v in env.values()):
+        raise ConfigError(f"{path}: {where}.env is not a map of names to values")
+    return AgentSpec(
+        name=name,
+        command=tuple(cast("Sequence[str]", words)),
+        timeout=timeout,
+        env={str(key): str(item) for key, item in env.items()},
+    )
+
+
+def _mapping(path: Path, where: str, value: object, known: Sequence[str] | None) -> dict[str, Json]:
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise ConfigError(f"{path}: {where} is not a map")
+    unknown = [key for key in value if known is not None and key not in known]
+    if unknown:
+        raise ConfigError(f"{path}: {where} has no {unknown[0]}", hint=f"known: {', '.join(known or ())}")
+    return cast("dict[str, Json]", value)

@@ -1,0 +1,270 @@
+"""Runs flows: starts one, takes one up again, ends one."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Literal
+
+import trio
+from filelock import FileLock, Timeout
+
+from stratum_git.agents.identity import own_identity
+from stratum_git.app.recovery import recover
+from stratum_git.app.surroundings import Surroundings, check_agents, make_context, signature
+from stratum_git.core.engine import begin
+from stratum_git.core.parse import load_spec
+from stratum_git.core.program import compile_program
+from stratum_git.core.questions import fan_of, in_flight, is_over
+from stratum_git.dispatch.clock import now
+from stratum_git.dispatch.context import DEFAULT_TIMEOUT, Context
+from stratum_git.dispatch.driver import Driver
+from stratum_git.dispatch.journal import Journal
+from stratum_git.dispatch.leasing import Leases
+from stratum_git.dispatch.notices import Recorded, Watcher
+from stratum_git.errors import UserError
+from stratum_git.git.objects import ObjectWriter
+from stratum_git.git.repository import Repository, head_of, resolve, valid_branch
+from stratum_git.model.ids import FlowId, Json, StepId, TaskId
+from stratum_git.model.messages import CancelRequested, Event, GateResolved, Resumed, Started
+from stratum_git.model.spec import Dispatch, Problem
+from stratum_git.model.state import FlowState, Program
+from stratum_git.store.flows import Entry, FlowLog, Lost, load
+
+
+class InvalidSpecError(UserError):
+    """A spec has problems; they are in ``problems``."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        first = problems[0]
+        more = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
+        super().__init__(f"the spec is not valid: {first.path}: {first.message}{more}", hint=first.hint)
+        self.problems = tuple(problems)
+
+
+class BusyFlowError(UserError):
+    """Another process runs the flow."""
+
+
+class NoGateError(UserError):
+    """The flow does not wait at this gate: somebody else decided, or it never came there."""
+
+
+class FlowOverError(UserError):
+    """The flow has ended; nothing changes it any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """What to run: a spec's text, which of its flows, with which inputs and agents, onto which branch."""
+
+    spec: str
+    flow: str | None = None
+    inputs: Mapping[str, Json] = field(default_factory=dict)
+    agents: tuple[str, ...] = ()
+    target: str | None = None
+    by: str | None = None
+
+
+@dataclass
+class Handle:
+    """A run, for whoever wants to interrupt it."""
+
+    driver: Driver | None = None
+
+    def interrupt(self) -> None:
+        """Ends the run; its work is kept and the flow can be resumed."""
+        if self.driver is not None:
+            self.driver.interrupt("the user")
+
+
+async def run(around: Surroundings, request: RunRequest, watch: Watcher, handle: Handle) -> FlowState:
+    """Runs a flow to its end, or to where somebody has to decide; returns its last state."""
+    program = check_spec(request.spec, request.flow)
+    repo = around.repository()
+    context = make_context(around, repo, request.agents)
+    check_agents(context, program)
+    inputs = check_inputs(program, request.inputs)
+    started = _started(repo, program, inputs, request)
+    _check_revisions(repo, program)
+    with _sole_runner(context, started.flow):
+        log = FlowLog(repo, context.writer, signature(repo), request.spec)
+        state, effects = begin(program, started)
+        stored = await context.git(lambda: log.append(started.flow, None, [Entry(started, state, effects)]))
+        if isinstance(stored, Lost):
+            raise BusyFlowError(f"there is a flow called {started.flow} already")
+        watch(Recorded(started, state, effects, stored.tip))
+        driver = _driver(context, Journal(repo, log, stored), watch, handle)
+        return await driver.drive(effects)
+
+
+async def resume(
+    around: Surroundings, flow: FlowId, agents: Sequence[str], watch: Watcher, handle: Handle
+) -> FlowState:
+    """Takes a flow up where it stands; work that a dead runner left behind is kept first."""
+    repo = around.repository()
+    context = make_context(around, repo, agents)
+    load(repo, flow)
+    with _sole_runner(context, flow):
+        stored, spec = load(repo, flow)
+        if is_over(stored.state) and not stored.state.unsynced:
+            raise FlowOverError(f"the flow {flow} is {stored.state.status}; there is nothing to resume")
+        check_agents(context, stored.state.program)
+        log = FlowLog(repo, context.writer, signature(repo), spec)
+        return await _take_up(
+            context, Journal(repo, log, stored), watch, handle, (Resumed(now(), _who(repo)),)
+        )
+
+
+async def cancel(around: Surroundings, flow: FlowId, task: str | None, why: str, watch: Watcher) -> FlowState:
+    """Asks whoever runs the flow to stop it, or one task of it; when nobody runs it, stops it here."""
+    repo = around.repository()
+    context = make_context(around, repo, ())
+    stored, spec = load(repo, flow)
+    if is_over(stored.state):
+        raise FlowOverError(f"the flow {flow} is {stored.state.status}; there is nothing to cancel")
+    event = CancelRequested(now(), _who(repo), why, None if task is None else _task(stored.state, task))
+    log = FlowLog(repo, context.writer, signature(repo), spec)
+    journal = Journal(repo, log, stored)
+    try:
+        with _sole_runner(context, flow):
+            if task is None:
+                stored, _ = load(repo, flow)
+                return await _take_up(context, Journal(repo, log, stored), watch, Handle(), (event,))
+            await context.git(lambda: journal.record([event], lambda *_: []))
+            return journal.state
+    except BusyFlowError:
+        await context.git(lambda: journal.record([event], lambda *_: []))
+        return await _until_heeded(context, journal, task)
+
+
+def decide(
+    around: Surroundings, flow: FlowId, step: str, outcome: Literal["approve", "revise", "kill"], note: str
+) -> FlowState:
+    """Decides at the gate *step*; raises NoGateError when the flow does not wait there (any more)."""
+    repo = around.repository()
+    stored, spec = load(repo, flow)
+    who = signature(repo)
+    journal = Journal(repo, FlowLog(repo, ObjectWriter(repo, durable=True), who, spec), stored)
+    event = GateResolved(now(), who.name, StepId(step), outcome, note)
+    written = journal.record([event], lambda *_: [])
+    if not any(entry.event is event for entry in written.entries):
+        where = f"it waits at {journal.state.cursor}" if journal.state.status == "awaiting_gate" else ""
+        raise NoGateError(
+            f"the flow {flow} does not wait at {step}: it is {journal.state.status}", hint=where
+        )
+    return journal.state
+
+
+def check_spec(text: str, flow: str | None) -> Program:
+    """Returns the program of a spec; raises InvalidSpecError with every problem."""
+    loaded = load_spec(text)
+    if loaded.spec is None:
+        raise InvalidSpecError(loaded.problems)
+    program = compile_program(loaded.spec, flow)
+    if not isinstance(program, Program):
+        raise InvalidSpecError(program)
+    return program
+
+
+def check_inputs(program: Program, given: Mapping[str, Json]) -> dict[str, Json]:
+    """Returns the inputs of a flow with defaults filled in; raises UserError for unknown and missing ones."""
+    declared = program.flow.input
+    unknown = [name for name in given if declared and name not in declared]
+    if unknown:
+        raise UserError(f"the flow has no input {unknown[0]}", hint=f"it has: {', '.join(declared)}")
+    inputs = dict(given)
+    for name, facts in declared.items():
+        if name in inputs:
+            continue
+        row = facts if isinstance(facts, dict) else {}
+        if "default" in row:
+            inputs[name] = row["default"]
+        elif row.get("required", True):
+            raise UserError(f"the flow needs the input {name}", hint=f"--input {name}=VALUE, or {name}=@FILE")
+    return inputs
+
+
+async def _take_up(
+    context: Context, journal: Journal, watch: Watcher, handle: Handle, first: tuple[Event, ...]
+) -> FlowState:
+    """Records *first*, then what became of the attempts of a runner that is gone, and goes on from there."""
+    found = await context.git(lambda: recover(context, journal.state))
+    driver = _driver(context, journal, watch, handle)
+    driver.leases.held.update(found.leases)
+    effects = await driver.catch_up((*first, *found.events))
+    await context.git(found.release)
+    return await driver.drive(effects)
+
+
+def _driver(context: Context, journal: Journal, watch: Watcher, handle: Handle) -> Driver:
+    works = (step.work for step in journal.state.program.flow.steps)
+    timeouts = (work.timeout or 0.0 for work in works if isinstance(work, Dispatch))
+    lifetime = max(DEFAULT_TIMEOUT, *timeouts, 0.0)
+    leases = Leases(context.writer, journal.state.flow, context.holder, own_identity(), lifetime)
+    handle.driver = Driver(context, journal, leases, watch)
+    return handle.driver
+
+
+async def _until_heeded(context: Context, journal: Journal, task: str | None) -> FlowState:
+    """Waits, for a while, until the runner has heard of a cancel."""
+    with trio.move_on_after(30.0):
+        while not is_over(journal.state) and task is None:
+            await trio.sleep(0.1)
+            await context.git(journal.catch_up)
+    return journal.state
+
+
+def _started(repo: Repository, program: Program, inputs: Mapping[str, Json], request: RunRequest) -> Started:
+    head = head_of(repo)
+    if request.target is not None:
+        target = valid_branch(repo, request.target)
+    elif head.branch is not None:
+        target = head.branch
+    else:
+        hint = "check a branch out, or name the one that results land on: --target BRANCH"
+        raise UserError("HEAD is detached, so there is no branch to land on", hint=hint)
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", program.flow.name).strip(".-")[:40] or "flow"
+    flow = FlowId(f"{name}-{secrets.token_hex(3)}")
+    at = now()
+    return Started(at, request.by or _who(repo), flow, program.flow.name, inputs, head.oid, target)
+
+
+def _check_revisions(repo: Repository, program: Program) -> None:
+    for step in program.flow.steps:
+        if isinstance(step.work, Dispatch):
+            if step.work.base is not None:
+                resolve(repo, step.work.base)
+            if step.work.target is not None:
+                valid_branch(repo, step.work.target)
+
+
+def _who(repo: Repository) -> str:
+    return signature(repo).name
+
+
+def _task(state: FlowState, task: str) -> TaskId:
+    known = [name for _, name, _ in in_flight(state) if name is not None]
+    fan = fan_of(state.step(state.cursor)) if state.cursor is not None else None
+    names = [t.id for t in fan.graph.tasks] if fan is not None else []
+    if task not in names:
+        raise UserError(f"the flow has no task {task} now", hint=f"running: {', '.join(known) or 'none'}")
+    return TaskId(task)
+
+
+@contextmanager
+def _sole_runner(context: Context, flow: FlowId) -> Iterator[None]:
+    """Holds the lock of a flow's runner; the kernel lets go of it when this process dies."""
+    lock = FileLock(context.folders.locks / f"flow-{flow}.lock", thread_local=False)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        hint = f"watch it with `stratum-git log {flow}`, or end it with `stratum-git cancel {flow}`"
+        raise BusyFlowError(f"another process runs the flow {flow}", hint=hint) from error
+    try:
+        yield
+    finally:
+        lock.release()

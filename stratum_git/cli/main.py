@@ -1,0 +1,101 @@
+"""Reads the command line, calls the verb, and turns what went wrong into words and an exit code.
+
+Verbs are loaded late: ``query`` and the hooks must not pay for what only ``run`` needs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+from stratum_git import __version__
+from stratum_git.errors import BugError, HostError, StratumError, UserError
+
+YES, NO, ASKED_WRONGLY, WORLD_FAILED, OUR_BUG, INTERRUPTED = 0, 1, 2, 3, 70, 130
+
+VERBS: dict[str, tuple[str, str, str]] = {
+    # verb: (module, one line, example)
+    "run": ("running", "Runs a flow and lands results.", "stratum-git run SPEC --agent default='claude -p'"),
+    "validate": ("reading", "Checks specs and names every problem.", "stratum-git validate *.stratum.yaml"),
+    "query": ("reading", "Tells what is going on, as JSON.", "stratum-git query flow docs-1a2b3c"),
+    "log": ("reading", "Shows the history of a flow.", "stratum-git log docs-1a2b3c"),
+    "diff": ("reading", "Shows what a task changed.", "stratum-git diff docs-1a2b3c api"),
+    "logs": ("reading", "Shows what an agent printed.", "stratum-git logs docs-1a2b3c api --attempt 1"),
+    "resume": ("running", "Takes a flow up where it stands.", "stratum-git resume docs-1a2b3c"),
+    "cancel": ("running", "Stops a flow, or one task of it.", "stratum-git cancel docs-1a2b3c api"),
+    "gate": ("running", "Decides at a gate.", "stratum-git gate approve docs-1a2b3c review"),
+}  # fmt: skip
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line *argv* and returns the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    wants_json = "--json" in arguments
+    try:
+        return _run(arguments)
+    except StratumError as error:
+        return _report(error, as_json=wants_json)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; Python would complain once more while it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return YES
+
+
+def _run(arguments: list[str]) -> int:
+    verb = next((word for word in arguments if not word.startswith("-")), None)
+    parser = argparse.ArgumentParser(
+        prog="stratum-git",
+        description="Fans a task graph out to parallel agents in worktrees and lands one verified history.",
+        epilog="`stratum-git VERB --help` explains a verb. Exit codes: 0 yes, 1 no, 2 asked wrongly or "
+        "conflict, 3 the world failed, 70 a bug, 130 interrupted.",
+    )
+    parser.add_argument("--version", action="version", version=f"stratum-git {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB")
+    for name, (module, line, example) in VERBS.items():
+        child = verbs.add_parser(name, help=line, description=line, epilog=f"Example: {example}")
+        if name == verb:
+            loaded = import_module(f"stratum_git.cli.{module}")
+            child.set_defaults(call=getattr(loaded, name))
+            getattr(loaded, f"{name}_arguments")(child)
+    options = parser.parse_args(arguments)
+    if options.verb is None:
+        parser.print_help()
+        return YES
+    return int(options.call(options, Path.cwd(), dict(os.environ)))
+
+
+def _report(error: StratumError, *, as_json: bool) -> int:
+    code = _code(error)
+    problems = [
+        {"path": p.path, "message": p.message, "line": p.line, "hint": p.hint}
+        for p in getattr(error, "problems", ())
+    ]
+    if as_json:
+        row = {"code": type(error).__name__, "message": error.message, "hint": error.hint}
+        print(json.dumps({"error": row | ({"problems": problems} if problems else {})}, indent=2))
+        return code
+    print(f"error: {error.message}", file=sys.stderr)
+    for problem in problems if len(problems) > 1 else ():
+        print(f"  line {problem['line']}: {problem['path']}: {problem['message']}", file=sys.stderr)
+    if error.hint:
+        print(f"hint: {error.hint}", file=sys.stderr)
+    return code
+
+
+def _code(error: StratumError) -> int:
+    match error:
+        case UserError():
+            return ASKED_WRONGLY
+        case HostError():
+            return WORLD_FAILED
+        case BugError():
+            return OUR_BUG
+        case _:
+            return OUR_BUG

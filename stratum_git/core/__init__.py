@@ -1,0 +1,1 @@
+"""The rules: pure functions. No clock, no disk, no processes, no randomness."""

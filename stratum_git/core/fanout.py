@@ -1,0 +1,328 @@
+"""A dispatch step at work: which task may start, what a report means, when the whole is decided.
+
+Pure, and O(changed) per report: a task counts the needs it still waits for, so nothing is searched. What
+comes out beside the new state are the effects for the tasks that start or are to be stopped.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal, TypeAlias, assert_never
+
+from stratum_git.core.quorum import decide, needed
+from stratum_git.model.chunks import Chunks
+from stratum_git.model.graph import TaskGraph
+from stratum_git.model.ids import Json, Oid, RefName, StepId, TaskId
+from stratum_git.model.messages import (
+    Completed,
+    Effect,
+    Halted,
+    LandedResult,
+    LandingEntry,
+    Launch,
+    Lost,
+    Outcome,
+    ParkedResult,
+    Rejected,
+    Stop,
+)
+from stratum_git.model.spec import Dispatch
+from stratum_git.model.state import (
+    Exhausted,
+    FannedOut,
+    Merged,
+    Parked,
+    Pending,
+    Running,
+    Stopped,
+    TaskState,
+    Verified,
+)
+
+Turn: TypeAlias = tuple[FannedOut, tuple[Effect, ...]]
+
+HOPELESS: frozenset[str] = frozenset({"start", "base"})
+"""Kinds of rejection that another attempt cannot mend: the program is missing, or the needs conflict."""
+
+
+def fan_out(step: StepId, work: Dispatch, graph: TaskGraph, base: Oid, target: RefName) -> Turn:
+    """Returns the step with its first tasks launched."""
+    tasks: Chunks[TaskState] = Chunks.of(Pending(len(needs)) for needs in graph.needs)
+    ready = tuple(i for i, needs in enumerate(graph.needs) if not needs)
+    return _fill(step, work, FannedOut(base, target, graph, tasks, ready), [])
+
+
+def report(
+    step: StepId, work: Dispatch, fan: FannedOut, index: int, outcome: Outcome, *, paused: bool
+) -> Turn | None:
+    """Returns the step after a report about the running attempt of task *index*."""
+    now = fan.tasks[index]
+    if not isinstance(now, Running):
+        return None
+    effects: list[Effect] = []
+    after = _judged(work, now, outcome)
+    if isinstance(after, Running) and paused:
+        return _put_back(fan, index, after), ()
+    fan = replace(fan, tasks=fan.tasks.replace(index, after))
+    if isinstance(after, Running):
+        effects.append(Launch(step, fan.graph.tasks[index].id, after.attempt, _findings(outcome)))
+        return fan, tuple(effects)
+    fan = replace(fan, running=fan.running - 1)
+    fan = _freed(fan, index) if isinstance(after, Verified) else _buried(fan, index)
+    return _settle(step, work, fan, effects, paused=paused)
+
+
+def relaunch(step: StepId, work: Dispatch, fan: FannedOut) -> Turn:
+    """Returns the step, after an interruption, with as many tasks launched as may run."""
+    return _fill(step, work, fan, [])
+
+
+def stop_task(step: StepId, work: Dispatch, fan: FannedOut, index: int, why: str) -> Turn | None:
+    """Returns the step with one task given up, or ``None`` when that task is over already."""
+    now = fan.tasks[index]
+    effects: list[Effect] = []
+    if isinstance(now, Running) and now.stopping is None:
+        return _stop_running(step, fan, index, why, effects), tuple(effects)
+    if not isinstance(now, Pending):
+        return None
+    return _settle(step, work, _buried(_never_begun(fan, index, why), index), effects, paused=False)
+
+
+def stop_all(step: StepId, fan: FannedOut, why: str) -> Turn:
+    """Returns the step with everything that is not over given up."""
+    effects: list[Effect] = []
+    for index, now in enumerate(fan.tasks):
+        if isinstance(now, Pending):
+            fan = replace(_never_begun(fan, index, why), dead=fan.dead + 1)
+        elif isinstance(now, Running) and now.stopping is None:
+            fan = _stop_running(step, fan, index, why, effects)
+    return replace(fan, ready=()), tuple(effects)
+
+
+def is_over(fan: FannedOut) -> bool:
+    """Returns whether no task is running and none will start."""
+    return not fan.running and not fan.ready
+
+
+def candidates(fan: FannedOut) -> tuple[int, ...]:
+    """Returns the indices of the results to land, in the order in which they land."""
+    return tuple(i for i in fan.graph.order if isinstance(fan.tasks[i], Verified))
+
+
+def landed(fan: FannedOut, entries: Sequence[LandingEntry]) -> FannedOut:
+    """Returns the step with the outcome of its landing noted on its tasks."""
+    by_task = {entry.task: entry for entry in entries}
+    for index in candidates(fan):
+        now = fan.tasks[index]
+        entry = by_task.get(fan.graph.tasks[index].id)
+        if isinstance(now, Verified) and entry is not None:
+            fan = replace(fan, tasks=fan.tasks.replace(index, _placed(now, entry)))
+    return replace(fan, verified=0)
+
+
+def shortfall(work: Dispatch, fan: FannedOut) -> tuple[str, ...]:
+    """Returns what keeps a step that is over from success: unmet quorum, with the tasks to blame."""
+    merged = sum(isinstance(now, Merged) for now in fan.tasks)
+    wanted = needed(work.require, len(fan.tasks))
+    if merged >= wanted:
+        return ()
+    head = f"require: {work.require} needs {wanted} of {len(fan.tasks)} tasks; {merged} landed"
+    return (head, *_blame(fan))
+
+
+def aggregate(fan: FannedOut, *, ok: bool) -> Json:
+    """Returns the output of the step, as later steps and the protocol see it."""
+    rows: list[Json] = []
+    done: list[Json] = []
+    failed: list[Json] = []
+    for task, now in zip(fan.graph.tasks, fan.tasks, strict=True):
+        good = isinstance(now, Merged)
+        (done if good else failed).append(task.id)
+        rows.append(_row(task.id, now, good=good))
+    conflict = any(isinstance(now, Parked) for now in fan.tasks)
+    return {
+        "tasks": rows,
+        "merge_status": "conflict" if conflict else "clean",
+        "completed": done,
+        "failed": failed,
+        "outcome": "complete" if ok else "failed",
+    }
+
+
+def check(fan: FannedOut, max_concurrent: int) -> list[str]:
+    """Returns the invariants that *fan* breaks; the tests ask after every event."""
+    tasks = tuple(fan.tasks)
+    broken = []
+    if fan.running != sum(isinstance(t, Running) for t in tasks) or fan.running > max_concurrent:
+        broken.append(f"running is {fan.running}")
+    if fan.verified != sum(isinstance(t, Verified) for t in tasks):
+        broken.append(f"verified is {fan.verified}")
+    if fan.ready != tuple(i for i, t in enumerate(tasks) if isinstance(t, Pending) and not t.waits):
+        broken.append(f"ready is {fan.ready}")
+    for index, now in enumerate(tasks):
+        unmet = [n for n in fan.graph.needs[index] if not isinstance(tasks[n], Verified | Merged | Parked)]
+        if isinstance(now, Running | Verified | Merged) and unmet:
+            broken.append(f"task {index} began before {unmet}")
+        if isinstance(now, Pending) and now.waits != len(unmet):
+            broken.append(f"task {index} waits for {now.waits}, not {len(unmet)}")
+    return broken
+
+
+def _judged(work: Dispatch, now: Running, outcome: Outcome) -> TaskState:
+    if now.stopping is not None:
+        return Stopped(now.attempt, now.stopping, outcome.result)
+    match outcome:
+        case Completed(base, result, output):
+            return Verified(now.attempt, base, result, output)
+        case Rejected(kind, findings):
+            if kind in HOPELESS or now.failures >= work.task_retries:
+                return Exhausted(now.attempt, kind, findings, outcome.result)
+            return Running(now.attempt + 1, now.failures + 1)
+        case Lost():
+            return Running(now.attempt + 1, now.failures)
+        case Halted(why, result):
+            return Stopped(now.attempt, why, result)
+        case _ as never:
+            assert_never(never)
+
+
+def _findings(outcome: Outcome) -> tuple[str, ...]:
+    return outcome.findings if isinstance(outcome, Rejected) else ()
+
+
+def _settle(step: StepId, work: Dispatch, fan: FannedOut, effects: list[Effect], *, paused: bool) -> Turn:
+    if fan.verdict == "open":
+        verdict = decide(work.require, len(fan.tasks), good=fan.verified, dead=fan.dead)
+        fan = replace(fan, verdict=verdict)
+        if verdict != "open":
+            fan = _wind_up(step, work, fan, verdict, effects)
+    return (fan, tuple(effects)) if paused else _fill(step, work, fan, effects)
+
+
+def _wind_up(
+    step: StepId,
+    work: Dispatch,
+    fan: FannedOut,
+    verdict: Literal["met", "missed"],
+    effects: list[Effect],
+) -> FannedOut:
+    if verdict == "missed" or work.on_quorum == "cancel":
+        why = "enough results are in" if verdict == "met" else "the step can no longer succeed"
+        fan, stops = stop_all(step, fan, why)
+        effects.extend(stops)
+    elif work.on_quorum == "drain":
+        for index in range(len(fan.tasks)):
+            if isinstance(fan.tasks[index], Pending):
+                fan = _never_begun(fan, index, "enough results are in")
+                fan = replace(fan, dead=fan.dead + 1)
+    return fan
+
+
+def _fill(step: StepId, work: Dispatch, fan: FannedOut, effects: list[Effect]) -> Turn:
+    free = max(0, work.max_concurrent - fan.running)
+    tasks = fan.tasks
+    for index in fan.ready[:free]:
+        before = tasks[index]
+        if isinstance(before, Pending):
+            tasks = tasks.replace(index, Running(before.attempt + 1, before.failures))
+            effects.append(Launch(step, fan.graph.tasks[index].id, before.attempt + 1))
+    started = len(fan.ready[:free])
+    fan = replace(fan, tasks=tasks, ready=fan.ready[free:], running=fan.running + started)
+    return fan, tuple(effects)
+
+
+def _freed(fan: FannedOut, index: int) -> FannedOut:
+    """Returns the step after task *index* succeeded: its dependents wait for one task less."""
+    tasks, ready = fan.tasks, fan.ready
+    for other in fan.graph.dependents[index]:
+        now = tasks[other]
+        if isinstance(now, Pending):
+            tasks = tasks.replace(other, replace(now, waits=now.waits - 1))
+            if now.waits == 1:
+                ready = _inserted(ready, other)
+    return replace(fan, tasks=tasks, ready=ready, verified=fan.verified + 1)
+
+
+def _inserted(ready: tuple[int, ...], index: int) -> tuple[int, ...]:
+    place = bisect_left(ready, index)
+    return (*ready[:place], index, *ready[place:])
+
+
+def _put_back(fan: FannedOut, index: int, now: Running) -> FannedOut:
+    """Returns the step with a task that was interrupted waiting for its next attempt."""
+    waiting = Pending(0, now.attempt - 1, now.failures)
+    tasks = fan.tasks.replace(index, waiting)
+    return replace(fan, tasks=tasks, ready=_inserted(fan.ready, index), running=fan.running - 1)
+
+
+def _buried(fan: FannedOut, index: int) -> FannedOut:
+    """Returns the step after task *index* failed: whatever depends on it, at any depth, never begins."""
+    fan = replace(fan, dead=fan.dead + 1)
+    doomed = [(other, index) for other in fan.graph.dependents[index]]
+    while doomed:
+        other, culprit = doomed.pop()
+        if isinstance(fan.tasks[other], Pending):
+            why = f"needs {fan.graph.tasks[culprit].id}, which did not succeed"
+            fan = _never_begun(fan, other, why)
+            fan = replace(fan, dead=fan.dead + 1)
+            doomed += [(further, other) for further in fan.graph.dependents[other]]
+    return fan
+
+
+def _never_begun(fan: FannedOut, index: int, why: str) -> FannedOut:
+    place = bisect_left(fan.ready, index)
+    ready = fan.ready
+    if place < len(ready) and ready[place] == index:
+        ready = (*ready[:place], *ready[place + 1 :])
+    return replace(fan, tasks=fan.tasks.replace(index, Stopped(0, why)), ready=ready)
+
+
+def _stop_running(step: StepId, fan: FannedOut, index: int, why: str, effects: list[Effect]) -> FannedOut:
+    now = fan.tasks[index]
+    if isinstance(now, Running):
+        effects.append(Stop(step, fan.graph.tasks[index].id, now.attempt, why))
+        fan = replace(fan, tasks=fan.tasks.replace(index, replace(now, stopping=why)))
+    return fan
+
+
+def _placed(now: Verified, entry: LandingEntry) -> TaskState:
+    match entry:
+        case LandedResult(_, result, commit):
+            return Merged(now.attempt, now.base, result, commit, now.output)
+        case ParkedResult(_, result, conflict, paths):
+            return Parked(now.attempt, now.base, result, conflict, paths, now.output)
+        case _ as never:
+            assert_never(never)
+
+
+def _blame(fan: FannedOut) -> list[str]:
+    lines = []
+    for task, now in zip(fan.graph.tasks, fan.tasks, strict=True):
+        if isinstance(now, Exhausted):
+            lines.append(f"{task.id}: {now.kind}: {'; '.join(now.findings)}")
+        elif isinstance(now, Parked):
+            lines.append(f"{task.id}: conflicts in {', '.join(now.paths)}")
+    return lines
+
+
+def _row(task: TaskId, now: TaskState, *, good: bool) -> Json:
+    row: dict[str, Json] = {"task_id": task, "status": "complete" if good else "failed", "result": None}
+    match now:
+        case Merged(attempt, _, result, commit, output):
+            row |= {"result": output, "attempt": attempt, "commit": commit or result}
+        case Parked(attempt, _, result, conflict, paths, output):
+            row |= {"result": output, "attempt": attempt, "commit": result, "conflict": conflict}
+            row |= {"paths": list(paths), "reason": "conflict"}
+        case Exhausted(attempt, kind, findings, left):
+            row |= {"attempt": attempt, "commit": left, "reason": kind, "findings": list(findings)}
+        case Stopped(attempt, why, left):
+            row |= {"attempt": attempt, "commit": left, "reason": why}
+        case Verified(attempt, _, result, output):
+            row |= {"result": output, "attempt": attempt, "commit": result, "reason": "not landed"}
+        case Pending() | Running():
+            row |= {"reason": "not over"}
+        case _ as never:
+            assert_never(never)
+    return row

@@ -1,0 +1,218 @@
+"""How a flow's state lies in the tree of its commits: which file holds what.
+
+::
+
+    spec.yaml                          the text of the spec, as it was given
+    event.json                         what happened last
+    state.json                         the flow in short: status, step, counts, what is still to be done
+    inputs.json
+    steps/0000/states.json             the states of steps 0 to 31, in the program's order
+    steps/0000/<step>.output.json      what a finished step produced
+    steps/0000/<step>/graph.json       the task graph of a dispatch step
+    steps/0000/<step>/tasks-0000.json  the states of its tasks 0 to 31
+
+A piece names its file and the object it is made from, a folder the object that it stands for. The same
+object means the same bytes, so the store encodes and writes only what an event changed, however large the
+flow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import cast
+
+from stratum_git.core import codec
+from stratum_git.core.questions import fan_of
+from stratum_git.model.chunks import SIZE, Chunks
+from stratum_git.model.graph import TaskGraph
+from stratum_git.model.ids import FlowId, Json, Oid, RefName, StepId
+from stratum_git.model.state import (
+    Abandoned,
+    Failed,
+    FannedOut,
+    FlowState,
+    Landing,
+    Pending,
+    PendingSync,
+    Program,
+    Status,
+    StepState,
+    Succeeded,
+    TaskState,
+)
+
+NO_GRAPH = TaskGraph((), (), (), ())
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A file: its path, the object that it is made from, and how."""
+
+    path: str
+    token: object
+    encode: Callable[[], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder of pieces that is unchanged as long as ``token`` is the same object."""
+
+    path: str
+    token: object
+    pieces: Callable[[], Iterator[Piece]]
+
+
+def files(state: FlowState) -> tuple[Piece, ...]:
+    """Returns the files at the top of the tree, ``spec.yaml`` and ``event.json`` excepted."""
+    return (
+        Piece("state.json", state, lambda: codec.dump(header(state))),
+        Piece("inputs.json", state.inputs, lambda: codec.dump(dict(state.inputs))),
+    )
+
+
+def folders(state: FlowState) -> Iterator[Folder]:
+    """Returns the folders of the tree; the paths of their pieces are relative to them."""
+    for number, part in enumerate(state.steps.parts):
+        steps = state.program.order[number * SIZE : number * SIZE + len(part)]
+        yield Folder(f"steps/{number:04}", part, partial(_folder_pieces, part, steps))
+
+
+def header(state: FlowState) -> dict[str, Json]:
+    """Returns the flow in short, as ``state.json`` has it."""
+    return {
+        "version": VERSION,
+        "flow": state.flow,
+        "name": state.program.flow.name,
+        "status": state.status,
+        "cursor": state.cursor,
+        "seq": state.seq,
+        "base": state.base,
+        "target": state.target,
+        "started": state.started,
+        "updated": state.updated,
+        "cancelling": state.cancelling,
+        "unsynced": [codec.encode(s) for s in state.unsynced],
+        "steps": len(state.steps),
+        "tasks": _tallies(state),
+    }
+
+
+def rebuild(program: Program, files: Mapping[str, bytes]) -> FlowState:
+    """Returns the state whose pieces are *files*; raises UnreadableError when they do not fit together."""
+    head = codec.load(_file(files, "state.json"))
+    if not isinstance(head, dict) or head.get("version") != VERSION:
+        raise codec.UnreadableError("the flow was written by a version that this one does not know")
+    steps = [now for start in range(0, len(program.order), SIZE) for now in _rebuilt(program, files, start)]
+    inputs = cast("dict[str, Json]", codec.load(_file(files, "inputs.json")))
+    cursor = head.get("cursor")
+    cancelling = head.get("cancelling")
+    return FlowState(
+        program=program,
+        flow=FlowId(str(head["flow"])),
+        inputs=inputs,
+        base=Oid(str(head["base"])),
+        target=RefName(str(head["target"])),
+        started=cast("float", head["started"]),
+        steps=Chunks.of(steps),
+        cursor=None if cursor is None else StepId(str(cursor)),
+        status=cast("Status", head["status"]),
+        seq=cast("int", head["seq"]),
+        updated=cast("float", head["updated"]),
+        cancelling=None if cancelling is None else str(cancelling),
+        unsynced=tuple(codec.decode(PendingSync, s) for s in cast("list[Json]", head["unsynced"])),
+    )
+
+
+def _folder_pieces(part: tuple[StepState, ...], steps: tuple[StepId, ...]) -> Iterator[Piece]:
+    yield Piece("states.json", part, partial(_steps, part))
+    for step, now in zip(steps, part, strict=True):
+        output = now.output if isinstance(now, Succeeded | Failed) else None
+        if output is not None:
+            yield Piece(f"{step}.output.json", output, partial(codec.dump, output))
+        fan = fan_of(now)
+        if fan is not None:
+            yield Piece(f"{step}/graph.json", fan.graph, partial(_encoded, fan.graph))
+            for number, tasks in enumerate(fan.tasks.parts):
+                yield Piece(f"{step}/tasks-{number:04}.json", tasks, partial(_encoded, tasks))
+
+
+def _encoded(value: object) -> bytes:
+    return codec.dump(codec.encode(value))
+
+
+def _steps(part: tuple[StepState, ...]) -> bytes:
+    return codec.dump([codec.encode(_bare(now)) for now in part])
+
+
+def _bare(now: StepState) -> StepState:
+    """Returns a step's state without what lies in files of its own."""
+    match now:
+        case FannedOut():
+            return _bare_fan(now)
+        case Landing(work=FannedOut() as fan):
+            return replace(now, work=_bare_fan(fan))
+        case Succeeded() | Failed():
+            return replace(now, output=None, work=None if now.work is None else _bare_fan(now.work))
+        case Abandoned(work=FannedOut() as fan):
+            return replace(now, work=_bare_fan(fan))
+        case _:
+            return now
+
+
+def _bare_fan(fan: FannedOut) -> FannedOut:
+    return replace(fan, graph=NO_GRAPH, tasks=Chunks(), ready=())
+
+
+def _rebuilt(program: Program, files: Mapping[str, bytes], start: int) -> Iterator[StepState]:
+    folder = f"steps/{start // SIZE:04}"
+    rows = codec.load(_file(files, f"{folder}/states.json"))
+    steps = program.order[start : start + SIZE]
+    if not isinstance(rows, list) or len(rows) != len(steps):
+        raise codec.UnreadableError(f"{folder}/states.json does not fit the spec")
+    for step, row in zip(steps, rows, strict=True):
+        yield _rebuilt_step(cast("StepState", codec.decode_any(row)), files, f"{folder}/{step}")
+
+
+def _rebuilt_step(now: StepState, files: Mapping[str, bytes], path: str) -> StepState:
+    fan = fan_of(now)
+    if fan is not None:
+        now = _with_fan(now, _rebuilt_fan(fan, files, path))
+    output = files.get(f"{path}.output.json")
+    if isinstance(now, Succeeded | Failed) and output is not None:
+        return replace(now, output=codec.load(output))
+    return now
+
+
+def _rebuilt_fan(fan: FannedOut, files: Mapping[str, bytes], folder: str) -> FannedOut:
+    graph = codec.decode(TaskGraph, codec.load(_file(files, f"{folder}/graph.json")))
+    rows: list[TaskState] = []
+    for number in range(0, len(graph.tasks), SIZE):
+        part = codec.load(_file(files, f"{folder}/tasks-{number // SIZE:04}.json"))
+        rows += [cast("TaskState", codec.decode_any(row)) for row in cast("list[Json]", part)]
+    ready = tuple(i for i, now in enumerate(rows) if isinstance(now, Pending) and not now.waits)
+    return replace(fan, graph=graph, tasks=Chunks.of(rows), ready=ready)
+
+
+def _with_fan(now: StepState, fan: FannedOut) -> StepState:
+    match now:
+        case Landing() | Succeeded() | Failed() | Abandoned():
+            return replace(now, work=fan)
+        case _:
+            return fan
+
+
+def _tallies(state: FlowState) -> Json:
+    fan = fan_of(state.step(state.cursor)) if state.cursor is not None else None
+    if fan is None:
+        return None
+    total = len(fan.tasks)
+    return {"total": total, "running": fan.running, "verified": fan.verified, "dead": fan.dead}
+
+
+def _file(files: Mapping[str, bytes], path: str) -> bytes:
+    if path not in files:
+        raise codec.UnreadableError(f"the flow's commit has no {path}")
+    return files[path]

@@ -1,0 +1,147 @@
+"""What ``git log`` says of an event: a sentence, the details, and trailers that programs read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import assert_never
+
+from stratum_git.model.messages import (
+    CancelRequested,
+    Completed,
+    Effect,
+    Event,
+    GateResolved,
+    Halted,
+    Landed,
+    LandedResult,
+    LandingBlocked,
+    Launch,
+    Lost,
+    Opened,
+    Outcome,
+    Rejected,
+    Resumed,
+    Started,
+    StepReported,
+    Suspended,
+    Synced,
+    TaskReported,
+)
+from stratum_git.model.state import FlowState
+
+SHORT = 10
+"""Digits of an object id in a sentence; trailers have all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Narration:
+    """A commit message in its parts."""
+
+    subject: str
+    details: tuple[str, ...]
+    trailers: tuple[tuple[str, str], ...]
+
+    def text(self) -> str:
+        """Returns the message as git keeps it."""
+        trailers = "\n".join(f"{key}: {_line(value)}" for key, value in self.trailers)
+        parts = [_line(self.subject), "\n".join(_line(d) for d in self.details), trailers]
+        return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def narrate(event: Event, after: FlowState, effects: tuple[Effect, ...]) -> Narration:
+    """Returns the message of the commit that records *event*."""
+    subject, details = _tell(event)
+    launched = [_name(e.step, e.task, e.attempt) for e in effects if isinstance(e, Launch)]
+    more = (f"Launches {', '.join(launched)}.",) if launched else ()
+    ended = (f"The flow is {after.status}.",) if after.status != "running" else ()
+    return Narration(subject, (*details, *more, *ended), _trailers(event, after))
+
+
+def _tell(event: Event) -> tuple[str, tuple[str, ...]]:
+    match event:
+        case Started():
+            return f"Start flow {event.name} on {_branch(event.target)} at {event.base[:SHORT]}", ()
+        case Opened():
+            return f"{event.step}: open on {_branch(event.target)} at {event.base[:SHORT]}", ()
+        case StepReported(step=step, attempt=attempt, outcome=outcome):
+            return _outcome(_name(step, None, attempt), outcome)
+        case TaskReported(step=step, task=task, attempt=attempt, outcome=outcome):
+            return _outcome(_name(step, task, attempt), outcome)
+        case GateResolved():
+            return f"{event.step}: {event.outcome}", (event.rationale,) if event.rationale else ()
+        case Landed():
+            return _landing(event)
+        case LandingBlocked():
+            return f"{event.step}: landing is blocked: {event.reason}", event.paths
+        case Synced():
+            return f"The checkouts follow {_branch(event.target)}", event.notes
+        case CancelRequested():
+            what = f"task {event.task}" if event.task is not None else "the flow"
+            return f"Cancel {what}: {event.why}", ()
+        case Suspended():
+            return "Interrupt the flow", ()
+        case Resumed():
+            return "Resume the flow", ()
+        case _ as never:
+            assert_never(never)
+
+
+def _outcome(name: str, outcome: Outcome) -> tuple[str, tuple[str, ...]]:
+    match outcome:
+        case Completed(base, result):
+            what = "nothing changed" if result == base else f"result {result[:SHORT]}"
+            return f"{name}: complete, {what}", ()
+        case Rejected(kind, findings):
+            return f"{name}: rejected ({kind})", findings
+        case Lost(why):
+            return f"{name}: lost: {why}", ()
+        case Halted(why):
+            return f"{name}: stopped: {why}", ()
+        case _ as never:
+            assert_never(never)
+
+
+def _landing(event: Landed) -> tuple[str, tuple[str, ...]]:
+    landed = [e for e in event.entries if isinstance(e, LandedResult)]
+    parked = len(event.entries) - len(landed)
+    tail = f", {parked} parked in conflict" if parked else ""
+    subject = f"{event.step}: land {len(landed)} on {_branch(event.target)} at {event.new[:SHORT]}{tail}"
+    lines = []
+    for entry in event.entries:
+        task = entry.task or event.step
+        if isinstance(entry, LandedResult):
+            lines.append(f"{task}: {entry.commit[:SHORT] if entry.commit else 'nothing to land'}")
+        else:
+            lines.append(f"{task}: conflicts in {', '.join(entry.paths)}")
+    return subject, (*lines, *event.findings)
+
+
+def _trailers(event: Event, after: FlowState) -> tuple[tuple[str, str], ...]:
+    name = type(event).__name__
+    found = [("Stratum-Flow", str(after.flow)), ("Stratum-Event", name), ("Stratum-By", event.by)]
+    for attribute in ("step", "task", "attempt"):
+        value = getattr(event, attribute, None)
+        if value is not None:
+            found.append((f"Stratum-{attribute.capitalize()}", str(value)))
+    if isinstance(event, StepReported | TaskReported):
+        found.append(("Stratum-Outcome", type(event.outcome).__name__))
+        if event.outcome.result is not None:
+            found.append(("Stratum-Result", event.outcome.result))
+    if isinstance(event, Landed):
+        found.append(("Stratum-Target", event.target))
+        found.append(("Stratum-Landed", event.new))
+    return tuple(found)
+
+
+def _name(step: str, task: str | None, attempt: int) -> str:
+    where = step if task is None else f"{step}/{task}"
+    return f"{where}#{attempt}"
+
+
+def _branch(ref: str) -> str:
+    return ref.removeprefix("refs/heads/")
+
+
+def _line(text: str) -> str:
+    """Returns *text* as one line without control characters, so that nobody's words forge a trailer."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())

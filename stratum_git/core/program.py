@@ -1,0 +1,113 @@
+"""Turns a spec and the name of a flow into what the engine executes, or says why it cannot."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+
+from stratum_git.core.order import Cycle, fifo_order
+from stratum_git.model.spec import (
+    Call,
+    Decompose,
+    Dispatch,
+    Flow,
+    Function,
+    Gate,
+    Inline,
+    Problem,
+    Spec,
+    Step,
+    SubFlow,
+)
+from stratum_git.model.state import Program
+
+
+def compile_program(spec: Spec, name: str | None) -> Program | tuple[Problem, ...]:
+    """Returns the program of the flow called *name*; with ``None``, of the workflow's or the only flow."""
+    flow = _pick(spec, name)
+    if isinstance(flow, Problem):
+        return (flow,)
+    order = fifo_order(flow.steps)
+    if isinstance(order, Cycle):
+        path = " -> ".join(order.path)
+        return (Problem(f"flows.{flow.name}.steps", f"steps wait for each other: {path}", flow.line),)
+    unserved = tuple(p for step in flow.steps for p in _unserved(spec, flow, step))
+    if unserved:
+        return unserved
+    position = {step: i for i, step in enumerate(order)}
+    return Program(spec, flow, order, position, {step.id: step for step in flow.steps})
+
+
+def function_of(program: Program, step: Step) -> Function | None:
+    """Returns the function that a step calls or is gated by, if any."""
+    match step.work:
+        case Call(function):
+            return program.spec.functions[function]
+        case Gate():
+            return program.spec.functions[step.work.function]
+        case Inline() | SubFlow() | Decompose() | Dispatch():
+            return None
+
+
+def tries_of(program: Program, step: Step) -> int:
+    """Returns how often the step may be tried in all."""
+    function = function_of(program, step)
+    return function.retries if function is not None else step.retries
+
+
+def _pick(spec: Spec, name: str | None) -> Flow | Problem:
+    if name is None:
+        names = list(spec.flows)
+        wanted = spec.workflow.name if spec.workflow and spec.workflow.name in spec.flows else None
+        if wanted is None and len(names) != 1:
+            listing = ", ".join(names) or "none"
+            return Problem("flows", f"the flow to run is not clear: the file has {listing}", hint="name one")
+        return spec.flows[wanted or names[0]]
+    if name not in spec.flows:
+        close = get_close_matches(name, spec.flows, 1) or list(spec.flows)[:1]
+        hint = f"did you mean {close[0]}?" if close else "the file has no flows"
+        return Problem("flows", f"the file has no flow called {name}", hint=hint)
+    return spec.flows[name]
+
+
+def _unserved(spec: Spec, flow: Flow, step: Step) -> list[Problem]:
+    """Returns what the step asks for that this version does not do. Nothing is ignored in silence."""
+    wants: dict[str, object] = {
+        "skip_if": step.skip_if,
+        "on_fail": step.on_fail,
+        "next": step.next,
+        "guardrails": step.guardrails,
+        "reasoning_template": step.reasoning_template,
+        "max_iterations": step.max_iterations,
+        "budget": step.budget or flow.budget,
+    }
+    match step.work:
+        case SubFlow(flow=name):
+            wants["flow"] = name
+        case Call(function):
+            called = spec.functions[function]
+            wants |= {"function guardrails": called.guardrails, "function budget": called.budget}
+        case Gate(policy=policy):
+            wants["policy"] = policy if policy != "gate" else None
+        case Dispatch():
+            wants |= _unserved_dispatch(step.work)
+        case Inline() | Decompose():
+            pass
+    return [
+        Problem(
+            f"flows.{flow.name}.steps.{step.id}.{key}",
+            f"{key} is valid, but this version does not run it yet",
+            step.line,
+            hint="leave it out, or run the flow with a version that does",
+        )
+        for key, value in wants.items()
+        if value
+    ]
+
+
+def _unserved_dispatch(work: Dispatch) -> dict[str, object]:
+    return {
+        "candidates": work.candidates > 1,
+        "merge": work.merge if work.merge != "sequential_apply" else None,
+        "on_conflict": work.on_conflict if work.on_conflict != "park" else None,
+        "land_verify": work.land_verify,
+    }

@@ -1,0 +1,74 @@
+"""What can be asked of a flow's state: pure readings that the engine, the shell and the surfaces share."""
+
+from __future__ import annotations
+
+from stratum_git.model.ids import Json, StepId, TaskId
+from stratum_git.model.messages import AwaitGate, Effect, Land, Open, Sync
+from stratum_git.model.state import (
+    Abandoned,
+    AtGate,
+    Failed,
+    FannedOut,
+    FlowState,
+    Landing,
+    Opening,
+    Running,
+    StepState,
+    Succeeded,
+    Working,
+)
+
+
+def outstanding(state: FlowState) -> tuple[Effect, ...]:
+    """Returns the effects a flow waits for that are not attempts: what to do again after a restart."""
+    again: list[Effect] = [Sync(s.target, s.old, s.new) for s in state.unsynced]
+    if state.cursor is None:
+        return tuple(again)
+    match state.step(state.cursor):
+        case Opening():
+            again.append(Open(state.cursor))
+        case AtGate():
+            again.append(AwaitGate(state.cursor))
+        case Landing(blocked=()):
+            again.append(Land(state.cursor))
+        case _:
+            pass
+    return tuple(again)
+
+
+def in_flight(state: FlowState) -> tuple[tuple[StepId, TaskId | None, int], ...]:
+    """Returns the attempts that are under way: step, task (``None`` for a step's own) and number."""
+    if state.cursor is None:
+        return ()
+    match state.step(state.cursor):
+        case Working(task=Running(attempt=attempt)):
+            return ((state.cursor, None, attempt),)
+        case FannedOut(graph=graph, tasks=tasks):
+            pairs = zip(graph.tasks, tasks, strict=True)
+            return tuple((state.cursor, t.id, now.attempt) for t, now in pairs if isinstance(now, Running))
+        case _:
+            return ()
+
+
+def outputs(state: FlowState) -> dict[StepId, Json]:
+    """Returns what the finished steps produced, for references."""
+    pairs = zip(state.program.order, state.steps, strict=True)
+    return {step: now.output for step, now in pairs if isinstance(now, Succeeded)}
+
+
+def is_over(state: FlowState) -> bool:
+    """Returns whether the flow has come to an end that no event changes."""
+    return state.status in {"complete", "failed", "cancelled", "killed"}
+
+
+def fan_of(now: StepState) -> FannedOut | None:
+    """Returns the tasks of a step that has been fanned out, whatever has become of it since."""
+    match now:
+        case FannedOut():
+            return now
+        case Landing(work=FannedOut() as fan) | Abandoned(work=FannedOut() as fan):
+            return fan
+        case Succeeded(work=FannedOut() as fan) | Failed(work=FannedOut() as fan):
+            return fan
+        case _:
+            return None

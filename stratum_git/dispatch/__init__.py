@@ -1,0 +1,1 @@
+"""The trio shell around the engine: time, tasks, cancellation."""

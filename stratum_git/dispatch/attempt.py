@@ -1,0 +1,186 @@
+"""One attempt, from its base to its verdict.
+
+Whatever ends it (success, failure, timeout, a stop, an interruption), what it left in its slot is a commit
+before the outcome is told, and the slot is given back only after the outcome is in the repository.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+import trio
+
+from stratum_git.agents.base import (
+    Agent,
+    AgentFailed,
+    AgentTimedOut,
+    AgentUnstartable,
+    Assignment,
+    Finished,
+)
+from stratum_git.agents.base import Outcome as AgentOutcome
+from stratum_git.dispatch.bases import Clash, base_of
+from stratum_git.dispatch.clock import now
+from stratum_git.dispatch.context import DEFAULT_TIMEOUT, Context, UnknownAgentError
+from stratum_git.dispatch.errand import Errand, Unclear, errand_for
+from stratum_git.dispatch.judge import Finding, judge_output, judge_tree, run_commands
+from stratum_git.dispatch.names import branch_ref
+from stratum_git.dispatch.workplace import Workplace, WorkplaceError, open_workplace
+from stratum_git.git.objects import Signature
+from stratum_git.git.snapshot import Captured
+from stratum_git.model.ids import Oid
+from stratum_git.model.messages import Completed, Halted, Launch, Lost, Outcome, Rejected
+from stratum_git.model.state import FannedOut, FlowState, Working
+
+RESCUE = 120.0
+"""Seconds that saving the work of an ended attempt may take before the attempt is given up as it lies."""
+
+
+@dataclass
+class Attempt:
+    """An attempt under way. ``halt`` ends it for a reason; its work is kept."""
+
+    context: Context
+    state: FlowState
+    launch: Launch
+    on_line: Callable[[str], None]
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    halted: str | None = None
+    interrupted: bool = False
+    workplace: Workplace | None = None
+    by: str = "stratum-git"
+
+    def halt(self, why: str) -> None:
+        """Ends the attempt because its result is no longer wanted."""
+        self.halted = why
+        self.scope.cancel()
+
+    def interrupt(self) -> None:
+        """Ends the attempt because the whole run is being interrupted; it will be made again."""
+        self.interrupted = True
+        self.scope.cancel()
+
+    async def run(self) -> Outcome:
+        """Does the attempt and returns its outcome."""
+        outcome: Outcome | None = None
+        with self.scope:
+            outcome = await self._run()
+        if outcome is not None:
+            return outcome
+        return await self._cut_short()
+
+    async def release(self) -> None:
+        """Gives the slot back. Called after the outcome is in the repository."""
+        if self.workplace is not None:
+            with trio.CancelScope(shield=True):
+                await self.context.git(self.workplace.close)
+
+    async def _run(self) -> Outcome:
+        errand = errand_for(self.state, self.launch)
+        if isinstance(errand, Unclear):
+            return Rejected("base", errand.why)
+        try:
+            agent = self.context.agent_for(errand.step, errand.task)
+        except UnknownAgentError as error:
+            return Rejected("start", (error.message,))
+        base = await self._base()
+        if isinstance(base, Clash):
+            paths = ", ".join(base.paths)
+            return Rejected("base", (f"the results it depends on conflict: {base.task} in {paths}",))
+        try:
+            opening = partial(open_workplace, self.context, self.state, self.launch, errand, base)
+            self.workplace = await self.context.git(opening)
+        except WorkplaceError as error:
+            return Rejected("setup", (error.message,), base)
+        return await self._in_workplace(agent, errand, base, self.workplace)
+
+    async def _base(self) -> Oid | Clash:
+        current = self.state.step(self.launch.step)
+        if isinstance(current, FannedOut) and self.launch.task is not None:
+            index = current.graph.index[self.launch.task]
+            author = self._signature("stratum-git")
+            work = partial(base_of, self.context.repo, self.context.writer, author, current, index)
+            return await self.context.git(work)
+        if isinstance(current, Working):
+            return current.base
+        raise AssertionError(f"{self.launch.step} is not at work")
+
+    async def _in_workplace(self, agent: Agent, errand: Errand, base: Oid, place: Workplace) -> Outcome:
+        unready = await run_commands(self.context, errand.setup, place.path, place.folder, "setup")
+        if unready is not None:
+            return Rejected("setup", unready.lines, base)
+        self.by = f"agent {agent.name}"
+        told = await agent.run(self._assignment(errand, base, place), self.on_line)
+        captured = await self.context.git(partial(self._capture, place, base))
+        return await self._verdict(errand, base, place, told, captured)
+
+    def _assignment(self, errand: Errand, base: Oid, place: Workplace) -> Assignment:
+        return Assignment(
+            flow=self.state.flow,
+            step=self.launch.step,
+            task=self.launch.task,
+            attempt=self.launch.attempt,
+            base=base,
+            branch=branch_ref(self.state.flow, self.launch.step, self.launch.task),
+            intent=errand.prompt,
+            slot=place.path,
+            folder=place.folder,
+            timeout=errand.timeout or DEFAULT_TIMEOUT,
+        )
+
+    async def _verdict(
+        self, errand: Errand, base: Oid, place: Workplace, told: AgentOutcome, captured: Captured
+    ) -> Outcome:
+        result = captured.result
+        failure = _failure(told)
+        if failure is not None:
+            return Rejected(failure.kind, failure.lines, base, result)
+        finding = await self.context.git(partial(place.violation))
+        finding = finding or await self.context.git(
+            partial(judge_tree, self.context.repo, base, captured, errand.wants)
+        )
+        output = told.output if isinstance(told, Finished) else None
+        finding = finding or await self.context.git(
+            partial(judge_output, self.context.repo, result, output, errand.wants)
+        )
+        finding = finding or await run_commands(
+            self.context, errand.wants.verify, place.path, place.folder, "verify"
+        )
+        if finding is not None:
+            return Rejected(finding.kind, finding.lines, base, result)
+        return Completed(base, result, output)
+
+    async def _cut_short(self) -> Outcome:
+        """Saves the work of an attempt that was ended from outside."""
+        result: Oid | None = None
+        place = self.workplace
+        if place is not None:
+            with trio.move_on_after(RESCUE, shield=True):
+                captured = await self.context.git(partial(self._capture, place, place.base))
+                result = None if captured.result == place.base else captured.result
+        if self.halted is not None and not self.interrupted:
+            return Halted(self.halted, result)
+        return Lost("the run was interrupted", result)
+
+    def _capture(self, place: Workplace, base: Oid) -> Captured:
+        name = str(self.launch.task or self.launch.step)
+        message = f"{name}: attempt {self.launch.attempt}\n\nWhat {self.by} left uncommitted.\n"
+        return place.capture(base, message, self._signature(None))
+
+    def _signature(self, name: str | None) -> Signature:
+        who = self.context.identity
+        return Signature(name or who.name, who.email, now(), who.tz)
+
+
+def _failure(told: AgentOutcome) -> Finding | None:
+    match told:
+        case Finished():
+            return None
+        case AgentFailed(reason=reason):
+            return Finding("agent", (reason,))
+        case AgentTimedOut(after=after):
+            return Finding("timeout", (f"still at work after {after:g} s",))
+        case AgentUnstartable(reason=reason):
+            return Finding("start", (reason,))

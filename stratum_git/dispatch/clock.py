@@ -1,0 +1,17 @@
+"""The one place that reads the wall clock. Deadlines use trio's clock; this one is for the record."""
+
+from __future__ import annotations
+
+import time
+
+
+def now() -> float:
+    """Returns seconds since the epoch."""
+    return time.time()
+
+
+def local_offset() -> str:
+    """Returns the offset of local time as git writes it, such as ``+0200``."""
+    seconds = time.localtime().tm_gmtoff
+    hours, minutes = divmod(abs(seconds) // 60, 60)
+    return f"{'-' if seconds < 0 else '+'}{hours:02}{minutes:02}"

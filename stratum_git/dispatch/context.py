@@ -1,0 +1,69 @@
+"""What a run works with: the repository, the slots, the agents, and the limits. Made once, by ``app``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+import trio
+
+from stratum_git.agents.base import Agent
+from stratum_git.errors import UserError
+from stratum_git.git.objects import ObjectWriter, Signature
+from stratum_git.git.repository import Repository
+from stratum_git.model.spec import Step, Task
+from stratum_git.slots.folders import StateFolders
+from stratum_git.slots.pool import SlotPool
+
+T = TypeVar("T")
+
+DEFAULT_AGENT = "default"
+DEFAULT_TIMEOUT = 3600.0
+"""Seconds an attempt may take when neither task, step nor agent says anything else."""
+
+
+class UnknownAgentError(UserError):
+    """A step or task names an agent that is not configured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The surroundings of a run."""
+
+    repo: Repository
+    writer: ObjectWriter
+    identity: Signature
+    folders: StateFolders
+    pool: SlotPool
+    agents: Mapping[str, Agent]
+    environment: Mapping[str, str]
+    holder: str
+    """Who runs the flow, in words: for leases and the history."""
+    git_limit: trio.CapacityLimiter
+    """Threads that may run git at once. Twice the cores: more only makes each of them slower."""
+
+    async def git(self, work: Callable[[], T]) -> T:
+        """Runs blocking git work in a thread. Git work is short; it is finished, not abandoned, on cancel."""
+        return await trio.to_thread.run_sync(work, limiter=self.git_limit)
+
+    def agent_for(self, step: Step, task: Task | None) -> Agent:
+        """Returns who does a step or task; raises UnknownAgentError."""
+        return find_agent(self.agents, agent_name(step, task), step)
+
+
+def agent_name(step: Step, task: Task | None) -> str:
+    """Returns the name of who does a step or task: the task's own agent, the step's, or the default."""
+    return (task.agent if task is not None else None) or step.agent or DEFAULT_AGENT
+
+
+def find_agent(agents: Mapping[str, Agent], name: str, step: Step) -> Agent:
+    """Returns the agent called *name*; raises UnknownAgentError."""
+    if name not in agents:
+        known = ", ".join(sorted(agents)) or "none"
+        raise UnknownAgentError(
+            f"step {step.id} wants the agent {name}, which is not configured (configured: {known})",
+            hint=f"add it: --agent {name}=COMMAND, or `agents: {{{name}: {{command: [...]}}}}` "
+            "in .stratum/config.yaml",
+        )
+    return agents[name]

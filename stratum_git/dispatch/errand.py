@@ -1,0 +1,140 @@
+"""What an attempt is about: the words, the limits and the expectations, out of the spec and the state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stratum_git.core.program import function_of
+from stratum_git.core.prompt import step_prompt, task_prompt
+from stratum_git.core.questions import outputs
+from stratum_git.core.references import Unresolved, resolve, steps_named
+from stratum_git.core.template import MissingField, render
+from stratum_git.dispatch.judge import Expectations
+from stratum_git.model.ids import Json, StepId
+from stratum_git.model.messages import Launch
+from stratum_git.model.spec import Command, Contract, Decompose, Dispatch, Inline, Isolation, Step, Task
+from stratum_git.model.state import FannedOut, FlowState
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """One attempt, ready to be handed to an agent."""
+
+    step: Step
+    task: Task | None
+    prompt: str
+    title: str
+    timeout: float | None
+    isolation: Isolation
+    setup: tuple[Command, ...]
+    wants: Expectations
+
+
+@dataclass(frozen=True, slots=True)
+class Unclear:
+    """The errand cannot be put into words: a reference or a template names what is not there."""
+
+    why: tuple[str, ...]
+
+
+def errand_for(state: FlowState, launch: Launch) -> Errand | Unclear:
+    """Returns what the attempt is about."""
+    step = state.program.steps[launch.step]
+    now = state.step(launch.step)
+    if isinstance(step.work, Dispatch) and isinstance(now, FannedOut) and launch.task is not None:
+        task = now.graph.tasks[now.graph.index[launch.task]]
+        return _task_errand(state, step, step.work, task, launch)
+    return _step_errand(state, step, launch)
+
+
+def title_of(state: FlowState, step: Step, task: Task | None) -> str:
+    """Returns the subject of the commit that lands a result."""
+    words = _intent(state, step) if task is None else (task.intent or _text(task.fields.get("description")))
+    first = next((line.strip() for line in words.splitlines() if line.strip()), "")
+    name = str(task.id if task is not None else step.id)
+    return f"{name}: {first}"[:72].rstrip(": ")
+
+
+def _task_errand(
+    state: FlowState, step: Step, work: Dispatch, task: Task, launch: Launch
+) -> Errand | Unclear:
+    template = task.intent if task.intent is not None else work.intent_template
+    rendered = render(template, task.fields, state.inputs)
+    if isinstance(rendered, MissingField):
+        have = ", ".join(rendered.available) or "none"
+        return Unclear(
+            (f"intent_template names {rendered.field}, which the task does not have (it has: {have})",)
+        )
+    contract = _contract(state, work.task_contract)
+    wants = Expectations(
+        owned=task.files_owned,
+        changes="none" if work.isolation == "none" else task.changes,
+        contract=contract,
+        ensure=work.task_ensure,
+        verify=work.verify if task.verify is None else task.verify,
+        names={"task": dict(task.fields), "input": dict(state.inputs)},
+    )
+    return Errand(
+        step=step,
+        task=task,
+        prompt=task_prompt(rendered.text, task, contract, launch.findings),
+        title=title_of(state, step, task),
+        timeout=task.timeout or work.timeout,
+        isolation=work.isolation,
+        setup=work.setup,
+        wants=wants,
+    )
+
+
+def _step_errand(state: FlowState, step: Step, launch: Launch) -> Errand | Unclear:
+    function = function_of(state.program, step)
+    given: dict[str, Json] = {}
+    unresolved = []
+    for name, reference in step.inputs.items():
+        found = resolve(reference, state.inputs, outputs(state))
+        if isinstance(found, Unresolved):
+            unresolved.append(f"inputs.{name}: {found.reason}")
+        else:
+            given[name] = found.value
+    if unresolved:
+        return Unclear(tuple(unresolved))
+    contract = _contract(state, function.output if function is not None else step.output_contract)
+    ensure = (*(function.ensure if function is not None else ()), *step.ensure)
+    names: dict[str, Json] = {"input": dict(state.inputs)}
+    return Errand(
+        step=step,
+        task=None,
+        prompt=step_prompt(_intent(state, step), given, contract, launch.findings),
+        title=title_of(state, step, None),
+        timeout=None,
+        isolation="worktree",
+        setup=(),
+        wants=Expectations(
+            contract=contract,
+            schema=step.output_schema,
+            ensure=ensure,
+            names=names,
+            graphs=_graphs(state, step),
+        ),
+    )
+
+
+def _graphs(state: FlowState, step: Step) -> tuple[tuple[StepId, str], ...]:
+    works = (other.work for other in state.program.flow.steps)
+    sources = (work.source for work in works if isinstance(work, Dispatch))
+    return tuple((step.id, source) for source in sources if step.id in steps_named(source))
+
+
+def _intent(state: FlowState, step: Step) -> str:
+    function = function_of(state.program, step)
+    if function is not None:
+        return function.intent or function.name
+    return step.work.intent if isinstance(step.work, Inline | Decompose) else ""
+
+
+def _contract(state: FlowState, name: str | None) -> Contract | None:
+    return state.program.spec.contracts.get(name) if name else None
+
+
+def _text(value: Json) -> str:
+    return value if isinstance(value, str) else ""

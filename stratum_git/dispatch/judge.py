@@ -1,0 +1,189 @@
+"""Whether an attempt did what was asked, from git's facts and not from the agent's word.
+
+The checks go from cheap to dear and stop at the first that finds something: the base is kept, the paths are
+owned, a promised change is there, the output fits its contract, postconditions hold, verify commands pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from stratum_git.agents.supervise import Exited, Signalled, TimedOut, Unstartable, supervise
+from stratum_git.core.contracts import breaches
+from stratum_git.core.expr import judge
+from stratum_git.core.paths import covers
+from stratum_git.core.references import Unresolved, resolve
+from stratum_git.core.schema import schema_breaches
+from stratum_git.core.taskgraph import read_graph
+from stratum_git.dispatch.context import Context
+from stratum_git.git.diff import changed_paths, is_ancestor
+from stratum_git.git.objects import read_objects
+from stratum_git.git.repository import Repository
+from stratum_git.git.snapshot import Captured
+from stratum_git.model.graph import TaskGraph
+from stratum_git.model.ids import Json, Oid, StepId
+from stratum_git.model.messages import RejectionKind
+from stratum_git.model.spec import Command, Contract
+
+TEXT_LIMIT = 10 * 1024 * 1024
+VERIFY_TIMEOUT = 1800.0
+SHOWN = 10
+"""Paths and lines named in a finding; more would only bury the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expectations:
+    """What a result has to keep to."""
+
+    owned: tuple[str, ...] = ()
+    changes: str = "optional"
+    contract: Contract | None = None
+    schema: Mapping[str, Json] | None = None
+    ensure: tuple[str, ...] = ()
+    verify: tuple[Command, ...] = ()
+    names: Mapping[str, Json] | None = None
+    graphs: tuple[tuple[StepId, str], ...] = ()
+    """Where later steps look for a task graph in the output: its planner hears at once what is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Why a result is not complete."""
+
+    kind: RejectionKind
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TreeFiles:
+    """The files of a commit, for expressions: asked of the immutable result, not of a disk that moves."""
+
+    repo: Repository
+    commit: Oid
+
+    def exists(self, path: str) -> bool:
+        """Returns whether *path* is a file of the commit."""
+        return self._blob(path) is not None
+
+    def text(self, path: str) -> str | None:
+        """Returns the text of a file; ``None`` when it is missing, too large or not UTF-8."""
+        data = self._blob(path)
+        if data is None or len(data) > TEXT_LIMIT:
+            return None
+        try:
+            return data.decode()
+        except UnicodeDecodeError:
+            return None
+
+    def _blob(self, path: str) -> bytes | None:
+        if "\n" in path:
+            return None
+        found = read_objects(self.repo, [f"{self.commit}:{PurePosixPath(path)}"])[0]
+        return found.data if found is not None and found.type == "blob" else None
+
+
+def judge_tree(repo: Repository, base: Oid, captured: Captured, wants: Expectations) -> Finding | None:
+    """Returns what git's facts say against a result, if anything."""
+    if captured.embedded:
+        made = _few(captured.embedded)
+        return Finding(
+            "scope", (f"git repositories were made in the slot; their files are not seen: {made}",)
+        )
+    if captured.result == base:
+        return Finding("no_change", ("no file was changed",)) if wants.changes == "required" else None
+    if captured.head != base and not is_ancestor(repo, base, captured.head):
+        return Finding("history", (f"the commits do not build on the base {base}",))
+    paths = tuple(change.path for change in changed_paths(repo, base, captured.result))
+    if not paths and wants.changes == "required":
+        return Finding("no_change", ("the commits change no file",))
+    if paths and wants.changes == "none":
+        return Finding("scope", (f"nothing was to be changed: {_few(paths)}",))
+    foreign = _foreign(paths, wants.owned)
+    if foreign:
+        owned = ", ".join(wants.owned)
+        return Finding("scope", (f"changed outside of files_owned ({owned}): {_few(foreign)}",))
+    return None
+
+
+def judge_output(repo: Repository, result: Oid, output: Json, wants: Expectations) -> Finding | None:
+    """Returns what contract, schema and postconditions say against an output, if anything."""
+    if wants.contract is not None:
+        broken = breaches(wants.contract, output)
+        if broken:
+            return Finding("contract", broken)
+    if wants.schema is not None:
+        broken = schema_breaches(wants.schema, output)
+        if broken:
+            return Finding("contract", broken)
+    flawed = tuple(line for step, source in wants.graphs for line in _flaws(step, source, output))
+    if flawed:
+        return Finding("contract", flawed)
+    names: dict[str, Json] = {"result": output, **(wants.names or {})}
+    violations = judge(wants.ensure, names, TreeFiles(repo, result))
+    return Finding("ensure", violations) if violations else None
+
+
+async def run_commands(
+    context: Context, commands: Sequence[Command], slot: Path, folder: Path, kind: RejectionKind
+) -> Finding | None:
+    """Runs commands one after another in the slot; returns what the first one that fails says."""
+    for number, command in enumerate(commands, 1):
+        log = folder / f"{kind}-{number}.log"
+        ended = await supervise(
+            command,
+            cwd=slot,
+            env=context.environment,
+            stdin=None,
+            log=log,
+            timeout=VERIFY_TIMEOUT,
+        )
+        said = _said(ended)
+        if said is not None:
+            return Finding(kind, (f"`{_shown(command)}` {said}",))
+    return None
+
+
+def _flaws(step: StepId, source: str, output: Json) -> tuple[str, ...]:
+    found = resolve(source, {}, {step: output})
+    if isinstance(found, Unresolved):
+        return (found.reason,)
+    graph = read_graph(found.value)
+    if isinstance(graph, TaskGraph):
+        return ()
+    return tuple(f"{p.path}: {p.message} {p.hint}".strip(": ") for p in graph[:SHOWN])
+
+
+def _said(ended: Exited | Signalled | TimedOut | Unstartable) -> str | None:
+    match ended:
+        case Exited(code=0):
+            return None
+        case Exited(code=code, tail=tail):
+            return f"exited with {code}: {_last_lines(tail)}".rstrip(": ")
+        case Signalled(signal=number):
+            return f"was ended by signal {number}"
+        case TimedOut(after=after):
+            return f"took more than {after:g} s"
+        case Unstartable(reason=reason):
+            return f"could not be started: {reason}"
+
+
+def _last_lines(tail: bytes) -> str:
+    lines = [line.strip() for line in tail.decode("utf-8", "replace").splitlines() if line.strip()]
+    return " | ".join(lines[-3:])[-500:]
+
+
+def _shown(command: Command) -> str:
+    return command[2] if command[:2] == ("sh", "-c") else " ".join(command)
+
+
+def _foreign(paths: Sequence[str], owned: Sequence[str]) -> tuple[str, ...]:
+    if not owned:
+        return ()
+    return tuple(p for p in paths if not any(covers(pattern, PurePosixPath(p)) for pattern in owned))
+
+
+def _few(paths: Sequence[str]) -> str:
+    more = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
+    return ", ".join(paths[:SHOWN]) + more

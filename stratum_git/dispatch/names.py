@@ -1,0 +1,23 @@
+"""The refs of an attempt."""
+
+from __future__ import annotations
+
+from stratum_git.model.ids import FlowId, RefName, StepId, TaskId
+
+OWN = "-step"
+"""Stands for the task in the refs of a step that one agent does; no task id begins with a dash."""
+
+
+def branch_ref(flow: FlowId, step: StepId, task: TaskId | None) -> RefName:
+    """Returns the branch that a developer looks at."""
+    return RefName(f"refs/heads/stratum/{flow}/{task if task is not None else step}")
+
+
+def attempt_ref(flow: FlowId, step: StepId, task: TaskId | None, attempt: int) -> RefName:
+    """Returns the ref of what an attempt left behind."""
+    return RefName(f"refs/stratum/attempts/{flow}/{step}/{task or OWN}/{attempt}")
+
+
+def conflict_ref(flow: FlowId, step: StepId, task: TaskId | None) -> RefName:
+    """Returns the ref of a parked conflict."""
+    return RefName(f"refs/stratum/conflicts/{flow}/{step}/{task or OWN}")

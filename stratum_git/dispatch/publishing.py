@@ -1,0 +1,75 @@
+"""The refs that move with an event: what an attempt left, the branch a developer looks at, the target."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from stratum_git.dispatch.names import attempt_ref, branch_ref, conflict_ref
+from stratum_git.git.refs import RefUpdate, read_refs
+from stratum_git.git.repository import Repository
+from stratum_git.model.ids import FlowId, Oid, RefName, StepId, TaskId
+from stratum_git.model.messages import (
+    Completed,
+    Event,
+    Landed,
+    Outcome,
+    ParkedResult,
+    Rejected,
+    StepReported,
+    TaskReported,
+)
+
+
+def result_updates(repo: Repository, flow: FlowId, events: Sequence[Event]) -> tuple[RefUpdate, ...]:
+    """Returns the refs that the results of *events* are published under."""
+    wanted: dict[RefName, Oid] = {}
+    landings = []
+    for event in events:
+        if isinstance(event, StepReported):
+            wanted |= dict(_published(flow, event.step, None, event.attempt, event.outcome))
+        elif isinstance(event, TaskReported):
+            wanted |= dict(_published(flow, event.step, event.task, event.attempt, event.outcome))
+        elif isinstance(event, Landed):
+            landings.append(event)
+            wanted |= {
+                conflict_ref(flow, event.step, entry.task): entry.conflict
+                for entry in event.entries
+                if isinstance(entry, ParkedResult)
+            }
+    moved = tuple(_moved(repo, event) for event in landings if event.new != event.old)
+    return (*_from_where_they_are(repo, flow, wanted), *moved)
+
+
+def _published(
+    flow: FlowId, step: StepId, task: TaskId | None, attempt: int, outcome: Outcome
+) -> Iterator[tuple[RefName, Oid]]:
+    result = outcome.result
+    base = outcome.base if isinstance(outcome, Completed | Rejected) else None
+    if result is None or result == base:
+        return
+    # A completed result is on its branch and a parent of its event; only what is nobody's result yet
+    # needs a ref of its own to be found by.
+    if not isinstance(outcome, Completed):
+        yield attempt_ref(flow, step, task, attempt), result
+    yield branch_ref(flow, step, task), result
+
+
+def _from_where_they_are(repo: Repository, flow: FlowId, wanted: dict[RefName, Oid]) -> Iterator[RefUpdate]:
+    if not wanted:
+        return
+    known: dict[RefName, Oid] = {}
+    for prefix in (
+        f"refs/heads/stratum/{flow}/",
+        f"refs/stratum/attempts/{flow}/",
+        f"refs/stratum/conflicts/{flow}/",
+    ):
+        if any(ref.startswith(prefix) for ref in wanted):
+            known |= read_refs(repo, prefix)
+    for ref, oid in wanted.items():
+        if known.get(ref) != oid:
+            yield RefUpdate(ref, oid, known.get(ref))
+
+
+def _moved(repo: Repository, event: Landed) -> RefUpdate:
+    fresh = event.target not in read_refs(repo, event.target)
+    return RefUpdate(event.target, event.new, None if fresh else event.old)

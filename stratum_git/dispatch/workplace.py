@@ -1,0 +1,140 @@
+"""Where an attempt works, by isolation: a leased worktree, a private clone, or the shared checkout.
+
+The three differ in how the work is found afterwards, and in what counts as a violation; an attempt does not
+need to know which one it has.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from stratum_git.dispatch.context import Context
+from stratum_git.dispatch.errand import Errand
+from stratum_git.dispatch.judge import Finding
+from stratum_git.dispatch.names import branch_ref
+from stratum_git.dispatch.shared import Fingerprint, fingerprint
+from stratum_git.errors import HostError, StratumError
+from stratum_git.git.objects import ObjectWriter, Signature
+from stratum_git.git.repository import open_repository
+from stratum_git.git.snapshot import Captured, capture
+from stratum_git.git.worktree import fetch_result
+from stratum_git.model.ids import Oid
+from stratum_git.model.messages import Launch
+from stratum_git.model.state import FlowState
+from stratum_git.slots.occupancy import Occupant
+from stratum_git.slots.pool import Slot
+
+
+class WorkplaceError(HostError):
+    """The place for an attempt could not be made ready."""
+
+
+class Workplace(Protocol):
+    """A place for one attempt."""
+
+    @property
+    def path(self) -> Path:
+        """Returns the directory the agent works in."""
+
+    @property
+    def folder(self) -> Path:
+        """Returns the attempt's own directory, for prompt, log and result."""
+
+    @property
+    def base(self) -> Oid:
+        """Returns the commit the attempt started from."""
+
+    def capture(self, base: Oid, message: str, author: Signature) -> Captured:
+        """Makes a commit of what the attempt left."""
+
+    def violation(self) -> Finding | None:
+        """Returns how the attempt broke its isolation, if it did."""
+
+    def close(self) -> None:
+        """Gives the place back."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlotPlace:
+    """A slot of the pool: a worktree of the repository, or a private clone."""
+
+    context: Context
+    slot: Slot
+    folder: Path
+    base: Oid
+
+    @property
+    def path(self) -> Path:
+        """Returns the slot's directory."""
+        return self.slot.path
+
+    def capture(self, base: Oid, message: str, author: Signature) -> Captured:
+        """Makes a commit of what the attempt left, and brings a clone's commits home."""
+        private = self.slot.kind == "branch"
+        # A clone's blobs and trees lie in the clone: its commit is made there, and all of it is fetched.
+        writer = ObjectWriter(open_repository(self.path), durable=True) if private else self.context.writer
+        taken = capture(self.path, base=base, writer=writer, message=message, author=author, committer=author)
+        writer.sync()
+        if private:
+            fetch_result(self.context.repo, self.path, taken.result)
+        return taken
+
+    def violation(self) -> Finding | None:
+        """Returns nothing: a slot is the attempt's own."""
+        return None
+
+    def close(self) -> None:
+        """Releases the slot."""
+        self.context.pool.release(self.slot)
+
+
+@dataclass(frozen=True, slots=True)
+class SharedPlace:
+    """The user's checkout, read-only: it is compared with how it was before."""
+
+    context: Context
+    folder: Path
+    base: Oid
+    before: Fingerprint
+
+    @property
+    def path(self) -> Path:
+        """Returns the root of the checkout."""
+        return self.context.repo.root
+
+    def capture(self, base: Oid, message: str, author: Signature) -> Captured:
+        """Returns the base: nothing was to be changed."""
+        del message, author
+        return Captured(head=base, result=base, dirty=False)
+
+    def violation(self) -> Finding | None:
+        """Returns the files of the shared checkout that changed meanwhile."""
+        changed = self.before.differences(fingerprint(self.context.repo))
+        if not changed:
+            return None
+        what = ", ".join(changed[:10])
+        return Finding("shared", (f"isolation: none is read-only, but the checkout changed: {what}",))
+
+    def close(self) -> None:
+        """Does nothing: the checkout is the user's."""
+
+
+def open_workplace(
+    context: Context, state: FlowState, launch: Launch, errand: Errand, base: Oid
+) -> Workplace:
+    """Returns a place for an attempt at *base*; raises WorkplaceError."""
+    folder = context.folders.attempt(state.flow, launch.step, launch.task, launch.attempt)
+    try:
+        if errand.isolation == "none":
+            return SharedPlace(context, folder, base, fingerprint(context.repo))
+        slot = context.pool.acquire(
+            base=base,
+            branch=branch_ref(state.flow, launch.step, launch.task),
+            occupant=Occupant(state.flow, launch.step, launch.task, launch.attempt),
+            isolation=errand.isolation,
+        )
+    except StratumError as error:
+        raise WorkplaceError(f"no slot could be made ready: {error.message}", hint=error.hint) from error
+    return SlotPlace(context, slot, folder, base)

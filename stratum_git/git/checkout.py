@@ -1,0 +1,79 @@
+"""Lets a user's checkout follow a branch that moved, without losing a byte of what is uncommitted there.
+
+Never a stash, never a hard reset. ``read-tree -m -u OLD NEW`` updates exactly the files that differ between
+the two commits and refuses when one of them has uncommitted changes.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TypeAlias
+
+from stratum_git.git.diff import changed_paths
+from stratum_git.git.process import Git
+from stratum_git.git.repository import Repository
+from stratum_git.git.snapshot import STATES
+from stratum_git.git.worktree import git_dir_of, list_worktrees
+from stratum_git.model.ids import Oid, RefName
+
+
+@dataclass(frozen=True, slots=True)
+class Synced:
+    """The checkout is at the new commit; what was uncommitted in other files still is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The checkout is as it was."""
+
+    reason: str
+    paths: tuple[str, ...] = ()
+
+
+Answer: TypeAlias = Synced | Refused
+
+
+def checkouts_of(repo: Repository, branch: RefName) -> tuple[Path, ...]:
+    """Returns the worktrees that have *branch* checked out."""
+    return tuple(w.path for w in list_worktrees(repo) if w.branch == branch and w.path.is_dir())
+
+
+def obstacle(repo: Repository, checkout: Path, old: Oid, new: Oid) -> Refused | None:
+    """Returns what keeps *checkout* from following a move from *old* to *new*: unfinished work, or dirt."""
+    folder = git_dir_of(checkout)
+    unfinished = next((word for name, word in STATES if (folder / name).exists()), None)
+    if unfinished is not None:
+        return Refused(f"a {unfinished} is under way in {checkout}")
+    if (folder / "index.lock").exists():
+        return Refused(f"another git is at work in {checkout}: {folder / 'index.lock'} exists")
+    changed = {PurePosixPath(change.path) for change in changed_paths(repo, old, new)}
+    dirt = tuple(path for path in _dirt(checkout) if _touches(PurePosixPath(path), changed))
+    if dirt:
+        return Refused(f"uncommitted changes in {checkout} would be overwritten", dirt)
+    return None
+
+
+def sync(checkout: Path, old: Oid, new: Oid) -> Answer:
+    """Moves index and files of *checkout* from *old* to *new*. Doing it again changes nothing."""
+    git = Git(checkout)
+    git.run("update-index", "-q", "--refresh", ok=(0, 1))
+    done = git.run("read-tree", "-m", "-u", old, new, ok=(0, 1, 128))
+    if done.code == 0:
+        return Synced()
+    said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+    return Refused(said[0].removeprefix("error: ") if said else "git refused", tuple(said[1:]))
+
+
+def _dirt(checkout: Path) -> tuple[str, ...]:
+    asked = ("status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=all")
+    out = Git(checkout).run(*asked, "--ignored=matching", env={"GIT_OPTIONAL_LOCKS": "0"}).stdout
+    return tuple(os.fsdecode(row[3:]) for row in out.split(b"\0") if row)
+
+
+def _touches(dirty: PurePosixPath, changed: set[PurePosixPath]) -> bool:
+    """Returns whether a dirty path is a changed one, or a file where a folder is wanted, or the reverse."""
+    if dirty in changed or any(parent in changed for parent in dirty.parents):
+        return True
+    return any(dirty in path.parents for path in changed)

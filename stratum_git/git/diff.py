@@ -1,0 +1,55 @@
+"""What lies between two commits, by plumbing that no setting of the user's changes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from stratum_git.git.repository import Repository
+from stratum_git.model.ids import Oid
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A path that differs: ``status`` is A, M, D or T (its type changed)."""
+
+    path: str
+    status: str
+    old_mode: str
+    new_mode: str
+    old: Oid
+    new: Oid
+
+
+def changed_paths(repo: Repository, base: Oid, result: Oid) -> tuple[Change, ...]:
+    """Returns every path in which two commits differ. A rename is a deletion and an addition."""
+    out = repo.git.run("diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", base, result).stdout
+    fields = out.split(b"\0")
+    return tuple(
+        _change(facts, path) for facts, path in zip(fields[::2], fields[1::2], strict=False) if facts
+    )
+
+
+def patch(repo: Repository, base: Oid, result: Oid, paths: Sequence[str] = ()) -> bytes:
+    """Returns the difference of two commits as a patch that ``git apply`` takes."""
+    asked = ("diff-tree", "-r", "-p", "--binary", "--full-index", "--src-prefix=a/", "--dst-prefix=b/", "-M")
+    return repo.git.run(
+        *asked, "--no-color", "--no-ext-diff", "--no-textconv", base, result, "--", *paths
+    ).stdout
+
+
+def is_ancestor(repo: Repository, old: Oid, new: Oid) -> bool:
+    """Returns whether commit *new* builds on *old*."""
+    return repo.git.run("merge-base", "--is-ancestor", old, new, ok=(0, 1)).code == 0
+
+
+def commits_between(repo: Repository, base: Oid, tip: Oid) -> tuple[Oid, ...]:
+    """Returns the commits of *tip* that *base* does not have, oldest first."""
+    out = repo.git.run("rev-list", "--reverse", "--topo-order", tip, f"^{base}").stdout
+    return tuple(Oid(line) for line in out.decode().split())
+
+
+def _change(facts: bytes, path: bytes) -> Change:
+    old_mode, new_mode, old, new, status = facts.decode().lstrip(":").split(" ")
+    return Change(os.fsdecode(path), status[0], old_mode, new_mode, Oid(old), Oid(new))

@@ -1,0 +1,161 @@
+"""The repository that somebody stands in: where it is, what it points at, who commits."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from stratum_git.errors import UserError
+from stratum_git.git.process import Git, GitFailed, require_git
+from stratum_git.model.ids import Oid, RefName
+
+UNSET = "stratum-git", "stratum-git@localhost"
+
+
+class NotARepository(UserError):  # noqa: N818 - reads as what is the matter
+    """The directory is not inside a git repository."""
+
+
+class BareRepository(UserError):  # noqa: N818
+    """The repository has no checkout."""
+
+
+class UnbornHead(UserError):  # noqa: N818
+    """The repository has no commit yet."""
+
+
+class UnknownRevision(UserError):  # noqa: N818
+    """A name that is no commit of the repository."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """A repository, seen from one of its checkouts.
+
+    ``root`` is the top of that checkout, ``git_dir`` its own git directory, ``common_dir`` the one that all
+    checkouts share. ``key`` names the repository readably and uniquely on this host.
+    """
+
+    root: Path
+    git_dir: Path
+    common_dir: Path
+    object_format: Literal["sha1", "sha256"]
+    shared_permissions: bool = False
+
+    @property
+    def key(self) -> str:
+        """Returns a name for folders: the checkout's name, and digits of the common directory's path."""
+        owner = self.common_dir.parent if self.common_dir.name == ".git" else self.common_dir
+        digest = hashlib.sha256(os.fsencode(self.common_dir)).hexdigest()[:8]
+        return f"{re.sub(r'[^A-Za-z0-9._-]+', '-', owner.name)[:40].strip('.-') or 'repository'}-{digest}"
+
+    @property
+    def git(self) -> Git:
+        """Returns git in the checkout."""
+        return Git(self.root)
+
+    @property
+    def zero(self) -> str:
+        """Returns the object id that stands for nothing."""
+        return "0" * (40 if self.object_format == "sha1" else 64)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What HEAD is: a commit, and the branch it is on; ``None`` when it is detached."""
+
+    oid: Oid
+    branch: RefName | None
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A name and an address for commits."""
+
+    name: str
+    email: str
+
+
+def open_repository(cwd: Path) -> Repository:
+    """Returns the repository around *cwd*; raises NotARepository or BareRepository."""
+    require_git()
+    asked = ("--is-bare-repository", "--absolute-git-dir", "--git-common-dir", "--show-object-format")
+    try:
+        said = Git(cwd).run("rev-parse", "--path-format=absolute", *asked)
+    except GitFailed as error:
+        if b"not a git repository" in error.stderr:
+            hint = "run it inside of a repository, or make one with `git init`"
+            raise NotARepository(f"{cwd} is not in a git repository", hint=hint) from error
+        raise
+    bare, git_dir, common_dir, object_format = os.fsdecode(said.stdout).rstrip("\n").split("\n")
+    if bare == "true":
+        raise BareRepository(f"{git_dir} is a bare repository", hint="run it in a clone that has a checkout")
+    return Repository(
+        root=_root(cwd),
+        git_dir=Path(git_dir),
+        common_dir=Path(common_dir),
+        object_format="sha256" if object_format == "sha256" else "sha1",
+        shared_permissions=_shared_permissions(cwd),
+    )
+
+
+def head_of(repo: Repository) -> Head:
+    """Returns what HEAD of the checkout is; raises UnbornHead."""
+    branch = repo.git.run("symbolic-ref", "-q", "HEAD", ok=(0, 1))
+    oid = repo.git.run("rev-parse", "--verify", "-q", "HEAD^{commit}", ok=(0, 1, 128))
+    if oid.code != 0:
+        hint = "make a first commit"
+        raise UnbornHead(f"{repo.root} has no commit yet", hint=hint)
+    name = os.fsdecode(branch.stdout).strip()
+    return Head(Oid(oid.stdout.decode().strip()), RefName(name) if name else None)
+
+
+def resolve(repo: Repository, revision: str) -> Oid:
+    """Returns the commit that *revision* names; raises UnknownRevision."""
+    asked = ("rev-parse", "--verify", "-q", "--end-of-options", f"{revision}^{{commit}}")
+    found = repo.git.run(*asked, ok=(0, 1, 128))
+    oid = found.stdout.decode("ascii", "replace").strip()
+    if found.code != 0 or not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", oid):
+        raise UnknownRevision(f"there is no commit called {revision}")
+    return Oid(oid)
+
+
+def identity(repo: Repository) -> Person:
+    """Returns who commits here by git's own configuration, or the program itself where nobody is set."""
+    said = repo.git.run("var", "GIT_COMMITTER_IDENT", ok=(0, 128), config=("user.useConfigOnly=true",))
+    found = re.match(r"(.*?) ?<([^>]*)>", os.fsdecode(said.stdout)) if said.code == 0 else None
+    if found is None or not found[1]:
+        return Person(*UNSET)
+    return Person(found[1], found[2])
+
+
+def valid_branch(repo: Repository, name: str) -> RefName:
+    """Returns the full ref of a branch called *name*; raises UserError for what cannot be one."""
+    ref = f"refs/heads/{name.removeprefix('refs/heads/')}"
+    if repo.git.run("check-ref-format", ref, ok=(0, 1)).code != 0 or ref.startswith("refs/heads/-"):
+        raise UserError(f"{name} cannot be the name of a branch")
+    return RefName(ref)
+
+
+def dirty_paths(repo: Repository) -> tuple[str, ...]:
+    """Returns the paths of the checkout that differ from HEAD, untracked ones included."""
+    asked = ("status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=normal")
+    said = repo.git.run(*asked, env={"GIT_OPTIONAL_LOCKS": "0"})
+    return tuple(os.fsdecode(row[3:]) for row in said.stdout.split(b"\0") if row)
+
+
+def _root(cwd: Path) -> Path:
+    try:
+        return Path(Git(cwd).line("rev-parse", "--path-format=absolute", "--show-toplevel"))
+    except GitFailed as error:
+        raise NotARepository(f"{cwd} is inside of a .git directory", hint="run it in the checkout") from error
+
+
+def _shared_permissions(cwd: Path) -> bool:
+    said = Git(cwd).run("config", "--get", "core.sharedRepository", ok=(0, 1))
+    value = said.stdout.decode("utf-8", "replace").strip().lower()
+    return value not in {"", "umask", "false", "0"}

@@ -1,0 +1,169 @@
+"""Worktrees and private clones: made, pointed at a commit, emptied, dropped.
+
+Only metadata is made by :func:`add_worktree`, which is what races in git; its caller holds a lock. The
+checkout is what takes time; it needs none. ``git worktree prune`` is never run: it deletes the
+registration of any worktree that it cannot see at that moment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from stratum_git.git.process import Git
+from stratum_git.git.repository import Repository
+from stratum_git.model.ids import Oid, RefName
+
+UNFINISHED = (
+    "MERGE_HEAD", "MERGE_MODE", "MERGE_MSG", "MERGE_RR", "AUTO_MERGE", "SQUASH_MSG", "CHERRY_PICK_HEAD",
+    "REVERT_HEAD", "REBASE_HEAD", "ORIG_HEAD", "BISECT_LOG", "BISECT_START", "BISECT_NAMES", "BISECT_TERMS",
+    "BISECT_EXPECTED_REV", "rebase-merge", "rebase-apply", "sequencer", "index.lock", "HEAD.lock",
+)  # fmt: skip
+"""What a merge, rebase or killed git leaves in a worktree's own git directory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A worktree that the repository knows of."""
+
+    path: Path
+    head: Oid | None
+    branch: RefName | None
+    locked: str | None
+
+
+def add_worktree(repo: Repository, path: Path, *, base: Oid, reason: str) -> None:
+    """Registers an empty, locked worktree at *path*. The caller holds the repository's lock."""
+    repo.git.run(
+        "worktree", "add", "--no-checkout", "--detach", "--lock", "--reason", reason, "--", str(path), base
+    )
+
+
+def check_out(path: Path, oid: Oid, branch: RefName | None) -> None:
+    """Makes the worktree at *path* exactly the commit *oid*, on *branch* (made or moved) or detached.
+
+    Tracked, untracked and ignored files of before are gone, and so is an unfinished merge or rebase.
+    """
+    forget_unfinished(path)
+    where = (
+        ["--detach", oid] if branch is None else ["--no-track", "-B", branch.removeprefix("refs/heads/"), oid]
+    )
+    Git(path).run("checkout", "-q", "-f", "--no-recurse-submodules", *where)
+
+
+def clean(path: Path, keep: Sequence[str] = ()) -> None:
+    """Removes everything from the worktree at *path* that is not tracked, but for the patterns in *keep*."""
+    excluded = [word for pattern in keep for word in ("-e", pattern)]
+    Git(path).run("clean", "-q", "-ffdx", *excluded)
+
+
+def forget_unfinished(path: Path) -> None:
+    """Drops an unfinished merge, rebase or bisect of the worktree at *path*, and its own stale locks."""
+    folder = git_dir_of(path)
+    for name in UNFINISHED:
+        stale = folder / name
+        if stale.is_dir() and not stale.is_symlink():
+            shutil.rmtree(stale, ignore_errors=True)
+        else:
+            with contextlib.suppress(FileNotFoundError):
+                stale.unlink()
+
+
+def git_dir_of(path: Path) -> Path:
+    """Returns the git directory of the worktree or clone at *path*."""
+    marker = path / ".git"
+    if marker.is_dir():
+        return marker
+    text = marker.read_text(encoding="utf-8", errors="surrogateescape").strip()
+    return (path / text.removeprefix("gitdir: ")).resolve()
+
+
+def unregister(repo: Repository, path: Path) -> None:
+    """Makes the repository forget the worktree at *path*, whose directory is gone already."""
+    for admin in _registrations(repo, path):
+        shutil.rmtree(admin, ignore_errors=True)
+
+
+def discard(path: Path, trash: Path) -> None:
+    """Moves a directory to the trash: O(1), where deleting a tree takes as long as making it."""
+    trash.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with contextlib.suppress(FileNotFoundError):
+        path.rename(trash / f"{path.name}-{secrets.token_hex(6)}")
+
+
+def list_worktrees(repo: Repository) -> tuple[Listed, ...]:
+    """Returns every worktree of the repository, the main one first."""
+    out = repo.git.run("worktree", "list", "--porcelain", "-z").stdout
+    rows = (block.split(b"\0") for block in out.split(b"\0\0") if block.strip(b"\0"))
+    return tuple(_listed([os.fsdecode(line) for line in row if line]) for row in rows)
+
+
+def branches_in_use(repo: Repository) -> dict[RefName, Path]:
+    """Returns the branches that are checked out, and where: what :func:`list_worktrees` tells, in process."""
+    found = {}
+    heads = {repo.common_dir / "HEAD": repo.common_dir.parent}
+    for marker in (repo.common_dir / "worktrees").glob("*/gitdir"):
+        with contextlib.suppress(OSError):
+            text = marker.read_text(encoding="utf-8", errors="surrogateescape").strip()
+            heads[marker.with_name("HEAD")] = Path(text).parent
+    for head, path in heads.items():
+        with contextlib.suppress(OSError):
+            text = head.read_text(encoding="utf-8", errors="surrogateescape").strip()
+            if text.startswith("ref: "):
+                found[RefName(text.removeprefix("ref: "))] = path
+    return found
+
+
+def clone_private(repo: Repository, path: Path, *, base: Oid, branch: RefName, name: str, email: str) -> None:
+    """Makes a clone at *path* that borrows objects and has one ref, *branch* at *base*, checked out."""
+    Git(path.parent).run(
+        "clone", "-q", "--shared", "--no-checkout", "--no-tags", "--template=", "--",
+        str(repo.common_dir), str(path),
+        config=("protocol.file.allow=always",),
+    )  # fmt: skip
+    git = Git(path)
+    git.run("remote", "remove", "origin")
+    check_out(path, base, branch)
+    short = branch.removeprefix("refs/heads/")
+    others = os.fsdecode(git.run("for-each-ref", "--format=%(refname)").stdout).split()
+    stale = [f"delete {ref}\n" for ref in others if ref != f"refs/heads/{short}"]
+    git.run("update-ref", "--stdin", stdin=os.fsencode("".join(stale)))
+    for key, value in (("user.name", name), ("user.email", email), ("gc.auto", "0")):
+        git.run("config", key, value)
+
+
+def fetch_result(repo: Repository, clone: Path, oid: Oid) -> None:
+    """Brings commit *oid* of a private clone into the repository, without a ref there."""
+    Git(clone).run("update-ref", "refs/stratum/result", oid)
+    repo.git.run(
+        "fetch", "-q", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance", "--", str(clone),
+        "refs/stratum/result",
+        config=("protocol.file.allow=always",),
+    )  # fmt: skip
+
+
+def _registrations(repo: Repository, path: Path) -> list[Path]:
+    found = []
+    for marker in (repo.common_dir / "worktrees").glob("*/gitdir"):
+        with contextlib.suppress(OSError):
+            text = marker.read_text(encoding="utf-8", errors="surrogateescape").strip()
+            if Path(text).parent == path:
+                found.append(marker.parent)
+    return found
+
+
+def _listed(lines: list[str]) -> Listed:
+    facts = {key: value for key, _, value in (line.partition(" ") for line in lines)}
+    branch = facts.get("branch")
+    head = facts.get("HEAD")
+    return Listed(
+        path=Path(facts.get("worktree", "")),
+        head=None if head is None else Oid(head),
+        branch=None if branch is None else RefName(branch),
+        locked=facts.get("locked"),
+    )

@@ -1,0 +1,29 @@
+"""A task graph, checked: every need exists, nothing waits for itself, ids are safe in refs and paths."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from stratum_git.model.ids import TaskId
+from stratum_git.model.spec import Task
+
+
+@dataclass(frozen=True, slots=True)
+class TaskGraph:
+    """The tasks in the order they were given; everything else speaks of them by their index in it.
+
+    ``needs[i]`` and ``dependents[i]`` are the direct neighbours of task ``i``, ascending. ``order`` is a
+    topological order of all indices: Kahn's algorithm with a FIFO queue, seeded in the order given.
+    ``index`` finds a task by its id; it follows from ``tasks``.
+    """
+
+    tasks: tuple[Task, ...]
+    needs: tuple[tuple[int, ...], ...]
+    dependents: tuple[tuple[int, ...], ...]
+    order: tuple[int, ...]
+    index: Mapping[TaskId, int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Fills in ``index``."""
+        object.__setattr__(self, "index", {task.id: i for i, task in enumerate(self.tasks)})

@@ -1,0 +1,16 @@
+"""Names for things, so that a task's id is never mistaken for a step's."""
+
+from __future__ import annotations
+
+from typing import NewType, TypeAlias
+
+FlowId = NewType("FlowId", str)
+StepId = NewType("StepId", str)
+TaskId = NewType("TaskId", str)
+Oid = NewType("Oid", str)
+"""A full git object id in lower-case hex: 40 characters in a SHA-1 repository, 64 in a SHA-256 one."""
+RefName = NewType("RefName", str)
+"""A full ref name, such as ``refs/heads/main``."""
+
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+"""What can be written as JSON. Treated as immutable: nothing changes a value after it was made."""

@@ -1,0 +1,238 @@
+"""What is true of a flow now.
+
+A flow is at one step at a time, in the order of its program. Each step and each task is exactly one of the
+states below; none of them knows how it came about, that is what the events are for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from stratum_git.model.chunks import Chunks
+from stratum_git.model.graph import TaskGraph
+from stratum_git.model.ids import FlowId, Json, Oid, RefName, StepId
+from stratum_git.model.messages import RejectionKind
+from stratum_git.model.spec import Flow, Spec, Step
+
+# --- tasks ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """The task waits for ``waits`` tasks that it depends on; with none left it waits for a free place.
+
+    ``attempt`` and ``failures`` are of the attempts before, when the flow was interrupted in one.
+    """
+
+    waits: int = 0
+    attempt: int = 0
+    failures: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """Attempt ``attempt`` is under way, after ``failures`` failed ones.
+
+    ``stopping`` says why it is being ended, when it is.
+    """
+
+    attempt: int
+    failures: int = 0
+    stopping: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """The result passed its checks and waits to land."""
+
+    attempt: int
+    base: Oid
+    result: Oid
+    output: Json = None
+
+
+@dataclass(frozen=True, slots=True)
+class Exhausted:
+    """The last attempt was found wanting and no further one is allowed."""
+
+    attempt: int
+    kind: RejectionKind
+    findings: tuple[str, ...]
+    result: Oid | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """The task was ended, or never begun (attempt 0), because its result is no longer wanted."""
+
+    attempt: int
+    why: str
+    result: Oid | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """The result is on the target, as ``commit`` if it changed anything there."""
+
+    attempt: int
+    base: Oid
+    result: Oid
+    commit: Oid | None
+    output: Json = None
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """The result conflicts with the target; the conflict is kept as a commit."""
+
+    attempt: int
+    base: Oid
+    result: Oid
+    conflict: Oid
+    paths: tuple[str, ...]
+    output: Json = None
+
+
+TaskState: TypeAlias = Pending | Running | Verified | Exhausted | Stopped | Merged | Parked
+
+
+# --- steps ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The flow has not come to this step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """The flow has come to this step; its base is being pinned."""
+
+
+@dataclass(frozen=True, slots=True)
+class Working:
+    """One agent does this step; its task state is that of the only task."""
+
+    base: Oid
+    target: RefName
+    task: Pending | Running | Verified
+
+
+@dataclass(frozen=True, slots=True)
+class FannedOut:
+    """The step's tasks are being run in parallel.
+
+    ``ready`` are the indices of pending tasks that wait for nothing but a place, ascending; it follows from
+    ``tasks`` and is kept because finding it again would make a run quadratic. So do the four counts.
+    ``verdict`` is ``met`` or ``missed`` once the quorum is decided.
+    """
+
+    base: Oid
+    target: RefName
+    graph: TaskGraph
+    tasks: Chunks[TaskState]
+    ready: tuple[int, ...]
+    running: int = 0
+    verified: int = 0
+    dead: int = 0
+    verdict: Literal["open", "met", "missed"] = "open"
+
+
+@dataclass(frozen=True, slots=True)
+class Landing:
+    """The step's verified results are being landed; ``blocked`` says why that stands still."""
+
+    work: Working | FannedOut
+    blocked: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AtGate:
+    """The step waits for a decision."""
+
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    """The step is done; ``output`` is what later steps see. ``work`` keeps the tasks of a dispatch step."""
+
+    output: Json = None
+    work: FannedOut | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The step is over without success."""
+
+    findings: tuple[str, ...]
+    output: Json = None
+    work: FannedOut | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Abandoned:
+    """The flow was cancelled while it was at this step."""
+
+    why: str
+    work: FannedOut | None = None
+
+
+StepState: TypeAlias = (
+    Waiting | Opening | Working | FannedOut | Landing | AtGate | Succeeded | Failed | Abandoned
+)
+
+
+# --- the flow ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What a flow executes: the flow of a spec, and its steps in the order in which they run."""
+
+    spec: Spec
+    flow: Flow
+    order: tuple[StepId, ...]
+    position: Mapping[StepId, int]
+    steps: Mapping[StepId, Step]
+
+
+@dataclass(frozen=True, slots=True)
+class PendingSync:
+    """A target moved and its checkouts may not have followed yet."""
+
+    target: RefName
+    old: Oid
+    new: Oid
+
+
+Status: TypeAlias = Literal[
+    "running", "awaiting_gate", "blocked", "complete", "failed", "cancelled", "killed"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class FlowState:
+    """Everything that is true of a flow after ``seq`` events."""
+
+    program: Program = field(repr=False)
+    flow: FlowId
+    inputs: Mapping[str, Json]
+    base: Oid
+    target: RefName
+    started: float
+    steps: Chunks[StepState]
+    cursor: StepId | None = None
+    status: Status = "running"
+    seq: int = 0
+    updated: float = 0.0
+    cancelling: str | None = None
+    unsynced: tuple[PendingSync, ...] = ()
+    paused: bool = False
+    """Somebody interrupted the run: nothing is launched until it is resumed."""
+
+    def step(self, step: StepId) -> StepState:
+        """Returns the state of a step of the program."""
+        return self.steps[self.program.position[step]]

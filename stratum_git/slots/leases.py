@@ -1,0 +1,93 @@
+"""Who works on what now: a ref per attempt under way.
+
+The ref points at a blob that names the holder; its object id is unique, so it serves as a fencing token:
+whoever moves or deletes the ref names the lease he holds, and is refused when it is no longer his.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+from stratum_git.agents.identity import ProcessIdentity, is_alive, own_identity
+from stratum_git.git.objects import ObjectWriter, read_objects
+from stratum_git.git.refs import read_refs
+from stratum_git.git.repository import Repository
+from stratum_git.model.ids import Oid, RefName
+
+PREFIX = "refs/stratum/leases/"
+OWN = "-step"
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to work on an attempt, until ``expires`` (seconds since the epoch)."""
+
+    flow: str
+    step: str
+    task: str | None
+    attempt: int
+    holder: str
+    identity: ProcessIdentity
+    nonce: str
+    expires: float
+
+
+@dataclass(frozen=True, slots=True)
+class HeldLease:
+    """A lease as the repository has it; ``lease`` is ``None`` when its words cannot be read."""
+
+    token: Oid
+    lease: Lease | None
+
+
+def lease_ref(flow: str, step: str, task: str | None) -> RefName:
+    """Returns the ref of the lease of a task, or of a step that one agent does."""
+    return RefName(f"{PREFIX}{flow}/{step}/{OWN if task is None else task}")
+
+
+def write_lease(writer: ObjectWriter, lease: Lease) -> Oid:
+    """Writes a lease and returns its token."""
+    return writer.blob(json.dumps(asdict(lease), indent=1, sort_keys=True).encode())
+
+
+def read_leases(repo: Repository, flow: str | None = None) -> dict[RefName, HeldLease]:
+    """Returns the leases of a flow, or of all flows."""
+    refs = read_refs(repo, f"{PREFIX}{flow}/" if flow is not None else PREFIX)
+    found = read_objects(repo, list(refs.values()))
+    return {
+        ref: HeldLease(token, None if item is None else _parsed(item.data))
+        for (ref, token), item in zip(refs.items(), found, strict=True)
+    }
+
+
+def is_live(lease: Lease, now: float) -> bool:
+    """Returns whether the holder may still be at work.
+
+    On this host that is seen: the very process runs or it does not. Elsewhere only the expiry tells.
+    """
+    if lease.identity.host == own_identity().host:
+        return is_alive(lease.identity)
+    return now < lease.expires
+
+
+def _parsed(data: bytes) -> Lease | None:
+    try:
+        row = json.loads(data)
+        who = row["identity"]
+        identity = ProcessIdentity(
+            int(who["pid"]), int(who["start_time"]), str(who["boot_id"]), str(who["host"])
+        )
+        task = row["task"]
+        return Lease(
+            flow=str(row["flow"]),
+            step=str(row["step"]),
+            task=None if task is None else str(task),
+            attempt=int(row["attempt"]),
+            holder=str(row["holder"]),
+            identity=identity,
+            nonce=str(row["nonce"]),
+            expires=float(row["expires"]),
+        )
+    except (ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,185 @@
+"""Flows as commits: write, publish by compare-and-swap, load, list.
+
+An event is one commit on ``refs/stratum/flows/<flow>``: its tree holds the state after it, its message is
+for people. Whatever else an event changes (leases, results, the target branch) moves in the same ref
+transaction, so it all appears together or not at all. A writer that lost a race is told so and writes
+nothing; it loads what the other wrote and decides again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from stratum_git.core import codec, layout
+from stratum_git.core.narration import narrate
+from stratum_git.core.parse import load_spec
+from stratum_git.core.program import compile_program
+from stratum_git.errors import UserError
+from stratum_git.git.objects import ObjectWriter, Signature, read_objects, read_tree
+from stratum_git.git.refs import LostRace, RefUpdate, read_ref, read_refs, transact
+from stratum_git.git.repository import Repository
+from stratum_git.model.ids import FlowId, Json, Oid, RefName
+from stratum_git.model.messages import (
+    Effect,
+    Event,
+    Landed,
+    ParkedResult,
+    Started,
+    StepReported,
+    TaskReported,
+)
+from stratum_git.model.state import FlowState, Program
+from stratum_git.store.trees import TreeCache, names_of
+
+PREFIX = "refs/stratum/flows/"
+
+
+class UnknownFlowError(UserError):
+    """There is no flow with this id in the repository."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An event to record, the state after it, and what it made happen."""
+
+    event: Event
+    after: FlowState
+    effects: tuple[Effect, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A flow as the repository has it: the commit of its last event, and its state."""
+
+    tip: Oid
+    state: FlowState
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Another writer was first; nothing was written."""
+
+    ref: RefName
+    detail: str
+
+
+def flow_ref(flow: FlowId) -> RefName:
+    """Returns the ref of a flow."""
+    return RefName(PREFIX + flow)
+
+
+class FlowLog:
+    """Writes one flow. It remembers what it wrote, so that an event costs what it changed."""
+
+    def __init__(self, repo: Repository, writer: ObjectWriter, committer: Signature, spec: str) -> None:
+        self._repo = repo
+        self._writer = writer
+        self._committer = committer
+        self._spec = writer.blob(spec.encode())
+        self._trees = TreeCache(writer)
+
+    def append(
+        self, flow: FlowId, tip: Oid | None, entries: Sequence[Entry], extra: Sequence[RefUpdate] = ()
+    ) -> Stored | Lost:
+        """Records *entries* after commit *tip* (``None``: a new flow), and moves *extra* with them."""
+        commit = self._root(flow, entries[0]) if tip is None else tip
+        for entry in entries:
+            commit = self._commit(entry, commit)
+        self._writer.sync()
+        updates = [RefUpdate(flow_ref(flow), commit, tip), *extra]
+        answer = transact(self._repo, updates, message=f"stratum-git: {flow}", durable=self._writer.durable)
+        if isinstance(answer, LostRace):
+            return Lost(answer.ref, answer.detail)
+        return Stored(commit, entries[-1].after)
+
+    def _root(self, flow: FlowId, first: Entry) -> Oid:
+        """Returns the commit under the first event: it keeps the code's history off the first-parent line."""
+        tree = self._writer.tree({"spec.yaml": ("100644", self._spec)})
+        author = Signature(first.event.by, "stratum-git@localhost", first.event.at, self._committer.tz)
+        return self._writer.commit(tree, (), f"Flow {flow}\n", author, author)
+
+    def _commit(self, entry: Entry, parent: Oid) -> Oid:
+        event = self._writer.blob(codec.dump(codec.encode(entry.event)))
+        tree = self._trees.write(entry.after, {"spec.yaml": self._spec, "event.json": event})
+        message = narrate(entry.event, entry.after, entry.effects).text()
+        author = Signature(entry.event.by, "stratum-git@localhost", entry.event.at, self._committer.tz)
+        committer = Signature(self._committer.name, self._committer.email, entry.event.at, self._committer.tz)
+        parents = tuple(dict.fromkeys((parent, *_results(entry.event))))
+        return self._writer.commit(tree, parents, message, author, committer)
+
+
+def load(repo: Repository, flow: FlowId) -> tuple[Stored, str]:
+    """Returns a flow as it is now, and the text of its spec; raises UnknownFlowError."""
+    tip = read_ref(repo, flow_ref(flow))
+    if tip is None:
+        raise UnknownFlowError(
+            f"there is no flow called {flow}", hint="`stratum-git query flows` lists those of this repository"
+        )
+    return load_at(repo, tip)
+
+
+def load_at(repo: Repository, tip: Oid) -> tuple[Stored, str]:
+    """Returns the flow as it was after the event of commit *tip*, and the text of its spec."""
+    tree = read_tree(repo, tip)
+    paths = (*names_of(tree), "spec.yaml")
+    found = read_objects(repo, [str(tree[path].oid) for path in paths if path in tree])
+    files = {p: o.data for p, o in zip((p for p in paths if p in tree), found, strict=True) if o is not None}
+    spec = files.pop("spec.yaml", b"").decode()
+    program = _program(spec, _name_of(files))
+    return Stored(tip, layout.rebuild(program, files)), spec
+
+
+def events_between(repo: Repository, old: Oid, new: Oid) -> tuple[Event, ...]:
+    """Returns the events after commit *old* up to *new*, oldest first. *old* is an ancestor of *new*."""
+    chain: list[Oid] = []
+    at = new
+    while at != old:
+        chain.append(at)
+        commit = read_objects(repo, [at])[0]
+        parent = b"" if commit is None else commit.data.partition(b"\nparent ")[2].partition(b"\n")[0]
+        if not parent:
+            raise codec.UnreadableError(f"the history of the flow does not contain {old}")
+        at = Oid(parent.decode())
+    blobs = read_objects(repo, [f"{oid}:event.json" for oid in reversed(chain)])
+    return tuple(cast("Event", codec.decode_any(codec.load(b.data))) for b in blobs if b is not None)
+
+
+def headers(repo: Repository) -> tuple[dict[str, Json], ...]:
+    """Returns every flow in short, oldest first, with two git processes however many there are."""
+    refs = read_refs(repo, PREFIX)
+    found = read_objects(repo, [f"{tip}:state.json" for tip in refs.values()])
+    rows = [codec.load(item.data) for item in found if item is not None]
+    flows = [row for row in rows if isinstance(row, dict)]
+    return tuple(sorted(flows, key=lambda row: (cast("float", row["started"]), str(row["flow"]))))
+
+
+def _results(event: Event) -> tuple[Oid, ...]:
+    """Returns the commits that an event speaks of: as parents they live as long as the event does."""
+    match event:
+        case Started(base=base):
+            return (base,)
+        case StepReported(outcome=outcome) | TaskReported(outcome=outcome):
+            kept = outcome.result
+            return () if kept is None or kept == getattr(outcome, "base", None) else (kept,)
+        case Landed(old=old, new=new, entries=entries):
+            conflicts = tuple(e.conflict for e in entries if isinstance(e, ParkedResult))
+            return (*(() if new == old else (new,)), *conflicts)
+        case _:
+            return ()
+
+
+def _name_of(files: Mapping[str, bytes]) -> str:
+    head = codec.load(files.get("state.json", b"null"))
+    if not isinstance(head, dict):
+        raise codec.UnreadableError("the flow's commit has no state.json")
+    return str(head["name"])
+
+
+def _program(spec: str, name: str) -> Program:
+    loaded = load_spec(spec)
+    program = None if loaded.spec is None else compile_program(loaded.spec, name)
+    if not isinstance(program, Program):
+        raise codec.UnreadableError("the spec of the flow is not one that this version can run")
+    return program

@@ -1,0 +1,49 @@
+"""What every test stands on: git that knows nothing of whoever runs the tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from stratum_git.git.objects import ObjectWriter
+from stratum_git.git.repository import Repository, open_repository
+from tests.support.repos import ScratchRepo
+
+
+@pytest.fixture(autouse=True)
+def hermetic(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hides the developer's settings from git, and the tests' state from the developer."""
+    home = tmp_path_factory.mktemp("home")
+    for name in list(os.environ):
+        if name.startswith(("GIT_", "STRATUM_")):
+            monkeypatch.delenv(name)
+    (home / "gitconfig").write_text(
+        "[user]\n\tname = Tess Ter\n\temail = tess@example.invalid\n[init]\n\tdefaultBranch = main\n"
+    )
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(home / "gitconfig"))
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("XDG_STATE_HOME", str(home / "state"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(home / "config"))
+
+
+@pytest.fixture
+def scratch(tmp_path: Path) -> ScratchRepo:
+    """A small real repository on branch main, with three files and one commit."""
+    made = ScratchRepo.make(tmp_path / "repo")
+    made.commit("first", {"a.txt": "a\n", "b.txt": "b\n", "dir/c.txt": "c\n"})
+    return made
+
+
+@pytest.fixture
+def repo(scratch: ScratchRepo) -> Repository:
+    """The scratch repository, opened."""
+    return open_repository(scratch.path)
+
+
+@pytest.fixture
+def writer(repo: Repository) -> ObjectWriter:
+    """Writes objects into the scratch repository, without waiting for the disk."""
+    return ObjectWriter(repo, durable=False)

@@ -1,0 +1,111 @@
+"""The plan of the house, enforced: who may import whom, what is pure, how large a room may be."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1] / "stratum_git"
+
+FLOORS = {
+    "errors": 0,
+    "model": 0,
+    "core": 1,
+    "git": 2,
+    "agents": 2,
+    "resources": 2,
+    "store": 3,
+    "slots": 3,
+    "dispatch": 4,
+    "app": 5,
+    "cli": 6,
+}
+PURE = {"errors", "model", "core"}
+IMPURE_STDLIB = {
+    "asyncio", "datetime", "io", "multiprocessing", "os", "random", "secrets", "shutil",
+    "signal", "socket", "subprocess", "sys", "tempfile", "threading", "time", "urllib", "uuid",
+}  # fmt: skip
+PURE_LIBRARIES = {"jsonschema", "referencing", "yaml", "stratum_git"}
+LATE = {"cli/main.py", "cli/reading.py", "cli/progress.py"}
+MAX_LINES = 400
+MAX_FUNCTION = 50
+
+
+def modules() -> dict[str, Path]:
+    return {
+        ".".join(p.relative_to(ROOT).with_suffix("").parts): p
+        for p in sorted(ROOT.rglob("*.py"))
+        if p.name not in {"__init__.py", "__main__.py"}
+    }
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {a.name for a in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: write the absolute import"
+            found |= {f"{node.module}.{a.name}" for a in node.names}
+    return found
+
+
+def ours(path: Path, known: set[str]) -> set[str]:
+    out = set()
+    for name in imports(path):
+        dotted = name.removeprefix("stratum_git.")
+        if dotted != name:
+            out |= {m for m in known if dotted == m or dotted.startswith(m + ".")}
+    return out
+
+
+@pytest.mark.parametrize(("name", "path"), modules().items())
+def test_imports_only_look_down(name: str, path: Path) -> None:
+    here = name.partition(".")[0]
+    for other in ours(path, set(modules())):
+        there = other.partition(".")[0]
+        if there != here:
+            assert FLOORS[there] < FLOORS[here], f"{name} imports {other}"
+
+
+@pytest.mark.parametrize(("name", "path"), modules().items())
+def test_the_lower_floors_touch_nothing_outside(name: str, path: Path) -> None:
+    if name.partition(".")[0] in PURE:
+        tops = {i.partition(".")[0] for i in imports(path)}
+        assert not tops & IMPURE_STDLIB
+        assert tops - set(sys.stdlib_module_names) <= PURE_LIBRARIES
+
+
+def test_there_are_no_import_cycles() -> None:
+    known = set(modules())
+    list(TopologicalSorter({n: ours(p, known) for n, p in modules().items()}).static_order())
+
+
+@pytest.mark.parametrize(("name", "path"), modules().items())
+def test_every_module_and_function_fits_in_one_head(name: str, path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= MAX_LINES, name
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert (node.end_lineno or 0) - node.lineno < MAX_FUNCTION, f"{name}.{node.name}"
+
+
+@pytest.mark.parametrize(("name", "path"), modules().items())
+def test_only_the_command_line_imports_late(name: str, path: Path) -> None:
+    if path.relative_to(ROOT).as_posix() in LATE or path.name == "tether.py":
+        return
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            late = [n for n in ast.walk(node) if isinstance(n, ast.Import | ast.ImportFrom)]
+            assert not late, f"{name}.{node.name} imports late"
+
+
+def test_only_one_module_starts_git() -> None:
+    for name, path in modules().items():
+        names = {i.partition(".")[0] for i in imports(path)}
+        if "subprocess" in names:
+            assert name in {"git.process", "agents.supervise"}, name
