@@ -1,4 +1,4 @@
-"""Finds the files that are shipped beside the code: in the wheel inside the package, in a checkout above it."""
+"""Finds the files shipped beside the code: in a wheel inside the package, in a checkout above it."""
 
 from __future__ import annotations
 

@@ -193,6 +193,8 @@ def _ending(state: FlowState, *, interrupted: bool) -> list[str]:
         case "failed":
             why = now.findings if isinstance(now, Failed) else ()
             return [f"The flow {flow} failed at {state.cursor}:", *(f"  {line}" for line in why)]
+        case "running":
+            return [f"The flow {flow} goes on; whoever runs it has been told."]
         case _:
             return [f"The flow {flow} is {state.status}. `stratum-git log {flow}` tells its story."]
 

@@ -46,6 +46,10 @@ Turn: TypeAlias = tuple[FannedOut, tuple[Effect, ...]]
 HOPELESS: frozenset[str] = frozenset({"start", "base"})
 """Kinds of rejection that another attempt cannot mend: the program is missing, or the needs conflict."""
 
+ENOUGH = "enough results are in"
+HOPELESS_STEP = "the step can no longer succeed"
+BLAMED = 20
+
 
 def fan_out(step: StepId, work: Dispatch, graph: TaskGraph, base: Oid, target: RefName) -> Turn:
     """Returns the step with its first tasks launched."""
@@ -209,13 +213,13 @@ def _wind_up(
     effects: list[Effect],
 ) -> FannedOut:
     if verdict == "missed" or work.on_quorum == "cancel":
-        why = "enough results are in" if verdict == "met" else "the step can no longer succeed"
+        why = ENOUGH if verdict == "met" else HOPELESS_STEP
         fan, stops = stop_all(step, fan, why)
         effects.extend(stops)
     elif work.on_quorum == "drain":
         for index in range(len(fan.tasks)):
             if isinstance(fan.tasks[index], Pending):
-                fan = _never_begun(fan, index, "enough results are in")
+                fan = _never_begun(fan, index, ENOUGH)
                 fan = replace(fan, dead=fan.dead + 1)
     return fan
 
@@ -304,7 +308,10 @@ def _blame(fan: FannedOut) -> list[str]:
             lines.append(f"{task.id}: {now.kind}: {'; '.join(now.findings)}")
         elif isinstance(now, Parked):
             lines.append(f"{task.id}: conflicts in {', '.join(now.paths)}")
-    return lines
+        elif isinstance(now, Stopped) and now.why not in {ENOUGH, HOPELESS_STEP}:
+            lines.append(f"{task.id}: {now.why}")
+    more = len(lines) - BLAMED
+    return [*lines[:BLAMED], f"and {more} more"] if more > 0 else lines
 
 
 def _row(task: TaskId, now: TaskState, *, good: bool) -> Json:

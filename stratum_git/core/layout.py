@@ -94,6 +94,7 @@ def header(state: FlowState) -> dict[str, Json]:
         "started": state.started,
         "updated": state.updated,
         "cancelling": state.cancelling,
+        "paused": state.paused,
         "unsynced": [codec.encode(s) for s in state.unsynced],
         "steps": len(state.steps),
         "tasks": _tallies(state),
@@ -122,6 +123,7 @@ def rebuild(program: Program, files: Mapping[str, bytes]) -> FlowState:
         seq=cast("int", head["seq"]),
         updated=cast("float", head["updated"]),
         cancelling=None if cancelling is None else str(cancelling),
+        paused=head.get("paused") is True,
         unsynced=tuple(codec.decode(PendingSync, s) for s in cast("list[Json]", head["unsynced"])),
     )
 

@@ -8,7 +8,7 @@ is dropped, and nothing that was to move with it moves.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from stratum_git.core.engine import advance
 from stratum_git.git.refs import RefUpdate, tip_nowait
@@ -16,7 +16,7 @@ from stratum_git.git.repository import Repository
 from stratum_git.model.ids import Oid, RefName
 from stratum_git.model.messages import Effect, Event
 from stratum_git.model.state import FlowState
-from stratum_git.store.flows import Entry, FlowLog, Lost, Stored, events_between, flow_ref, load_at
+from stratum_git.store.flows import Entry, FlowLog, Stored, events_between, flow_ref
 
 Extra = Callable[[FlowState, tuple[Effect, ...]], Sequence[RefUpdate]]
 """Given the state after an event and its effects, the refs that move with it."""
@@ -48,7 +48,6 @@ class Journal:
     repo: Repository
     log: FlowLog
     stored: Stored
-    foreign: list[Entry] = field(default_factory=list)
 
     @property
     def state(self) -> FlowState:
@@ -56,8 +55,11 @@ class Journal:
         return self.stored.state
 
     def record(self, events: Sequence[Event], extra: Extra) -> Written | Beaten:
-        """Appends the events that still mean something, in one ref transaction."""
-        foreign: tuple[Entry, ...] = ()
+        """Appends the events that still mean something, in one ref transaction.
+
+        Without any event it only takes in what others appended.
+        """
+        foreign = () if events else self.catch_up()
         for _ in range(RACES):
             entries = self._decide(events)
             if not entries:
@@ -94,12 +96,3 @@ class Journal:
                 entries.append(Entry(event, after, effects))
                 state = after
         return entries
-
-
-def reopen(repo: Repository, log: FlowLog, tip: Oid) -> Journal:
-    """Returns the journal of a flow whose last event is commit *tip*."""
-    stored, _ = load_at(repo, tip)
-    return Journal(repo, log, stored)
-
-
-__all__ = ["Beaten", "Extra", "Journal", "Lost", "Written", "reopen"]
