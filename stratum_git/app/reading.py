@@ -143,7 +143,8 @@ def _task(name: str, now: TaskState) -> Json:
 
 
 def _step_of(state: FlowState, task: str) -> str:
-    for step, now in zip(state.program.order, state.steps, strict=True):
+    # A task id may come up in several steps; the last one that came so far is what is meant.
+    for step, now in reversed(tuple(zip(state.program.order, state.steps, strict=True))):
         fan = fan_of(now)
         if step == task or (fan is not None and task in fan.graph.index):
             return step

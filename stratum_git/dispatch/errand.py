@@ -49,10 +49,18 @@ def errand_for(state: FlowState, launch: Launch) -> Errand | Unclear:
 
 def title_of(state: FlowState, step: Step, task: Task | None) -> str:
     """Returns the subject of the commit that lands a result."""
-    words = _intent(state, step) if task is None else (task.intent or _text(task.fields.get("description")))
+    words = _intent(state, step) if task is None else _task_words(state, step, task)
     first = next((line.strip() for line in words.splitlines() if line.strip()), "")
     name = str(task.id if task is not None else step.id)
     return f"{name}: {first}"[:72].rstrip(": ")
+
+
+def _task_words(state: FlowState, step: Step, task: Task) -> str:
+    said = task.intent or _text(task.fields.get("description"))
+    if said or not isinstance(step.work, Dispatch):
+        return said
+    rendered = render(step.work.intent_template, task.fields, state.inputs)
+    return "" if isinstance(rendered, MissingField) else rendered.text
 
 
 def _task_errand(

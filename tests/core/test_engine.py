@@ -1,0 +1,370 @@
+"""Whatever order agents report, repeat or vanish in, the engine keeps its promises."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import hypothesis.strategies as st
+from hypothesis import settings
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from stratum_git.core import fanout
+from stratum_git.core.engine import advance, begin
+from stratum_git.core.layout import rebuild
+from stratum_git.core.parse import load_spec
+from stratum_git.core.program import compile_program
+from stratum_git.core.questions import fan_of, in_flight, is_over, outstanding
+from stratum_git.model.ids import FlowId, Json, Oid, RefName, StepId, TaskId
+from stratum_git.model.messages import (
+    CancelRequested,
+    Completed,
+    Effect,
+    Event,
+    Finish,
+    GateResolved,
+    Halted,
+    Land,
+    Landed,
+    LandedResult,
+    LandingBlocked,
+    LandingEntry,
+    Launch,
+    Lost,
+    Open,
+    Opened,
+    Outcome,
+    ParkedResult,
+    Rejected,
+    Resumed,
+    Started,
+    StepReported,
+    Stop,
+    Suspended,
+    Synced,
+    TaskReported,
+)
+from stratum_git.model.state import Failed, FannedOut, FlowState, Landing, Program, Running, Stopped, Verified
+from tests.core.files import files_of
+
+BASE = Oid("b" * 40)
+RESULT = Oid("c" * 40)
+MAIN = RefName("refs/heads/main")
+BUILD = StepId("build")
+
+SPEC = """
+version: "0.4"
+contracts: {Plan: {tasks: {type: array}}}
+functions: {review: {mode: gate}}
+flows:
+  main:
+    steps:
+      - {id: plan, type: decompose, agent: p, intent: plan, output_contract: Plan}
+      - id: build
+        type: parallel_dispatch
+        source: $.input.tasks
+        depends_on: [plan]
+        intent_template: "do {task.id}"
+        max_concurrent: %(concurrent)d
+        task_retries: %(retries)d
+        require: %(require)s
+        on_quorum: %(on_quorum)s
+      - {id: gate, function: review, depends_on: [build], on_approve: close, on_revise: build, on_kill: null}
+      - {id: close, intent: close, depends_on: [gate]}
+"""
+
+OUTCOMES: dict[str, Outcome] = {
+    "done": Completed(BASE, RESULT, {"ok": True}),
+    "same": Completed(BASE, BASE),
+    "verify": Rejected("verify", ("no",), BASE, RESULT),
+    "start": Rejected("start", ("missing",)),
+    "lost": Lost("gone"),
+    "halted": Halted("stop"),
+}
+
+
+def program(**values: object) -> Program:
+    loaded = load_spec(SPEC % values)
+    assert loaded.spec is not None, loaded.problems
+    compiled = compile_program(loaded.spec, None)
+    assert isinstance(compiled, Program)
+    return compiled
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> list[Json]:
+    names = [f"t{n}" for n in range(draw(st.integers(1, 7)))]
+    found: list[Json] = []
+    for i, name in enumerate(names):
+        needs = sorted(draw(st.sets(st.sampled_from(names[:i])))) if i else []
+        found.append({"id": name, "depends_on": list(needs)})
+    return found
+
+
+class EngineMachine(RuleBasedStateMachine):
+    """Plays the shell: performs effects in any order, reports late, twice, or not at all."""
+
+    @initialize(
+        graph=graphs(),
+        concurrent=st.integers(1, 4),
+        retries=st.integers(0, 2),
+        require=st.sampled_from(["all", "any", "1"]),
+        on_quorum=st.sampled_from(["cancel", "drain", "keep"]),
+    )
+    def start(self, graph: list[Json], concurrent: int, retries: int, require: str, on_quorum: str) -> None:
+        self.program = program(concurrent=concurrent, retries=retries, require=require, on_quorum=on_quorum)
+        self.concurrent = concurrent
+        self.log: list[Event] = []
+        self.launched: list[Launch] = []
+        self.opens: list[StepId] = []
+        self.lands: list[StepId] = []
+        self.finished = 0
+        first = Started(0.0, "me", FlowId("f-1"), "main", {"tasks": graph}, BASE, MAIN)
+        self.log.append(first)
+        self.state, effects = begin(self.program, first)
+        self.perform(effects)
+
+    def feed(self, event: Event) -> None:
+        before = self.state
+        self.state, effects = advance(before, event)
+        if self.state is before:
+            assert effects == ()
+            return
+        self.log.append(event)
+        self.perform(effects)
+
+    def perform(self, effects: tuple[Effect, ...]) -> None:
+        for effect in effects:
+            match effect:
+                case Launch():
+                    self.check_needs(effect)
+                    self.launched.append(effect)
+                case Open(step):
+                    self.opens.append(step)
+                case Land(step):
+                    self.lands.append(step)
+                case Finish(status):
+                    self.finished += status != "blocked"
+                case _:
+                    pass
+
+    def check_needs(self, launch: Launch) -> None:
+        fan = self.state.step(launch.step)
+        if launch.task is None or not isinstance(fan, FannedOut):
+            return
+        index = fan.graph.index[launch.task]
+        assert all(isinstance(fan.tasks[n], Verified) for n in fan.graph.needs[index])
+
+    @rule(data=st.data())
+    @precondition(lambda self: bool(getattr(self, "opens", [])))
+    def open(self, data: st.DataObject) -> None:
+        self.feed(Opened(1.0, "s", data.draw(st.sampled_from(self.opens)), BASE, MAIN))
+
+    @rule(data=st.data(), kind=st.sampled_from(sorted(OUTCOMES)))
+    @precondition(lambda self: bool(getattr(self, "launched", [])))
+    def report(self, data: st.DataObject, kind: str) -> None:
+        launch, outcome = data.draw(st.sampled_from(self.launched)), OUTCOMES[kind]
+        if launch.task is None:
+            self.feed(StepReported(2.0, "a", launch.step, launch.attempt, outcome))
+        else:
+            self.feed(TaskReported(2.0, "a", launch.step, launch.task, launch.attempt, outcome))
+
+    @rule(data=st.data(), blocked=st.booleans(), park=st.booleans())
+    @precondition(lambda self: bool(getattr(self, "lands", [])))
+    def land(self, data: st.DataObject, *, blocked: bool, park: bool) -> None:
+        step = data.draw(st.sampled_from(self.lands))
+        if blocked:
+            self.feed(LandingBlocked(3.0, "s", step, "dirty", ("a",)))
+            return
+        entries: list[LandingEntry] = [LandedResult(None, RESULT, RESULT)]
+        now = self.state.step(step)
+        if isinstance(now, Landing) and isinstance(now.work, FannedOut):
+            names = [now.work.graph.tasks[i].id for i in fanout.candidates(now.work)]
+            entries = [LandedResult(name, RESULT, RESULT) for name in names]
+            if park and names:
+                entries[0] = ParkedResult(names[0], RESULT, BASE, ("x",))
+        self.feed(Landed(3.0, "s", step, MAIN, BASE, RESULT, tuple(entries)))
+
+    @rule(outcome=st.sampled_from(["approve", "revise", "kill"]))
+    def decide(self, outcome: Literal["approve", "revise", "kill"]) -> None:
+        self.feed(GateResolved(4.0, "me", StepId("gate"), outcome))
+
+    @rule(task=st.sampled_from([None, "t0", "t3"]))
+    @precondition(lambda self: len(getattr(self, "log", [])) > 6)
+    def cancel(self, task: str | None) -> None:
+        self.feed(CancelRequested(5.0, "me", "enough", None if task is None else TaskId(task)))
+
+    @rule()
+    def suspend(self) -> None:
+        self.feed(Suspended(6.0, "me"))
+
+    @rule()
+    def resume(self) -> None:
+        self.feed(Resumed(7.0, "me"))
+
+    @rule()
+    def sync(self) -> None:
+        self.feed(Synced(8.0, "s", MAIN))
+
+    @invariant()
+    def counts_are_true(self) -> None:
+        if hasattr(self, "state") and self.state.cursor is not None:
+            now = self.state.step(self.state.cursor)
+            if isinstance(now, FannedOut):
+                assert fanout.check(now, self.concurrent) == []
+
+    @invariant()
+    def no_attempt_is_launched_twice_in_a_round(self) -> None:
+        if hasattr(self, "state") and not any(isinstance(e, GateResolved) for e in self.log):
+            keys = [(launch.step, launch.task, launch.attempt) for launch in self.launched]
+            assert len(keys) == len(set(keys))
+
+    @invariant()
+    def replay_rebuilds_the_state(self) -> None:
+        if hasattr(self, "state"):
+            first = self.log[0]
+            assert isinstance(first, Started)
+            state, _ = begin(self.program, first)
+            for event in self.log[1:]:
+                state, _ = advance(state, event)
+            assert state == self.state
+
+    @invariant()
+    def what_is_stored_is_the_state(self) -> None:
+        if hasattr(self, "state"):
+            assert rebuild(self.program, files_of(self.state)) == self.state
+
+    @invariant()
+    def finishes_at_most_once(self) -> None:
+        if hasattr(self, "state"):
+            assert self.finished == (1 if is_over(self.state) else 0)
+
+    @invariant()
+    def is_never_stuck(self) -> None:
+        if hasattr(self, "state") and self.state.status == "running" and not self.state.paused:
+            assert in_flight(self.state) or outstanding(self.state)
+
+
+EngineMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestEngine = EngineMachine.TestCase
+
+
+def started(graph: list[Json], **values: object) -> FlowState:
+    """Returns a flow at its dispatch step, opened."""
+    chosen = {"concurrent": 2, "retries": 0, "require": "all", "on_quorum": "cancel"} | values
+    first = Started(0.0, "me", FlowId("f-1"), "main", {"tasks": graph}, BASE, MAIN)
+    state, _ = begin(program(**chosen), first)
+    events: tuple[Event, ...] = (
+        Opened(1.0, "s", StepId("plan"), BASE, MAIN),
+        StepReported(1.0, "a", StepId("plan"), 1, Completed(BASE, BASE, {"tasks": []})),
+        Opened(1.0, "s", BUILD, BASE, MAIN),
+    )
+    for event in events:
+        state, _ = advance(state, event)
+    return state
+
+
+def say(state: FlowState, task: str, attempt: int, outcome: Outcome) -> tuple[FlowState, tuple[Effect, ...]]:
+    return advance(state, TaskReported(2.0, "a", BUILD, TaskId(task), attempt, outcome))
+
+
+def tasks(*names: str) -> list[Json]:
+    return [{"id": name} for name in names]
+
+
+def test_no_more_tasks_run_at_once_than_allowed() -> None:
+    state = started(tasks("a", "b", "c"))
+
+    assert [task for _, task, _ in in_flight(state)] == ["a", "b"]
+
+
+def test_a_failed_attempt_is_followed_by_a_fresh_one_with_its_findings() -> None:
+    state = started(tasks("a"), retries=1)
+
+    _, effects = say(state, "a", 1, Rejected("verify", ("tests fail",)))
+
+    assert effects == (Launch(BUILD, TaskId("a"), 2, ("tests fail",)),)
+
+
+def test_a_lost_attempt_costs_no_retry() -> None:
+    state, _ = say(started(tasks("a")), "a", 1, Lost("gone"))
+
+    assert in_flight(state) == ((BUILD, TaskId("a"), 2),)
+
+
+def test_the_rest_is_stopped_as_soon_as_enough_results_are_in() -> None:
+    state = started(tasks("a", "b", "c"), require="any")
+
+    state, effects = say(state, "a", 1, Completed(BASE, RESULT))
+
+    assert effects == (Stop(BUILD, TaskId("b"), 1, "enough results are in"),)
+    fan = fan_of(state.step(BUILD))
+    assert fan is not None
+    assert isinstance(fan.tasks[1], Running)
+    assert fan.tasks[2] == Stopped(0, "enough results are in")
+
+
+def test_the_rest_is_stopped_as_soon_as_success_is_out_of_reach() -> None:
+    state = started(tasks("a", "b", "c"), require="2")
+
+    state, effects = say(state, "a", 1, Rejected("agent", ("no",)))
+    assert effects == (Launch(BUILD, TaskId("c"), 1),)
+    state, effects = say(state, "b", 1, Rejected("agent", ("no",)))
+
+    assert effects == (Stop(BUILD, TaskId("c"), 1, "the step can no longer succeed"),)
+
+
+def test_what_needs_a_failed_task_never_begins() -> None:
+    graph: list[Json] = [{"id": "a"}, {"id": "b", "depends_on": ["a"]}, {"id": "c", "depends_on": ["b"]}]
+    state = started(graph, require="any", on_quorum="keep")
+
+    state, _ = say(state, "a", 1, Rejected("agent", ("no",)))
+
+    assert state.status == "failed"
+    fan = fan_of(state.step(BUILD))
+    assert fan is not None
+    assert fan.tasks[2] == Stopped(0, "needs b, which did not succeed")
+
+
+def test_a_report_about_an_attempt_that_is_not_current_changes_nothing() -> None:
+    state = started(tasks("a", "b"))
+    after, _ = say(state, "a", 1, Completed(BASE, RESULT))
+
+    again, effects = say(after, "a", 1, Completed(BASE, RESULT))
+
+    assert again is after
+    assert effects == ()
+
+
+def test_a_parked_conflict_counts_against_the_quorum() -> None:
+    state = started(tasks("a", "b"))
+    state, _ = say(state, "a", 1, Completed(BASE, RESULT))
+    state, effects = say(state, "b", 1, Completed(BASE, RESULT))
+    assert effects == (Land(BUILD),)
+    entries = (
+        LandedResult(TaskId("a"), RESULT, RESULT),
+        ParkedResult(TaskId("b"), RESULT, RESULT, ("x.py",)),
+    )
+
+    state, _ = advance(state, Landed(3.0, "s", BUILD, MAIN, BASE, RESULT, entries))
+
+    assert state.status == "failed"
+    now = state.step(BUILD)
+    assert isinstance(now, Failed)
+    assert now.findings == ("require: all needs 2 of 2 tasks; 1 landed", "b: conflicts in x.py")
+
+
+def test_a_graph_that_makes_no_sense_fails_the_step_with_every_problem() -> None:
+    state = started([{"id": "a/b"}, {"id": "x"}, {"id": "x"}])
+
+    now = state.step(BUILD)
+    assert isinstance(now, Failed)
+    assert len(now.findings) == 2
+    assert "slash" in now.findings[0]
+    assert "twice" in now.findings[1]
+
+
+def test_more_results_than_there_are_tasks_can_never_come() -> None:
+    now = started(tasks("a"), require="3").step(BUILD)
+
+    assert isinstance(now, Failed)
+    assert now.findings == ("require: 3 can never be met by 1 tasks",)
