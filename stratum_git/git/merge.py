@@ -63,15 +63,16 @@ def merge(repo: Repository, writer: ObjectWriter, *, base: Oid, ours: Oid, their
     done = repo.git.run("merge-tree", "--write-tree", "-z", "--messages", left, right, ok=(0, 1))
     head, _, rest = done.stdout.partition(b"\0")
     tree = Oid(head.decode())
-    return Merged(tree) if done.code == 0 else _conflicted(tree, rest)
+    return Merged(tree) if done.code == 0 else _conflicted(tree, rest, (f"~{left}", f"~{right}"))
 
 
-def _conflicted(tree: Oid, rest: bytes) -> Conflicted:
+def _conflicted(tree: Oid, rest: bytes, sides: tuple[str, str]) -> Conflicted:
     listing, _, messages = rest.partition(b"\0\0")
     stages = tuple(_stage(row) for row in listing.split(b"\0") if row)
     sentences = [os.fsdecode(text) for text in messages.split(b"\0") if b"CONFLICT" in text]
-    # A conflict may have no stage of its own (two renames of one folder): then its message names the path.
-    paths = tuple(dict.fromkeys(stage.path for stage in stages))
+    # Where a file and a folder meet, git names the file after its side, which is a commit nobody knows.
+    names = (stage.path.removesuffix(sides[0]).removesuffix(sides[1]) for stage in stages)
+    paths = tuple(dict.fromkeys(names))
     return Conflicted(tree, paths, stages, "\n".join(text.strip() for text in sentences))
 
 
