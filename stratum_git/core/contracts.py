@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from stratum_git.model.ids import Json
 from stratum_git.model.spec import Contract, Field
@@ -14,12 +14,11 @@ def _is_number(value: Json) -> bool:
 
 
 def _is_integer(value: Json) -> bool:
-    return (isinstance(value, int) and not isinstance(value, bool)) or (
-        isinstance(value, float) and value.is_integer()
-    )
+    # JSON has one kind of number: 3.0 is a whole one, as it is for JSON Schema.
+    return _is_number(value) and (isinstance(value, int) or (isinstance(value, float) and value.is_integer()))
 
 
-TYPES: dict[str, Callable[[Json], bool]] = {
+TYPES: Mapping[str, Callable[[Json], bool]] = {
     "string": lambda value: isinstance(value, str),
     "boolean": lambda value: isinstance(value, bool),
     "integer": _is_integer,
@@ -42,14 +41,17 @@ def breaches(contract: Contract, value: Json) -> tuple[str, ...]:
 def _wrong(name: str, field: Field, value: Json) -> str | None:
     # A type that is none of JSON's is the author's own word; nothing is known against any value.
     if field.type in TYPES and not TYPES[field.type](value):
-        return f"{name} is {_shown(value)}, not a {field.type}"
-    if field.values is not None and value not in field.values:
+        return f"{name} is {_shown(value)}, not of the type {field.type}"
+    if field.values is not None and not any(_is_same(value, allowed) for allowed in field.values):
         return f"{name} is {_shown(value)}, not one of {', '.join(map(_shown, field.values))}"
     return None
 
 
+def _is_same(value: Json, allowed: Json) -> bool:
+    """Returns whether two values are equal; true is not 1 here, though it is in Python."""
+    return value == allowed and isinstance(value, bool) is isinstance(allowed, bool)
+
+
 def _shown(value: Json) -> str:
-    if value is None:
-        return "missing"
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 60 else f"{text[:57]}..."

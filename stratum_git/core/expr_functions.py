@@ -2,310 +2,245 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
-from pathlib import PurePosixPath
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
 
-import yaml
+from stratum_git.core.expr_project import (
+    file_contains,
+    file_exists,
+    no_file_conflicts,
+    plan_completion,
+    vocabulary_compliance,
+)
+from stratum_git.core.expr_values import LONGEST, Problem, Sandbox, scan, shown
 
-from stratum_git.core.expr_eval import Problem, Walker, bounded, elements, shown
-from stratum_git.core.paths import overlap
-
-IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 METHODS: tuple[str, ...] = (
     "startswith", "endswith", "lower", "upper", "strip", "lstrip", "rstrip", "split", "replace", "count",
     "index", "find", "join", "keys", "values", "items", "get", "isdigit",
 )  # fmt: skip
-OF_TEXT = frozenset(METHODS) - {"keys", "values", "items", "get"}
-OF_LIST = frozenset({"count", "index"})
 OF_OBJECT = frozenset({"keys", "values", "items", "get"})
+OF_LIST = frozenset({"count", "index"})
+OF_TEXT = frozenset(METHODS) - OF_OBJECT
 
 
-def call_method(walker: Walker, value: object, name: str, arguments: list[object]) -> object:
-    """Returns what a method of a text, list or object gives."""
-    if isinstance(value, dict):
-        if name not in OF_OBJECT:
-            raise Problem(f"an object has no method {name}")
-        walker.step(len(value))
-        found = getattr(value, name)(*arguments)
-        return found if name == "get" else list(found)
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A function by the names of its parameters; ``defaults`` are those of the last ones.
+
+    ``named`` says whether arguments may be given by name, ``many`` whether any number may be given.
+    """
+
+    run: Callable[[Sandbox, Sequence[object]], object]
+    parameters: tuple[str, ...]
+    defaults: tuple[object, ...] = ()
+    named: bool = False
+    many: bool = False
+
+    def refusal(self, count: int, names: Sequence[str]) -> str | None:
+        """Returns why *count* arguments and others with *names* cannot be given, or ``None``."""
+        if names and not self.named:
+            return "takes no named arguments"
+        left = self.parameters[count:]
+        wrong = next((name for name in names if name not in left), None)
+        if wrong is not None:
+            return f"cannot be given {wrong} by name"
+        needed = len(self.parameters) - len(self.defaults)
+        if (count > len(self.parameters) and not self.many) or set(self.parameters[count:needed]) - {*names}:
+            return f"takes {', '.join(self.parameters)}"
+        return None
+
+    def call(self, sandbox: Sandbox, given: Sequence[object], named: Mapping[str, object]) -> object:
+        """Returns what the function gives for arguments that were not refused."""
+        needed = len(self.parameters) - len(self.defaults)
+        rest = [
+            named[name] if name in named else self.defaults[index - needed]
+            for index, name in enumerate(self.parameters)
+            if index >= len(given)
+        ]
+        return self.run(sandbox, [*given, *rest])
+
+
+def call_method(sandbox: Sandbox, value: object, name: str, given: Sequence[object]) -> object:
+    """Returns what a method of a text, list or object gives; raises Problem."""
     if isinstance(value, str) and name in OF_TEXT:
-        return _text_method(walker, value, name, arguments)
-    if isinstance(value, list) and name in OF_LIST:
-        walker.weigh(value)
-        return getattr(value, name)(*arguments)
-    raise Problem(f"{shown(value)} has no method {name}")
+        return _text_method(sandbox, value, name, given)
+    if isinstance(value, dict) and name in OF_OBJECT:
+        return _object_method(sandbox, value, name, given)
+    if isinstance(value, list | tuple) and name in OF_LIST and len(given) == 1:
+        scan(sandbox, value, given[0])
+        if name == "index" and given[0] not in value:
+            raise Problem("the list has no such element")
+        return getattr(value, name)(*given)
+    raise Problem(f"{shown(value)} has no method {name} that could be called like this")
 
 
-def call_function(walker: Walker, name: str, arguments: list[object], named: dict[str, object]) -> object:
-    """Returns what a function gives."""
-    function = FUNCTIONS[name]
-    if named and name not in {"plan_completion", "vocabulary_compliance"}:
-        raise Problem(f"{name} takes no named arguments")
-    return function(walker, *arguments, **named)
+def _object_method(sandbox: Sandbox, value: dict[str, object], name: str, given: Sequence[object]) -> object:
+    if name == "get":
+        return value.get(*_text_first(given))
+    if given:
+        raise Problem(f"{name} takes no arguments")
+    sandbox.step(len(value))
+    if name == "items":
+        return [list(pair) for pair in value.items()]
+    return list(value) if name == "keys" else list(value.values())
 
 
-def _text_method(walker: Walker, text: str, name: str, arguments: list[object]) -> object:
-    walker.step(len(text) // 100)
+def _text_first(given: Sequence[object]) -> tuple[str, object]:
+    if not 1 <= len(given) <= 2 or not isinstance(given[0], str):
+        raise Problem("get takes a key, and what to give where it is missing")
+    return given[0], given[1] if len(given) == 2 else None
+
+
+def _text_method(sandbox: Sandbox, text: str, name: str, given: Sequence[object]) -> object:
+    sandbox.step(len(text) // (1000 if name in {"count", "find", "index", "startswith", "endswith"} else 100))
     if name == "join":
-        items = [_joinable(item) for item in elements(arguments[0])] if arguments else []
-        if sum(map(len, items)) + len(text) * len(items) > 1_000_000:
-            raise Problem("a value is too long")
-        return text.join(items)
-    if name == "replace" and len(arguments) >= 2:
-        old, new = str(arguments[0]), str(arguments[1])
-        if len(text) + (text.count(old) + 1) * len(new) > 1_000_000:
-            raise Problem("a value is too long")
-    return getattr(text, name)(*arguments)
-
-
-def _joinable(item: object) -> str:
-    if not isinstance(item, str):
-        raise Problem(f"{shown(item)} cannot be joined; only texts can")
-    return item
-
-
-def _items(walker: Walker, value: object) -> list[object]:
-    found = list(elements(value))
-    walker.step(len(found))
+        return _joined(sandbox, text, given)
+    if name == "replace":
+        return _replaced(sandbox, text, given)
+    if name in {"startswith", "endswith"} and given and isinstance(given[0], list):
+        return any(getattr(text, name)(one, *given[1:]) for one in _listed(sandbox, given[0]))
+    found = getattr(text, name)(*given)
+    if isinstance(found, list):
+        sandbox.step(len(found))
     return found
 
 
-def _numbers(walker: Walker, value: object) -> list[float]:
-    found = _items(walker, value)
-    numbers = [item for item in found if isinstance(item, int | float)]
-    if len(numbers) != len(found):
-        raise Problem("not all of them are numbers")
-    return numbers
+def _joined(sandbox: Sandbox, text: str, given: Sequence[object]) -> str:
+    if len(given) != 1:
+        raise Problem("join takes one list")
+    items: list[str] = []
+    length = 0
+    for item in sandbox.elements(given[0]):
+        sandbox.step()
+        if not isinstance(item, str):
+            raise Problem(f"{shown(item)} cannot be joined, only texts can")
+        items.append(item)
+        length += len(item) + len(text)
+        if length > LONGEST:
+            raise Problem("a value is too long")
+    sandbox.step(length // 100)
+    return text.join(items)
 
 
-def _len(_: Walker, value: object) -> object:
-    if not isinstance(value, str | list | tuple | set | dict):
-        raise Problem(f"{shown(value)} has no length")
-    return len(value)
+def _replaced(sandbox: Sandbox, text: str, given: Sequence[object]) -> str:
+    if len(given) != 2 or not isinstance(given[0], str) or not isinstance(given[1], str):
+        raise Problem("replace takes two texts")
+    length = len(text) + text.count(given[0]) * len(given[1])
+    if length > LONGEST:
+        raise Problem("a value is too long")
+    sandbox.step(length // 100)
+    return text.replace(given[0], given[1])
 
 
-def _int(_: Walker, value: object) -> object:
-    if isinstance(value, str) and len(value) > 100:
-        raise Problem("a number is too large")
-    if not isinstance(value, str | int | float):
-        raise Problem(f"{shown(value)} is not a number")
-    return int(value)
+def _listed(sandbox: Sandbox, value: object) -> list[object]:
+    found = list(sandbox.elements(value))
+    sandbox.step(len(found))
+    return found
 
 
-def _float(_: Walker, value: object) -> object:
-    if not isinstance(value, str | int | float):
-        raise Problem(f"{shown(value)} is not a number")
-    return float(value)
-
-
-def _str(walker: Walker, value: object) -> object:
-    if isinstance(value, str | int | float | bool) or value is None:
-        return str(value)
-    walker.weigh(value)
-    return bounded(repr(value))
-
-
-def _extreme(choose: Callable[..., object]) -> Callable[..., object]:
-    def function(walker: Walker, *values: object) -> object:
-        found = _items(walker, values[0]) if len(values) == 1 else list(values)
-        walker.weigh(found)
-        if not found:
-            raise Problem("there is nothing to choose from")
-        return choose(found)
-
-    return function
-
-
-def _sorted(walker: Walker, value: object) -> object:
-    walker.weigh(value)
-    found: list[float] = _items(walker, value)  # type: ignore[assignment]  # unlike things: told as a TypeError
-    return sorted(found)
-
-
-def _sum(walker: Walker, value: object) -> object:
-    return sum(_numbers(walker, value))
-
-
-def _round(_: Walker, value: object, digits: object = None) -> object:
-    if not isinstance(value, int | float) or not isinstance(digits, int | None):
-        raise Problem("round takes a number, and digits")
-    if digits is not None and abs(digits) > 300:
-        raise Problem("a number is too large")
-    return round(value, digits)
-
-
-def _abs(_: Walker, value: object) -> object:
+def _number(value: object) -> float:
     if not isinstance(value, int | float):
         raise Problem(f"{shown(value)} is not a number")
-    return abs(value)
+    return value
 
 
-# --- files ------------------------------------------------------------------------------------------------
+def _len(_: Sandbox, given: Sequence[object]) -> object:
+    if not isinstance(given[0], str | list | tuple | set | dict):
+        raise Problem(f"{shown(given[0])} has no length")
+    return len(given[0])
 
 
-def _path(value: object) -> str:
-    if not isinstance(value, str) or not value or "\0" in value or value.startswith("/"):
-        raise Problem(f"{value!r} is not a path relative to the repository"[:200])
-    if ".." in PurePosixPath(value).parts:
-        raise Problem(f"{value} leaves the repository")
-    return str(PurePosixPath(value))
+def _int(_: Sandbox, given: Sequence[object]) -> object:
+    return int(_readable(given[0]))
 
 
-def _file_exists(walker: Walker, path: object) -> object:
-    if walker.files is None:
-        raise Problem("files cannot be asked about here")
-    walker.step(100)
-    return walker.files.exists(_path(path))
+def _float(_: Sandbox, given: Sequence[object]) -> object:
+    return float(_readable(given[0]))
 
 
-def _file_contains(walker: Walker, path: object, text: object) -> object:
-    if walker.files is None:
-        raise Problem("files cannot be asked about here")
-    walker.step(100)
-    found = walker.files.text(_path(path))
-    return found is not None and isinstance(text, str) and text in found
+def _readable(value: object) -> str | float:
+    if isinstance(value, str):
+        if len(value) > 100:
+            raise Problem("a number is too large")
+        return value
+    return _number(value)
 
 
-# --- the protocol's own -----------------------------------------------------------------------------------
+def _str(sandbox: Sandbox, given: Sequence[object]) -> object:
+    if isinstance(given[0], set):
+        raise Problem("a set cannot be written as a text")
+    # One character may be written as ten.
+    sandbox.weigh(given[0], characters=20)
+    return str(given[0])
 
 
-def _no_file_conflicts(walker: Walker, tasks: object) -> object:
-    rows = [row for row in _items(walker, tasks) if isinstance(row, dict)]
-    ids = [str(row.get("id", number)) for number, row in enumerate(rows)]
-    below = _ancestors(walker, rows, ids)
-    found = []
-    for i, first in enumerate(rows):
-        for j in range(i + 1, len(rows)):
-            if j in below[i] or i in below[j]:
-                continue
-            shared = _shared(walker, first, rows[j])
-            if shared is not None:
-                found.append(f"tasks {ids[i]} and {ids[j]} both own {shared} and may run at once")
-    if found:
-        raise Problem(found[0], tuple(found[:50]))
-    return True
+def _max(sandbox: Sandbox, given: Sequence[object]) -> object:
+    return max(_candidates(sandbox, given))
 
 
-def _ancestors(walker: Walker, rows: Sequence[dict[str, object]], ids: Sequence[str]) -> list[set[int]]:
-    index = {name: i for i, name in enumerate(ids)}
-    direct = [[index[str(n)] for n in _list(row.get("depends_on")) if str(n) in index] for row in rows]
-    found = []
-    for start in range(len(rows)):
-        seen: set[int] = set()
-        todo = list(direct[start])
-        while todo:
-            at = todo.pop()
-            if at not in seen:
-                walker.step()
-                seen.add(at)
-                todo += direct[at]
-        found.append(seen)
+def _min(sandbox: Sandbox, given: Sequence[object]) -> object:
+    return min(_candidates(sandbox, given))
+
+
+def _candidates(sandbox: Sandbox, given: Sequence[object]) -> list[float]:
+    found = _comparable(sandbox, given[0]) if len(given) == 1 else _comparable(sandbox, list(given))
+    if not found:
+        raise Problem("there is nothing to choose from")
     return found
 
 
-def _shared(walker: Walker, first: dict[str, object], second: dict[str, object]) -> str | None:
-    for mine in _list(first.get("files_owned")):
-        for other in _list(second.get("files_owned")):
-            walker.step()
-            if overlap(str(mine), str(other)):
-                return str(mine)
-    return None
+def _sorted(sandbox: Sandbox, given: Sequence[object]) -> object:
+    return sorted(_comparable(sandbox, given[0]))
 
 
-def _list(value: object) -> list[object]:
-    return list(value) if isinstance(value, list | tuple) else []
+def _comparable(sandbox: Sandbox, value: object) -> list[float]:
+    sandbox.weigh(value)
+    # Texts or lists as well as numbers; unlike things are a TypeError and told as such.
+    return cast("list[float]", _listed(sandbox, value))
 
 
-def _plan_completion(walker: Walker, items: object, files_changed: object, threshold: object = 90) -> object:
-    rows = [row for row in _items(walker, items) if isinstance(row, dict)]
-    changed = {str(path) for path in _items(walker, files_changed)}
-    open_rows = [row for row in rows if row.get("file") and str(row["file"]) not in changed]
-    critical = [
-        f"critical item missing: {row.get('text', row['file'])}" for row in open_rows if row.get("critical")
-    ]
-    if critical:
-        raise Problem(critical[0], tuple(critical))
-    done = 100.0 if not rows else 100.0 * (len(rows) - len(open_rows)) / len(rows)
-    if not isinstance(threshold, int | float):
-        raise Problem("the threshold is not a number")
-    if done < threshold:
-        raise Problem("incomplete", (f"plan completion is {done:.0f}%, below {threshold}%",))
-    return True
+def _sum(sandbox: Sandbox, given: Sequence[object]) -> object:
+    return sum(_number(item) for item in _listed(sandbox, given[0]))
 
 
-def _vocabulary_compliance(
-    walker: Walker, path: object, files_changed: object, git_fallback: object = None, base: object = "HEAD"
-) -> object:
-    del base
-    if walker.files is None:
-        raise Problem("files cannot be asked about here")
-    text = walker.files.text(_path(path))
-    changed = [str(item) for item in _items(walker, files_changed or [])]
-    if not text or not text.strip():
-        return True
-    if not changed and git_fallback:
-        raise Problem("git_fallback is not supported here; pass the changed files")
-    words = _vocabulary(text)
-    found = [line for name in changed for line in _misuses(walker, name, words)]
-    if found:
-        raise Problem(found[0], tuple(found[:100]))
-    return True
+def _round(_: Sandbox, given: Sequence[object]) -> object:
+    digits = given[1]
+    if not isinstance(digits, int | None) or (digits is not None and abs(digits) > 300):
+        raise Problem("round takes a number, and how many digits")
+    return round(_number(given[0]), digits)
 
 
-def _vocabulary(text: str) -> dict[str, str]:
-    """Returns rejected word -> canonical word."""
-    try:
-        data = yaml.safe_load(text) if "&" not in text else None
-    except yaml.YAMLError as error:
-        raise Problem(f"the vocabulary is not YAML: {error}") from error
-    if not isinstance(data, dict):
-        raise Problem("the vocabulary is not a map of words")
-    words: dict[str, str] = {}
-    for canonical, entry in data.items():
-        reject = entry.get("reject") if isinstance(entry, dict) else None
-        if not isinstance(reject, list) or not reject or set(entry) - {"reject", "reason"}:
-            raise Problem(f"the vocabulary's entry {canonical} needs `reject`, and may have `reason`")
-        for word in (canonical, *reject):
-            if not isinstance(word, str) or not IDENTIFIER.fullmatch(word):
-                raise Problem(f"{word!r} in the vocabulary is not an identifier"[:200])
-        for word in reject:
-            if word in words or word in data:
-                raise Problem(f"{word} stands twice in the vocabulary")
-            words[word] = str(canonical)
-    return words
+def _any(sandbox: Sandbox, given: Sequence[object]) -> object:
+    return any(_listed(sandbox, given[0]))
 
 
-def _misuses(walker: Walker, name: str, words: dict[str, str]) -> list[str]:
-    text = walker.files.text(_path(name)) if walker.files is not None else None
-    found = []
-    for number, line in enumerate((text or "").splitlines(), 1):
-        walker.step()
-        found += [
-            f"{name}:{number}: write {words[word]}, not {word}"
-            for word in dict.fromkeys(IDENTIFIER.findall(line))
-            if word in words
-        ]
-    return found
+def _all(sandbox: Sandbox, given: Sequence[object]) -> object:
+    return all(_listed(sandbox, given[0]))
 
 
-FUNCTIONS: dict[str, Callable[..., object]] = {
-    "len": _len,
-    "bool": lambda _, value: bool(value),
-    "int": _int,
-    "float": _float,
-    "str": _str,
-    "max": _extreme(max),
-    "min": _extreme(min),
-    "any": lambda walker, value: any(_items(walker, value)),
-    "all": lambda walker, value: all(_items(walker, value)),
-    "sorted": _sorted,
-    "sum": _sum,
-    "abs": _abs,
-    "round": _round,
-    "file_exists": _file_exists,
-    "file_contains": _file_contains,
-    "no_file_conflicts": _no_file_conflicts,
-    "plan_completion": _plan_completion,
-    "vocabulary_compliance": _vocabulary_compliance,
+FUNCTIONS: dict[str, Function] = {
+    "len": Function(_len, ("value",)),
+    "bool": Function(lambda _, given: bool(given[0]), ("value",)),
+    "int": Function(_int, ("value",)),
+    "float": Function(_float, ("value",)),
+    "str": Function(_str, ("value",)),
+    "max": Function(_max, ("values",), many=True),
+    "min": Function(_min, ("values",), many=True),
+    "any": Function(_any, ("values",)),
+    "all": Function(_all, ("values",)),
+    "sorted": Function(_sorted, ("values",)),
+    "sum": Function(_sum, ("values",)),
+    "abs": Function(lambda _, given: abs(_number(given[0])), ("number",)),
+    "round": Function(_round, ("number", "digits"), (None,)),
+    "file_exists": Function(file_exists, ("path",)),
+    "file_contains": Function(file_contains, ("path", "text")),
+    "no_file_conflicts": Function(no_file_conflicts, ("tasks",)),
+    "plan_completion": Function(plan_completion, ("items", "files_changed", "threshold"), (90,), named=True),
+    "vocabulary_compliance": Function(
+        vocabulary_compliance,
+        ("path", "files_changed", "git_fallback", "base"),
+        (False, "HEAD"),
+        named=True,
+    ),
 }

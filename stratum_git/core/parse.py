@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stratum_git.core.shape import read_spec
-from stratum_git.core.validate import semantic_problems
+from stratum_git.core.shape_notes import Notes
+from stratum_git.core.validate import check_spec
 from stratum_git.core.yaml_nodes import read_yaml
 from stratum_git.model.spec import Problem, Spec
+
+SHOWN = 1000
+"""Problems that are told apart; of a file with more, nobody reads the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +24,22 @@ class Loaded:
 
 def load_spec(text: str) -> Loaded:
     """Returns the spec that *text* holds, or all of its problems at once. Nothing of it is run."""
-    root = read_yaml(text)
-    if isinstance(root, Problem):
-        return Loaded(None, (root,))
-    spec, found = read_spec(root)
-    found += semantic_problems(spec)
-    if not found:
-        return Loaded(spec, ())
-    unique = dict.fromkeys(found)
-    return Loaded(None, tuple(sorted(unique, key=lambda problem: problem.line)))
+    tree = read_yaml(text)
+    if tree.root is None:
+        return Loaded(None, tree.problems)
+    notes = Notes(tree.root)
+    spec = read_spec(tree.root, notes)
+    check_spec(spec, notes)
+    problems = _in_order([*tree.problems, *notes.found])
+    return Loaded(None, problems) if problems else Loaded(spec, ())
+
+
+def _in_order(found: list[Problem]) -> tuple[Problem, ...]:
+    problems = sorted(dict.fromkeys(found), key=lambda problem: problem.line)
+    if len(problems) <= SHOWN:
+        return tuple(problems)
+    rest = f"there are {len(problems) - SHOWN} more problems after this line"
+    return (
+        *problems[:SHOWN],
+        replace(problems[SHOWN - 1], path="", message=rest, hint="mend the ones before"),
+    )

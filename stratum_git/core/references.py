@@ -6,7 +6,7 @@ A text that does not begin with ``$`` stands for itself.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -34,7 +34,10 @@ Resolution: TypeAlias = Found | Unresolved
 
 
 def resolve(reference: str, inputs: Mapping[str, Json], outputs: Mapping[StepId, Json]) -> Resolution:
-    """Returns what *reference* stands for among the flow's inputs and the outputs of its finished steps."""
+    """Returns what *reference* stands for among the flow's inputs and the outputs of its finished steps.
+
+    A step that was skipped has the output null, and so has everything within it.
+    """
     if not reference.startswith("$"):
         return Found(reference)
     if reference.startswith("$.input."):
@@ -47,35 +50,46 @@ def resolve(reference: str, inputs: Mapping[str, Json], outputs: Mapping[StepId,
     return Unresolved(f"{reference}: a reference begins with $.input. or $.steps.")
 
 
+def entry(value: Json, key: str) -> Found | None:
+    """Returns an entry of an object, or an element of a list by its index; ``None`` when it is missing."""
+    if isinstance(value, dict) and key in value:
+        return Found(value[key])
+    # No list is so long that its indexes have ten digits, and int() refuses thousands of them.
+    if isinstance(value, list) and key.isdecimal() and len(key) < 10 and int(key) < len(value):
+        return Found(value[int(key)])
+    return None
+
+
 def steps_named(text: str) -> tuple[str, ...]:
-    """Returns the ids of the steps that a reference or an expression names."""
+    """Returns the ids of the steps that a reference or an expression names, each once."""
     return tuple(dict.fromkeys(match.rstrip(".") for match in STEP.findall(text)))
 
 
 def inputs_named(text: str) -> tuple[str, ...]:
-    """Returns the names of the inputs that a reference or an expression names."""
+    """Returns the names of the inputs that a reference or an expression names, each once."""
     return tuple(dict.fromkeys(INPUT.findall(text)))
 
 
 def _step(reference: str, outputs: Mapping[StepId, Json]) -> Resolution:
-    step, dot, path = reference.removeprefix("$.steps.").partition(".output")
-    if not dot or (path and not path.startswith(".")):
+    rest = reference.removeprefix("$.steps.")
+    # An id may have dots, and even `.output`, in it: the longest one that is known is meant.
+    fitting = [step for step in outputs if f"{rest}.".startswith(f"{step}.output.")]
+    if fitting:
+        step = max(fitting, key=len)
+        path = rest.removeprefix(f"{step}.output").split(".")[1:]
+        return Found(None) if outputs[step] is None else _walk(reference, outputs[step], path)
+    name, dot, _ = f"{rest}.".partition(".output.")
+    if not dot or not name:
         return Unresolved(f"{reference}: write $.steps.ID.output")
-    if step not in outputs:
-        return Unresolved(f"{reference}: step {step} has no output yet (there is: {_list(outputs)})")
-    return _walk(reference, outputs[StepId(step)], path.split(".")[1:])
+    return Unresolved(f"{reference}: step {name} has no output yet (there is: {_list(outputs)})")
 
 
 def _walk(reference: str, value: Json, path: Sequence[str]) -> Resolution:
     for key in path:
-        if value is None:
-            return Found(None)
-        if isinstance(value, dict) and key in value:
-            value = value[key]
-        elif isinstance(value, list) and key.isdecimal() and int(key) < len(value):
-            value = value[int(key)]
-        else:
-            return Unresolved(f"{reference}: there is no {key} in {_describe(value)}")
+        found = entry(value, key)
+        if found is None:
+            return Unresolved(f"{reference}: there is no {key or 'name after the dot'} in {_describe(value)}")
+        value = found.value
     return Found(value)
 
 
@@ -84,8 +98,8 @@ def _describe(value: Json) -> str:
         return f"an object with {_list(value)}"
     if isinstance(value, list):
         return f"a list of {len(value)}"
-    return f"a {type(value).__name__}"
+    return "null" if value is None else f"a {type(value).__name__}"
 
 
-def _list(names: Mapping[str, Json] | Mapping[StepId, Json]) -> str:
+def _list(names: Iterable[str]) -> str:
     return ", ".join(list(names)[:20]) or "nothing"

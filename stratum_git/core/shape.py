@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import cast
+from typing import cast, get_args
 
-from stratum_git.core.shape_reader import Problems, Reader
-from stratum_git.core.shape_step import read_step
+from stratum_git.core.shape_notes import Notes
+from stratum_git.core.shape_reader import Reader
+from stratum_git.core.shape_step import Dialect, read_budget, read_step
 from stratum_git.core.yaml_nodes import Node, plain
 from stratum_git.model.spec import (
-    Budget,
     Contract,
     Field,
     Flow,
     Function,
     Mode,
-    Problem,
     Spec,
     Step,
     Version,
@@ -23,135 +22,120 @@ from stratum_git.model.spec import (
     WorkflowInput,
 )
 
-VERSIONS = ("0.1", "0.2", "0.3", "0.4")
+VERSIONS: tuple[Version, ...] = get_args(Version)
 TOP = {"version": "0.1", "contracts": "0.1", "functions": "0.1", "flows": "0.1", "workflow": "0.2"}
 FUNCTION = dict.fromkeys(
     ("mode", "intent", "input", "output", "ensure", "budget", "retries", "model"), "0.1"
-) | {
-    "timeout": "0.2",
-    "guardrails": "0.2",
-}
+) | dict.fromkeys(("timeout", "guardrails"), "0.2")
 FLOW = {"input": "0.1", "output": "0.1", "steps": "0.1", "budget": "0.1", "max_rounds": "0.2"}
 WORKFLOW = dict.fromkeys(("name", "description", "input"), "0.2")
+WORKFLOW_INPUT = dict.fromkeys(("type", "required", "default"), "0.2")
 TYPES = ("string", "boolean", "integer", "number", "array", "object")
 
 
-def read_spec(root: Node) -> tuple[Spec, list[Problem]]:
-    """Returns the spec of a file, with whatever has the wrong shape left out and noted."""
-    problems = Problems()
+def read_spec(root: Node, notes: Notes) -> Spec:
+    """Returns the spec of a file. What has the wrong shape is noted, and stands in it as its default."""
+    latest = VERSIONS[-1]
     if not isinstance(root.value, dict):
-        problems.shape("", "the file is not a map of names to values", root.line, "it begins with `version:`")
-        return Spec("0.4"), problems.found
-    top = Reader("", root, root.value, problems)
-    version = _version(top)
-    if version is None:
-        return Spec("0.4"), problems.found
+        hint = f'it begins with version: "{latest}"'
+        notes.shape((), "the file is not a map of names to values", hint)
+        return Spec(latest)
+    top = Reader((), root.value, notes)
+    # With no known version everything is read as the latest, so that its other problems show at once.
+    version = _version(top) or latest
     top.close(TOP, version)
-    spec = Spec(
+    functions = top.items("functions", partial(_function, version))
+    return Spec(
         version=version,
         contracts=top.items("contracts", _contract),
-        functions=top.items("functions", partial(_function, version)),
-        flows=top.items("flows", partial(_flow, version)),
+        functions=functions,
+        flows=top.items("flows", partial(_flow, Dialect(version, functions))),
         workflow=_workflow(top, version),
     )
-    return spec, problems.found
 
 
 def _version(top: Reader) -> Version | None:
+    known = ", ".join(VERSIONS)
     hint = f'write version: "{VERSIONS[-1]}"'
     if not top.has("version"):
-        top.problems.shape("version", "the file has no version", top.node.line, hint)
+        top.wrong("version", f"is missing; known versions are {known}", hint)
         return None
-    value = str(top.fields["version"].value)
-    if value not in VERSIONS:
-        top.wrong("version", f"is {value}, not one of {', '.join(VERSIONS)}", hint)
+    value = top.fields["version"].value
+    written = str(value) if isinstance(value, str | float) else ""
+    if written not in VERSIONS:
+        shown = value if isinstance(value, str | int | float) else "it"
+        top.wrong("version", f"is not known: {shown} is none of {known}", hint)
         return None
-    return cast("Version", value)
+    return written
 
 
-def _contract(reader: Reader) -> Contract:
-    found: dict[str, Field] = {}
-    for name, node in reader.fields.items():
-        inner = reader.inner(name, node)
-        if inner is None:
-            continue
-        inner.require("type")
-        values = inner.fields["values"] if inner.has("values") else None
-        if values is not None and not isinstance(values.value, list):
-            inner.wrong("values", "is not a list")
-            values = None
-        allowed = None if values is None else cast("list[object]", plain(values))
-        found[name] = Field(inner.text("type", ""), None if allowed is None else tuple(allowed))  # type: ignore[arg-type]
-    return found
+def _contract(_name: str, reader: Reader) -> Contract:
+    inner = {name: reader.inner((name,), node) for name, node in reader.fields.items()}
+    return {name: _field(field) for name, field in inner.items()}
 
 
-def _function(version: str, reader: Reader) -> Function:
+def _field(reader: Reader) -> Field:
+    reader.require("type")
+    values = tuple(plain(node) for node in reader.sequence("values")) if reader.has("values") else None
+    return Field(reader.text("type", "", least=1), values)
+
+
+def _function(version: Version, name: str, reader: Reader) -> Function:
     reader.close(FUNCTION, version)
     reader.require("mode", *(("intent", "input", "output") if version == "0.1" else ()))
-    modes = ("infer", "compute") if version == "0.1" else ("infer", "compute", "gate")
-    mode = reader.choice("mode", modes, "infer")
+    modes = ("infer", "compute") if version == "0.1" else get_args(Mode)
+    mode = cast("Mode", reader.choice("mode", modes, "infer"))
     if mode == "gate":
-        for name in ("ensure", "budget", "retries", "guardrails"):
-            if reader.has(name):
-                reader.wrong(name, "has no meaning for a gate", "leave it out")
+        _gate_function(reader)
     return Function(
-        name=reader.path.rpartition(".")[2],
-        mode=cast("Mode", mode),
+        name=name,
+        mode=mode,
         intent=reader.text("intent", "", least=1),
         input=reader.json("input") or {},
         output=reader.text("output", ""),
         ensure=reader.texts("ensure"),
         budget=read_budget(reader),
         retries=reader.whole("retries", 3),
-        model=reader.text("model", None),
+        model=reader.text("model", None, least=1),
         timeout=reader.whole("timeout", None),
         guardrails=reader.texts("guardrails", least=1),
     )
 
 
-def _flow(version: str, reader: Reader) -> Flow:
-    reader.close(FLOW, version)
-    reader.require("steps", *(("output",) if version == "0.1" else ()))
+def _gate_function(reader: Reader) -> None:
+    for name in ("ensure", "budget", "retries", "guardrails"):
+        if reader.has(name):
+            place = (*reader.place, name)
+            reader.notes.semantic(place, f"{name} has no meaning for a gate", "leave it out")
+
+
+def _flow(dialect: Dialect, name: str, reader: Reader) -> Flow:
+    reader.close(FLOW, dialect.version)
+    reader.require("steps", *(("output",) if dialect.version == "0.1" else ()))
     return Flow(
-        name=reader.path.rpartition(".")[2],
-        steps=_steps(version, reader),
-        line=reader.node.line,
+        name=name,
+        steps=_steps(dialect, reader),
+        line=reader.notes.line(reader.place),
+        # The original demands this field, and its own README leaves it out.
         input=reader.json("input") or {},
-        output=reader.text("output", None),
+        output=reader.text("output", None, least=1),
         budget=read_budget(reader),
         max_rounds=reader.whole("max_rounds", None),
     )
 
 
-def _steps(version: str, reader: Reader) -> tuple[Step, ...]:
-    if not reader.has("steps"):
-        return ()
-    nodes = reader.fields["steps"].value
-    if not isinstance(nodes, list) or not nodes:
-        reader.wrong("steps", "is not a list of at least one step")
-        return ()
-    readers = (reader.inner(f"steps.{number}", node) for number, node in enumerate(nodes))
-    steps = (read_step(version, inner) for inner in readers if inner is not None)
-    return tuple(step for step in steps if step is not None)
+def _steps(dialect: Dialect, reader: Reader) -> tuple[Step, ...]:
+    """Returns one step per item, so that an index in the spec is an index in the file."""
+    nodes = reader.sequence("steps")
+    if reader.has("steps") and not nodes and not reader.notes.is_broken((*reader.place, "steps")):
+        reader.wrong("steps", "has no step", "write at least one: - id: first")
+    return tuple(read_step(dialect, reader.inner(("steps", index), node)) for index, node in enumerate(nodes))
 
 
-def read_budget(reader: Reader) -> Budget | None:
-    """Returns the budget of a function, step or flow."""
-    if not reader.has("budget"):
-        return None
-    inner = reader.inner("budget", reader.fields["budget"])
-    if inner is None:
-        return None
-    inner.close({"ms": "0.1", "usd": "0.1"}, "0.1")
-    return Budget(inner.whole("ms", None), inner.number("usd", zero=True))
-
-
-def _workflow(top: Reader, version: str) -> Workflow | None:
+def _workflow(top: Reader, version: Version) -> Workflow | None:
     if not top.has("workflow"):
         return None
-    inner = top.inner("workflow", top.fields["workflow"])
-    if inner is None:
-        return None
+    inner = top.inner(("workflow",), top.fields["workflow"])
     inner.close(WORKFLOW, version)
     inner.require("name", "description")
     return Workflow(
@@ -161,11 +145,11 @@ def _workflow(top: Reader, version: str) -> Workflow | None:
     )
 
 
-def _workflow_input(reader: Reader) -> WorkflowInput:
-    reader.close({"type": "0.2", "required": "0.2", "default": "0.2"}, "0.2")
+def _workflow_input(_name: str, reader: Reader) -> WorkflowInput:
+    reader.close(WORKFLOW_INPUT, "0.4")
     reader.require("type")
-    required = reader.fields["required"].value if reader.has("required") else False
-    if not isinstance(required, bool):
-        reader.wrong("required", "is not true or false")
-    default = plain(reader.fields["default"]) if reader.has("default") else None
-    return WorkflowInput(reader.choice("type", TYPES, "string"), required is True, default)
+    return WorkflowInput(
+        type=reader.choice("type", TYPES, "string"),
+        required=reader.flag("required", default=False),
+        default=plain(reader.fields["default"]) if reader.has("default") else None,
+    )

@@ -1,77 +1,59 @@
-"""Takes a tree apart field by field, and notes everything that has the wrong shape."""
+"""Takes a mapping of the file apart field by field, and notes everything that has the wrong shape."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from difflib import get_close_matches
+from dataclasses import dataclass
 from typing import TypeVar
 
+from stratum_git.core.shape_notes import Notes, Place
 from stratum_git.core.taskgraph import commands
-from stratum_git.core.yaml_nodes import Node, plain
+from stratum_git.core.yaml_nodes import Content, Node, plain
 from stratum_git.model.ids import Json
-from stratum_git.model.spec import Command, Problem
+from stratum_git.model.spec import Command
 
 T = TypeVar("T")
 
-
-@dataclass
-class Problems:
-    """Everything that was found wrong so far."""
-
-    found: list[Problem] = field(default_factory=list)
-
-    def shape(self, path: str, message: str, line: int, hint: str = "") -> None:
-        """Notes a value of the wrong shape."""
-        self.found.append(Problem(path, message, line, hint, "shape"))
-
-    def semantic(self, path: str, message: str, line: int, hint: str = "") -> None:
-        """Notes parts that do not fit together."""
-        self.found.append(Problem(path, message, line, hint, "semantic"))
+MOST = 1_000_000_000
+COMMAND = "write a shell line, or a list of shell lines or of lists of words"
 
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """A mapping of the file at ``path``, whose fields are asked for by name."""
+    """A mapping of the file at ``place``, whose fields are asked for by name."""
 
-    path: str
-    node: Node
+    place: Place
     fields: Mapping[str, Node]
-    problems: Problems
+    notes: Notes
 
     def has(self, name: str) -> bool:
         """Returns whether the author wrote the field, be it as null."""
         return name in self.fields
 
-    def line(self, name: str) -> int:
-        """Returns the line of a field, or of the mapping."""
-        return self.fields[name].line if name in self.fields else self.node.line
+    def is_null(self, name: str) -> bool:
+        """Returns whether the author wrote the field as null."""
+        return name in self.fields and self.fields[name].value is None
 
     def wrong(self, name: str, what: str, hint: str = "") -> None:
         """Notes that a field is not what it should be."""
-        self.problems.shape(f"{self.path}.{name}".strip("."), f"{name} {what}", self.line(name), hint)
+        self.notes.shape((*self.place, name), f"{name} {what}", hint)
 
     def require(self, *names: str) -> None:
         """Notes the fields that are missing."""
         for name in names:
             if name not in self.fields:
-                where = self.path or "the file"
-                self.problems.shape(self.path, f"{where} has no {name}", self.node.line, f"add `{name}:`")
+                self.wrong(name, "is missing", f"add `{name}:`")
 
     def close(self, known: Mapping[str, str], version: str) -> None:
         """Notes the fields that are not among *known*: name -> the version that has it."""
-        for name, node in self.fields.items():
+        for name in self.fields:
+            place = (*self.place, name)
             if name not in known:
-                close = get_close_matches(name, known, 1)
-                hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
-                self.problems.shape(
-                    f"{self.path}.{name}".strip("."), f"there is no field {name} here", node.line, hint
-                )
+                self.notes.shape(place, f"there is no field {name} here", self.notes.suggest(name, known))
             elif known[name] > version:
-                hint = f'write version: "{known[name]}"'
-                message = f"{name} is of version {known[name]}, and the file says {version}"
-                self.problems.shape(f"{self.path}.{name}".strip("."), message, node.line, hint)
+                message = f"{name} is of version {known[name]}, and the file is of version {version}"
+                self.notes.shape(place, message, f'write version: "{known[name]}"')
 
     def text(self, name: str, default: T, *, least: int = 0) -> str | T:
         """Returns a text field."""
@@ -79,11 +61,10 @@ class Reader:
         if value is None:
             return default
         if not isinstance(value, str):
-            hint = f'write "{value}"' if isinstance(value, int | float | bool) else ""
-            self.wrong(name, "is not a text", hint)
+            self.wrong(name, "is not a text", "put it in quotes")
             return default
         if len(value.strip()) < least:
-            self.wrong(name, "is empty")
+            self.wrong(name, "is empty", "leave it out, or say something")
             return default
         return value
 
@@ -92,21 +73,32 @@ class Reader:
         value = self._value(name)
         if value is None:
             return default
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            self.wrong(name, f"is not a whole number of at least {least}")
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= MOST:
+            self.wrong(name, "is not a whole number in range", f"write a number of {least} to {MOST}")
             return default
         return value
 
-    def number(self, name: str, *, above: float = 0.0, zero: bool = False) -> float | None:
-        """Returns a field that is a number above *above*."""
+    def number(self, name: str, *, zero: bool = False) -> float | None:
+        """Returns a field that is a number above 0, or with *zero* of at least 0."""
         value = self._value(name)
         if value is None:
             return None
-        fits = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        if not fits or not isinstance(value, int | float) or value < above or (value == above and not zero):
-            self.wrong(name, f"is not a number {'of at least' if zero else 'above'} {above:g}")
+        number = math.nan if isinstance(value, bool) or not isinstance(value, int | float) else float(value)
+        if not (0 < number <= MOST or (zero and number == 0)):
+            least = "of at least 0" if zero else "above 0"
+            self.wrong(name, f"is not a number {least}", f"write a number {least}, without a unit")
             return None
-        return float(value)
+        return number
+
+    def flag(self, name: str, *, default: bool) -> bool:
+        """Returns a field that is true or false."""
+        value = self._value(name)
+        if value is None:
+            return default
+        if not isinstance(value, bool):
+            self.wrong(name, "is neither true nor false")
+            return default
+        return value
 
     def choice(self, name: str, choices: Sequence[str], default: str) -> str:
         """Returns a field that is one of a few words."""
@@ -114,36 +106,24 @@ class Reader:
         if value is None:
             return default
         if not isinstance(value, str) or value not in choices:
-            close = get_close_matches(str(value), choices, 1)
-            hint = f"did you mean {close[0]}?" if close else ""
-            self.wrong(name, f"is {value!r}, not one of {', '.join(choices)}", hint)
+            written = f"{value} is" if isinstance(value, str | int | float) else "it is"
+            hint = self.notes.suggest(str(value) if isinstance(value, str) else "", choices)
+            self.wrong(name, f"is one of {', '.join(choices)}; {written} not", hint)
             return default
         return value
 
     def texts(self, name: str, *, least: int = 0) -> tuple[str, ...]:
         """Returns a field that is a list of texts."""
-        value = self._value(name)
-        if value is None:
-            return ()
-        if not isinstance(value, list) or not all(isinstance(item.value, str) for item in value):
-            hint = "write it as a list: [...]" if isinstance(value, str) else ""
-            self.wrong(name, "is not a list of texts", hint)
-            return ()
-        found = tuple(str(item.value) for item in value)
-        if any(len(item.strip()) < least for item in found):
-            self.wrong(name, "has an empty entry")
-        return found
+        return tuple(
+            text
+            for index, item in enumerate(self.sequence(name))
+            if (text := self._entry((name, index), item, least)) is not None
+        )
 
     def texts_by_name(self, name: str) -> dict[str, str]:
         """Returns a field that is a map of names to texts."""
-        found: dict[str, str] = {}
-        for key, node in self.mapping(name).items():
-            if isinstance(node.value, str):
-                found[key] = node.value
-            else:
-                where = f"{self.path}.{name}.{key}"
-                self.problems.shape(where, f"{key} is not a text", node.line, "put it in quotes")
-        return found
+        entries = ((key, self._entry((name, key), node, 0)) for key, node in self.mapping(name).items())
+        return {key: text for key, text in entries if text is not None}
 
     def json(self, name: str) -> dict[str, Json] | None:
         """Returns a field that is a map of anything."""
@@ -153,12 +133,20 @@ class Reader:
 
     def commands(self, name: str) -> tuple[Command, ...]:
         """Returns a field that is one command or a list of them."""
-        if self._value(name) is None:
-            return ()
-        found = commands(plain(self.fields[name]))
-        if found is None:
-            self.wrong(name, "is not a command", "a shell line, or a list of shell lines or lists of words")
-        return found or ()
+        value = self._value(name)
+        if isinstance(value, list):
+            return tuple(c for index, node in enumerate(value) for c in self._command((name, index), [node]))
+        return () if value is None else self._command((name,), value)
+
+    def sequence(self, name: str) -> list[Node]:
+        """Returns a field that is a list."""
+        value = self._value(name)
+        if value is None:
+            return []
+        if not isinstance(value, list):
+            self.wrong(name, "is not a list", "write it as a list: [...]")
+            return []
+        return value
 
     def mapping(self, name: str) -> Mapping[str, Node]:
         """Returns a field that is a map."""
@@ -166,27 +154,49 @@ class Reader:
         if value is None:
             return {}
         if not isinstance(value, dict):
-            self.wrong(name, "is not a map of names to values")
+            self.wrong(name, "is not a map of names to values", "write `name: value` below it")
             return {}
         return value
 
-    def items(self, name: str, read: Callable[[Reader], T]) -> dict[str, T]:
+    def items(self, name: str, read: Callable[[str, Reader], T]) -> dict[str, T]:
         """Returns a field that is a map of names to maps, each read by *read*."""
-        found = {}
-        for key, node in self.mapping(name).items():
-            inner = self.inner(f"{name}.{key}", node)
-            if inner is not None:
-                found[key] = read(inner)
+        return {key: read(key, self.inner((name, key), node)) for key, node in self.mapping(name).items()}
+
+    def inner(self, place: Place, node: Node) -> Reader:
+        """Returns a reader of a map inside of this one; of an empty one, noted, if it is none."""
+        whole = (*self.place, *place)
+        if isinstance(node.value, dict):
+            return Reader(whole, node.value, self.notes)
+        self.notes.shape(
+            whole, f"{_word(place)} is not a map of names to values", "write `name: value` below it"
+        )
+        # What it lacks is not worth saying.
+        return Reader(whole, {}, Notes(node))
+
+    def _value(self, name: str) -> Content:
+        node = self.fields.get(name)
+        if node is not None and node.value is None:
+            self.wrong(name, "is empty", "leave it out, or give it a value")
+        return None if node is None else node.value
+
+    def _entry(self, place: Place, node: Node, least: int) -> str | None:
+        if not isinstance(node.value, str):
+            self.notes.shape((*self.place, *place), f"{_word(place)} is not a text", "put it in quotes")
+            return None
+        if len(node.value.strip()) < least:
+            self.notes.shape((*self.place, *place), f"{place[0]} has an empty entry", "leave it out")
+            return None
+        return node.value
+
+    def _command(self, place: Place, value: Content) -> tuple[Command, ...]:
+        found = commands(
+            [plain(node) for node in value] if isinstance(value, list) else plain(Node(value, 0))
+        )
+        if found is None or any(not command[0].strip() for command in found):
+            self.notes.shape((*self.place, *place), f"{place[0]} is not a command", COMMAND)
+            return ()
         return found
 
-    def inner(self, name: str, node: Node) -> Reader | None:
-        """Returns a reader of a map inside of this one."""
-        path = f"{self.path}.{name}".strip(".")
-        if not isinstance(node.value, dict):
-            self.problems.shape(path, f"{name.rpartition('.')[2]} is not a map of names to values", node.line)
-            return None
-        return Reader(path, node, node.value, self.problems)
 
-    def _value(self, name: str) -> object:
-        node = self.fields.get(name)
-        return None if node is None else node.value
+def _word(place: Place) -> str:
+    return place[-1] if isinstance(place[-1], str) else f"this entry of {place[0]}"

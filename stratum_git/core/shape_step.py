@@ -1,89 +1,63 @@
-"""The shape of a step: which fields each kind of step has, and what they are when left out."""
+"""The shape of a step: its kind, the fields that the kind has, and what they are when left out."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
+from dataclasses import dataclass
+from typing import cast, get_args
 
+from stratum_git.core.shape_dispatch import read_dispatch
+from stratum_git.core.shape_fields import FIELDS, GATE, NULLABLE, SINCE, StepKind, home_of
 from stratum_git.core.shape_reader import Reader
-from stratum_git.model.ids import StepId
+from stratum_git.model.ids import Json, StepId
 from stratum_git.model.spec import (
     Budget,
     Call,
     Decompose,
-    Dispatch,
+    Function,
     Gate,
     Inline,
-    Isolation,
-    Merge,
-    OnConflict,
-    OnQuorum,
     Policy,
-    Require,
     Step,
     SubFlow,
+    Version,
     Work,
 )
 
-OLDEST = ("id", "function", "inputs", "depends_on", "output_schema")
-SINCE_2 = (
-    "intent", "flow", "agent", "ensure", "retries", "output_contract", "model", "budget", "guardrails",
-    "reasoning_template", "skip_if", "skip_reason", "on_fail", "next", "on_approve", "on_revise", "on_kill",
-    "policy", "policy_fallback", "max_iterations", "exit_criterion", "score_expr",
-)  # fmt: skip
-SINCE_3 = ("type", "source", "intent_template", "max_concurrent", "isolation", "require", "merge")
-SINCE_4 = (
-    "timeout", "task_retries", "verify", "land_verify", "on_quorum", "on_conflict", "candidates", "base",
-    "target", "task_contract", "task_ensure", "setup",
-)  # fmt: skip
-FIELDS = (
-    dict.fromkeys(OLDEST, "0.1")
-    | dict.fromkeys(SINCE_2, "0.2")
-    | dict.fromkeys(SINCE_3, "0.3")
-    | dict.fromkeys(SINCE_4, "0.4")
-)
-TYPES = ("function", "inline", "flow", "decompose", "parallel_dispatch")
-MODES = ("function", "intent", "flow")
-DISPATCH_ONLY = (*SINCE_3[1:], *SINCE_4)
-GATE_ONLY = ("on_approve", "on_revise", "on_kill", "policy", "policy_fallback")
-
-MISPLACED: Mapping[type[Work], tuple[str, ...]] = {
-    Dispatch: (*GATE_ONLY, "reasoning_template"),
-    Decompose: (*DISPATCH_ONLY, *GATE_ONLY),
-    Gate: (
-        *DISPATCH_ONLY, "ensure", "retries", "output_contract", "model", "budget", "guardrails",
-        "output_schema", "on_fail", "next", "reasoning_template", "max_iterations", "score_expr",
-    ),
-    Call: (*DISPATCH_ONLY, "ensure", "retries", "output_contract", "model", "guardrails"),
-    SubFlow: (*DISPATCH_ONLY, *GATE_ONLY, "agent", "retries", "model"),
-    Inline: (*DISPATCH_ONLY, *GATE_ONLY),
-}  # fmt: skip
+TYPES: tuple[StepKind, ...] = ("function", "inline", "flow", "decompose", "parallel_dispatch")
+MODES: Mapping[str, StepKind] = {"function": "function", "intent": "inline", "flow": "flow"}
 
 
-def read_step(version: str, reader: Reader) -> Step | None:
-    """Returns the step that *reader* holds; ``None`` when not even its kind is clear."""
-    reader.close(FIELDS, version)
-    reader.require("id", *(("function", "inputs") if version == "0.1" else ()))
-    kind = reader.choice("type", TYPES, "")
-    work = _work(kind, version, reader)
-    if work is None:
-        return None
-    _misplaced(reader, work)
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """What the meaning of a step depends on outside of it."""
+
+    version: Version
+    functions: Mapping[str, Function]
+
+
+def read_step(dialect: Dialect, reader: Reader) -> Step:
+    """Returns the step that *reader* holds; when not even its kind is clear, an empty inline step."""
+    reader.close(SINCE, dialect.version)
+    reader.require("id", *(("function", "inputs") if dialect.version == "0.1" else ()))
+    kind = _kind(dialect, reader)
+    if kind is not None:
+        _misplaced(reader, kind)
     return Step(
-        id=StepId(_id(reader)),
-        work=work,
-        line=reader.node.line,
+        id=StepId(reader.text("id", "", least=1)),
+        work=Inline("") if kind is None else _work(kind, dialect, reader),
+        line=reader.notes.line(reader.place),
         agent=reader.text("agent", None, least=1),
         inputs=reader.texts_by_name("inputs"),
-        depends_on=tuple(map(StepId, reader.texts("depends_on"))),
+        depends_on=tuple(map(StepId, reader.texts("depends_on", least=1))),
         output_schema=reader.json("output_schema"),
-        output_contract=reader.text("output_contract", None),
+        output_contract=reader.text("output_contract", None, least=1),
         ensure=reader.texts("ensure"),
-        retries=reader.whole("retries", _tries(work)),
-        model=reader.text("model", None),
-        budget=_budget(reader),
+        retries=reader.whole("retries", _tries(kind, dialect, reader)),
+        model=reader.text("model", None, least=1),
+        budget=read_budget(reader),
         guardrails=reader.texts("guardrails", least=1),
-        reasoning_template=reader.json("reasoning_template"),
+        reasoning_template=_reasoning(reader),
         skip_if=reader.text("skip_if", None),
         skip_reason=reader.text("skip_reason", None),
         on_fail=_step_id(reader, "on_fail"),
@@ -94,128 +68,140 @@ def read_step(version: str, reader: Reader) -> Step | None:
     )
 
 
-def _id(reader: Reader) -> str:
-    value = reader.fields["id"].value if reader.has("id") else ""
-    # `id: 1` is an id to its author; YAML makes a number of it.
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    return reader.text("id", "", least=1)
-
-
-def _work(kind: str, version: str, reader: Reader) -> Work | None:
-    if kind == "decompose":
-        reader.require("agent", "intent", "output_contract")
-        return Decompose(reader.text("intent", ""))
-    if kind == "parallel_dispatch":
-        reader.require("source", "intent_template")
-        return _dispatch(reader)
-    modes = [name for name in MODES if reader.has(name)]
-    if len(modes) != 1:
-        if version != "0.1":
-            have = f"it has {' and '.join(modes)}" if modes else "it has none of them"
-            message = f"a step has exactly one of {', '.join(MODES)}; {have}"
-            reader.problems.shape(reader.path, message, reader.node.line)
-        return None
-    if modes == ["intent"]:
-        return Inline(reader.text("intent", "", least=1))
-    if modes == ["flow"]:
-        return SubFlow(reader.text("flow", ""))
-    if any(reader.has(name) for name in GATE_ONLY):
-        return _gate(reader)
-    return Call(reader.text("function", ""))
-
-
-def _gate(reader: Reader) -> Gate:
-    policies = ("gate", "flag", "skip")
-    fallback = reader.choice("policy_fallback", policies, "") or None
-    if fallback is not None and not reader.has("policy"):
-        reader.wrong("policy_fallback", "needs a policy", "add `policy:`")
-    return Gate(
-        function=reader.text("function", ""),
-        on_approve=_step_id(reader, "on_approve"),
-        on_revise=_step_id(reader, "on_revise"),
-        on_kill=_step_id(reader, "on_kill"),
-        policy=cast("Policy", reader.choice("policy", policies, "gate")),
-        policy_fallback=cast("Policy | None", fallback),
-    )
-
-
-def _dispatch(reader: Reader) -> Dispatch:
-    words: Mapping[str, tuple[tuple[str, ...], str]] = {
-        "isolation": (("worktree", "branch", "none"), "worktree"),
-        "merge": (("sequential_apply", "manual", "squash", "rebase"), "sequential_apply"),
-        "on_quorum": (("cancel", "drain", "keep"), "cancel"),
-        "on_conflict": (("park", "fail", "agent"), "park"),
-    }
-    chosen = {name: reader.choice(name, choices, default) for name, (choices, default) in words.items()}
-    return Dispatch(
-        source=reader.text("source", "", least=1),
-        intent_template=reader.text("intent_template", ""),
-        max_concurrent=reader.whole("max_concurrent", 3),
-        isolation=cast("Isolation", chosen["isolation"]),
-        require=_require(reader),
-        merge=cast("Merge", chosen["merge"]),
-        timeout=reader.number("timeout"),
-        task_retries=reader.whole("task_retries", 0, least=0),
-        verify=reader.commands("verify"),
-        land_verify=reader.commands("land_verify"),
-        setup=reader.commands("setup"),
-        on_quorum=cast("OnQuorum", chosen["on_quorum"]),
-        on_conflict=cast("OnConflict", chosen["on_conflict"]),
-        candidates=reader.whole("candidates", 1),
-        base=reader.text("base", None, least=1),
-        target=reader.text("target", None, least=1),
-        task_contract=reader.text("task_contract", None),
-        task_ensure=reader.texts("task_ensure"),
-    )
-
-
-def _require(reader: Reader) -> Require:
-    value = reader.fields["require"].value if reader.has("require") else "all"
-    if value in {"all", "any"} and isinstance(value, str):
-        return cast("Require", value)
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
-        return value
-    reader.wrong("require", f"is {value!r}, not all, any or a number of at least 1")
-    return "all"
-
-
-def _step_id(reader: Reader, name: str) -> StepId | None:
-    value = reader.text(name, None)
-    return None if value is None else StepId(value)
-
-
-def _budget(reader: Reader) -> Budget | None:
+def read_budget(reader: Reader) -> Budget | None:
+    """Returns the budget of a function, step or flow."""
     if not reader.has("budget"):
         return None
-    inner = reader.inner("budget", reader.fields["budget"])
-    if inner is None:
-        return None
+    inner = reader.inner(("budget",), reader.fields["budget"])
     inner.close({"ms": "0.1", "usd": "0.1"}, "0.1")
     return Budget(inner.whole("ms", None), inner.number("usd", zero=True))
 
 
-def _tries(work: Work) -> int:
-    match work:
-        case Decompose() | Dispatch():
+def _kind(dialect: Dialect, reader: Reader) -> StepKind | None:
+    declared = reader.choice("type", TYPES, "")
+    if declared in {"decompose", "parallel_dispatch"}:
+        return cast("StepKind", declared)
+    modes = [name for name in MODES if reader.has(name)]
+    if len(modes) != 1:
+        # In 0.1 it is the missing function that was noted.
+        if modes or dialect.version != "0.1":
+            _unclear(reader, modes)
+        return None
+    kind = MODES[modes[0]]
+    if declared and declared != kind:
+        message = f"type is {declared}, but the step has the {modes[0]} of another type"
+        hint = f"write type: {kind}, or leave the type out"
+        reader.notes.semantic((*reader.place, "type"), message, hint)
+    return "gate" if kind == "function" and _is_gate(dialect, reader) else kind
+
+
+def _unclear(reader: Reader, modes: list[str]) -> None:
+    have = f"has {' and '.join(modes)}" if modes else "has none of them"
+    hint = "keep one of them" if modes else "add `intent:` with what is to be done"
+    if not modes and (reader.has("source") or reader.has("intent_template")):
+        hint = "add type: parallel_dispatch"
+    message = f"a step has exactly one of {', '.join(MODES)}; this one {have}"
+    reader.notes.semantic(reader.place, message, hint)
+
+
+def _is_gate(dialect: Dialect, reader: Reader) -> bool:
+    name = reader.fields["function"].value
+    function = dialect.functions.get(name) if isinstance(name, str) else None
+    if function is None or reader.notes.is_broken(("functions", function.name, "mode")):
+        return any(reader.has(field) for field in GATE)
+    return function.mode == "gate"
+
+
+def _misplaced(reader: Reader, kind: StepKind) -> None:
+    for name in reader.fields:
+        ignored = name in NULLABLE and reader.is_null(name)
+        if name in SINCE and name not in FIELDS[kind] and not ignored:
+            message = f"{name} is not a field of a step of kind {kind}"
+            reader.notes.semantic((*reader.place, name), message, home_of(name, kind))
+
+
+def _work(kind: StepKind, dialect: Dialect, reader: Reader) -> Work:
+    match kind:
+        case "function":
+            return Call(reader.text("function", "", least=1))
+        case "inline":
+            return Inline(reader.text("intent", "", least=1))
+        case "flow":
+            return SubFlow(reader.text("flow", "", least=1))
+        case "gate":
+            return _gate(dialect, reader)
+        case "decompose":
+            reader.require("agent", "intent", "output_contract")
+            return Decompose(reader.text("intent", "", least=1))
+        case "parallel_dispatch":
+            reader.text("intent", None)
+            return read_dispatch(reader, dialect.version)
+
+
+def _gate(dialect: Dialect, reader: Reader) -> Gate:
+    name = reader.text("function", "", least=1)
+    function = dialect.functions.get(name)
+    _gate_rules(reader)
+    policies = get_args(Policy)
+    return Gate(
+        function=name,
+        on_approve=_target(reader, "on_approve"),
+        on_revise=_target(reader, "on_revise"),
+        on_kill=_target(reader, "on_kill"),
+        timeout=None if function is None else function.timeout,
+        policy=cast("Policy", reader.choice("policy", policies, "gate")),
+        policy_fallback=cast("Policy | None", reader.choice("policy_fallback", policies, "") or None),
+    )
+
+
+def _gate_rules(reader: Reader) -> None:
+    """Notes the answers that a gate leaves open. These are written even where they are null."""
+    meaning = {"on_approve": "complete the flow", "on_kill": "end the flow"}
+    for name, what in meaning.items():
+        if not reader.has(name):
+            hint = f"name a step, or write {name}: null to {what}"
+            reader.notes.semantic((*reader.place, name), f"the gate does not say {name}", hint)
+    if not reader.has("on_revise") or reader.is_null("on_revise"):
+        place = (*reader.place, "on_revise")
+        reader.notes.semantic(place, "the gate does not say on_revise", "name the step to go back to")
+    if reader.has("policy_fallback") and not reader.has("policy"):
+        place = (*reader.place, "policy_fallback")
+        reader.notes.semantic(place, "policy_fallback needs a policy", "add `policy:`")
+
+
+def _target(reader: Reader, name: str) -> StepId | None:
+    return None if reader.is_null(name) else _step_id(reader, name)
+
+
+def _step_id(reader: Reader, name: str) -> StepId | None:
+    value = reader.text(name, None, least=1)
+    return None if value is None else StepId(value)
+
+
+def _tries(kind: StepKind | None, dialect: Dialect, reader: Reader) -> int:
+    match kind:
+        case "decompose" | "parallel_dispatch":
             return 2
-        case Call():
-            return 3
+        case "function":
+            name = reader.fields["function"].value
+            function = dialect.functions.get(name) if isinstance(name, str) else None
+            return 3 if function is None else function.retries
         case _:
             return 1
 
 
-def _misplaced(reader: Reader, work: Work) -> None:
-    """Notes fields that this kind of step does not have."""
-    bad: tuple[str, ...] = MISPLACED[type(work)]
-    for name in bad:
-        if reader.has(name) and name in FIELDS:
-            hints = {"ensure": "put it on the function", "retries": "put it on the function"}
-            hint = hints.get(name, "") if isinstance(work, Call) else ""
-            reader.wrong(name, f"is not a field of {_kind(work)}", hint)
-
-
-def _kind(work: Work) -> str:
-    names = {Dispatch: "a parallel_dispatch step", Decompose: "a decompose step", Gate: "a gate step"}
-    more = {Call: "a function step", SubFlow: "a flow step", Inline: "an inline step"}
-    return (names | more)[type(work)]
+def _reasoning(reader: Reader) -> Mapping[str, Json] | None:
+    template = reader.json("reasoning_template")
+    if template is None:
+        return None
+    inner = Reader((*reader.place, "reasoning_template"), reader.mapping("reasoning_template"), reader.notes)
+    inner.flag("require_citations", default=False)
+    nodes = inner.sequence("sections")
+    if inner.has("sections") and not nodes and not inner.notes.is_broken((*inner.place, "sections")):
+        inner.wrong("sections", "has no section", "leave it out, or write one")
+    for index, node in enumerate(nodes):
+        section = inner.inner(("sections", index), node)
+        section.require("id", "label", "description")
+        for name in ("id", "label", "description"):
+            section.text(name, "")
+    return template

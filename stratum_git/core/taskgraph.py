@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
+import json
 import re
+import unicodedata
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Literal, cast
+from typing import Literal, TypeAlias, cast
 
 from stratum_git.core.paths import refusal_of_pattern
 from stratum_git.model.graph import TaskGraph
@@ -15,9 +16,13 @@ from stratum_git.model.ids import Json, TaskId
 from stratum_git.model.spec import Command, Problem, Task
 
 LIMIT = 10_000
+COMPARISONS = 5000
+"""Names that are compared to find those that unknown ones may have meant; each takes up to 50 us."""
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 CHANGES = ("required", "optional", "none")
-KNOWN_LISTS = ("depends_on", "files_owned", "files_read")
+WORDS: Mapping[type, str] = {dict: "an object", list: "a list", str: "a text", bool: "a yes or no"}
+
+Changes: TypeAlias = Literal["required", "optional", "none"]
 
 
 def read_graph(value: Json, *, limit: int = LIMIT) -> TaskGraph | tuple[Problem, ...]:
@@ -27,201 +32,277 @@ def read_graph(value: Json, *, limit: int = LIMIT) -> TaskGraph | tuple[Problem,
     if not value:
         return (Problem("", "the task graph is empty", hint="a planner returns at least one task"),)
     if len(value) > limit:
-        return (Problem("", f"the task graph has {len(value)} tasks; the limit is {limit}"),)
-    problems: list[Problem] = []
-    tasks = tuple(_task(index, item, problems) for index, item in enumerate(value))
+        hint = "let a task do more, or plan in several steps"
+        return (Problem("", f"the task graph has {len(value)} tasks; the limit is {limit}", hint=hint),)
+    readers = [_Reader(f"tasks.{place}") for place in range(len(value))]
+    tasks = tuple(reader.task(item) for reader, item in zip(readers, value, strict=True))
+    # Of two tasks with one id the first is the one that others speak of.
+    index = {task.id: place for place, task in reversed(tuple(enumerate(tasks))) if task.id}
+    needs = tuple(_needs(task, place, index) for place, task in enumerate(tasks))
+    dependents, order = _ordered(needs)
+    problems = [problem for reader in readers for problem in reader.problems]
     problems += _duplicates(tasks)
-    if problems:
-        return tuple(problems)
-    index = {task.id: i for i, task in enumerate(tasks)}
-    problems += [p for task in tasks for p in _bad_needs(task, index)]
-    if problems:
-        return tuple(problems)
-    return _ordered(tasks, index)
+    problems += _bad_needs(tasks, index)
+    problems += _cycles(tasks, needs, order)
+    return tuple(problems) or TaskGraph(tasks, needs, dependents, order)
+
+
+def commands(value: Json) -> tuple[Command, ...] | None:
+    """Returns the commands that a spec or task writes as a shell line, or a list of lines or word lists.
+
+    ``None`` is for a value that is none of these.
+    """
+    entries = [value] if isinstance(value, str) else value
+    if not isinstance(entries, list):
+        return None
+    found = [_command(entry) for entry in entries]
+    return None if None in found else tuple(command for command in found if command is not None)
+
+
+def _command(entry: Json) -> Command | None:
+    if isinstance(entry, str):
+        words: Command = ("sh", "-c", entry)
+    elif isinstance(entry, list) and entry and all(isinstance(word, str) for word in entry):
+        words = tuple(cast("list[str]", entry))
+    else:
+        return None
+    # No program has an empty name, and none can be given a NUL.
+    blank = not words[0] or (isinstance(entry, str) and not entry.strip())
+    return None if blank or any("\0" in word for word in words) else words
 
 
 def _not_a_list(value: Json) -> Problem:
-    words = {dict: "an object", str: "a text", type(None): "nothing", bool: "a yes or no"}
-    what = words.get(type(value), "a number")
     hint = "let the source end in a list of tasks"
     if isinstance(value, dict):
         lists = [key for key, item in value.items() if isinstance(item, list)]
-        hint = f"let the source end in .{lists[0]}" if lists else hint
-    return Problem("", f"the source is {what}, not a list of tasks", hint=hint)
+        key = "tasks" if "tasks" in lists or not lists else lists[0]
+        hint = f"let the source end in .{key}" if lists else hint
+    return Problem("", f"the source is {_kind(value)}, not a list of tasks", hint=hint)
 
 
-def _task(index: int, item: Json, problems: list[Problem]) -> Task:
-    where = f"tasks.{index}"
-    if not isinstance(item, dict):
-        problems.append(Problem(where, "a task is an object", hint='such as {"id": "api"}'))
-        return Task(TaskId(""), {})
-    problems += _bad_id(where, item.get("id"))
-    lists = {name: _texts(where, name, item, problems) for name in KNOWN_LISTS}
-    for pattern in lists["files_owned"]:
-        refused = refusal_of_pattern(pattern)
-        if refused is not None:
-            problems.append(Problem(f"{where}.files_owned", f"{pattern!r} cannot be owned: {refused}"))
-    changes = item.get("changes", "required" if lists["files_owned"] else "optional")
-    if changes not in CHANGES:
-        problems.append(Problem(f"{where}.changes", f"changes is one of {', '.join(CHANGES)}"))
-    return Task(
-        id=TaskId(str(item.get("id", ""))),
-        fields=item,
-        depends_on=tuple(map(TaskId, dict.fromkeys(lists["depends_on"]))),
-        files_owned=lists["files_owned"],
-        agent=_text(where, "agent", item, problems),
-        intent=_text(where, "intent", item, problems),
-        timeout=_seconds(where, item, problems),
-        verify=_commands(where, item, problems),
-        changes=cast("Literal['required', 'optional', 'none']", changes),
-    )
+def _kind(value: Json) -> str:
+    return "null" if value is None else WORDS.get(type(value), "a number")
 
 
-def _bad_id(where: str, value: Json) -> list[Problem]:
-    where = f"{where}.id"
-    if value is None:
-        return [Problem(where, "the task has no id")]
-    if not isinstance(value, str):
-        return [Problem(where, f"the id {value!r} is not a text", hint=f'write "{value}"')]
-    slug = re.sub(r"[^A-Za-z0-9._-]+", "-", value).strip(".-_")
-    slug = re.sub(r"\.{2,}", ".", slug)[:64].removesuffix(".lock").strip(".-_")
-    reason = _id_refusal(value)
-    if reason is None:
-        return []
-    return [Problem(where, f"the id {value!r} {reason}", hint=f"for example {slug or 'task-1'}")]
+def _brief(value: Json) -> str:
+    text = json.dumps(value, ensure_ascii=False) if isinstance(value, str | int | float) else _kind(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+# --- one task ---------------------------------------------------------------------------------------------
+
+
+class _Reader:
+    """Reads one task and collects what is wrong with it."""
+
+    def __init__(self, where: str) -> None:
+        self.problems: list[Problem] = []
+        self._where = where
+        self._item: dict[str, Json] = {}
+
+    def task(self, item: Json) -> Task:
+        """Returns the task, as far as it can be read."""
+        if not isinstance(item, dict):
+            self.problems.append(
+                Problem(
+                    self._where, f"the task is {_kind(item)}, not an object", hint='such as {"id": "api"}'
+                )
+            )
+            return Task(TaskId(""), {})
+        self._item = item
+        owned = self._patterns()
+        self._texts("files_read")
+        return Task(
+            id=self._id(),
+            fields=item,
+            depends_on=tuple(map(TaskId, dict.fromkeys(self._texts("depends_on")))),
+            files_owned=owned,
+            agent=self._text("agent"),
+            intent=self._text("intent"),
+            timeout=self._seconds("timeout"),
+            verify=self._commands("verify"),
+            changes=self._changes("required" if owned else "optional"),
+        )
+
+    def _say(self, field: str, message: str, hint: str = "") -> None:
+        self.problems.append(Problem(f"{self._where}.{field}", message, hint=hint))
+
+    def _id(self) -> TaskId:
+        value = self._item.get("id")
+        if value is None:
+            self._say("id", "the task has no id")
+            return TaskId("")
+        if not isinstance(value, str):
+            hint = "" if isinstance(value, list | dict) else f'write "{_slug(str(value)) or "task-1"}"'
+            self._say("id", f"the id is {_kind(value)}, not a text", hint)
+            return TaskId("")
+        reason = _id_refusal(value)
+        if reason is not None:
+            self._say("id", f"the id {_brief(value)} {reason}", f"for example {_slug(value) or 'task-1'}")
+        return TaskId(value)
+
+    def _patterns(self) -> tuple[str, ...]:
+        patterns = self._texts("files_owned")
+        for pattern in patterns:
+            refused = refusal_of_pattern(pattern)
+            if refused is not None:
+                self._say("files_owned", f"{_brief(pattern)} cannot be owned: {refused}")
+        return patterns
+
+    def _texts(self, name: str) -> tuple[str, ...]:
+        value = self._item.get(name)
+        if value is None:
+            return ()
+        if isinstance(value, list) and all(isinstance(entry, str) for entry in value):
+            return tuple(cast("list[str]", value))
+        hint = f"write [{_brief(value)}]" if isinstance(value, str) else ""
+        self._say(name, f"{name} is not a list of texts", hint)
+        return ()
+
+    def _text(self, name: str) -> str | None:
+        value = self._item.get(name)
+        if value is None or (isinstance(value, str) and value.strip()):
+            return value
+        self._say(name, f"{name} is {'blank' if isinstance(value, str) else f'{_kind(value)}, not a text'}")
+        return None
+
+    def _seconds(self, name: str) -> float | None:
+        value = self._item.get(name)
+        if value is None:
+            return None
+        # The limit keeps infinity out, and whole numbers that no float can hold.
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e12:
+            return float(value)
+        self._say(name, f"{name} is {_brief(value)}, not a number of seconds above 0")
+        return None
+
+    def _commands(self, name: str) -> tuple[Command, ...] | None:
+        value = self._item.get(name)
+        found = None if value is None else commands(value)
+        if value is not None and found is None:
+            hint = "a shell line, or a list of shell lines or lists of words"
+            self._say(name, f"{name} is no command", hint)
+        return found
+
+    def _changes(self, default: Changes) -> Changes:
+        value = self._item.get("changes")
+        if value is None:
+            return default
+        if value not in CHANGES:
+            self._say("changes", f"changes is {_brief(value)}, not one of {', '.join(CHANGES)}")
+        return cast("Changes", value)
 
 
 def _id_refusal(text: str) -> str | None:
+    # Ids become names of refs and folders; each of these would break one of the two.
     if not text:
         return "is empty"
     if "/" in text or "\\" in text:
-        return "has a slash in it; ids become names of refs and folders"
-    if ".." in text or text.endswith((".lock", ".")):
-        return "cannot be part of a ref name"
-    if text.startswith(("-", ".", "_")):
-        return f"begins with {text[0]}"
+        return "has a slash in it"
     if any(c.isspace() for c in text):
         return "has a space in it"
+    if any(unicodedata.category(c) == "Cc" for c in text):
+        return "has a control character in it"
+    if not text.isascii():
+        return "has a character that is not ASCII in it"
+    if text[0] in "-._":
+        return f"begins with a {dict(zip('-._', ('dash', 'dot', 'underscore'), strict=True))[text[0]]}"
+    if ".." in text:
+        return "has two dots in a row"
+    if text.endswith((".lock", ".")):
+        return f"ends in {'.lock' if text.endswith('.lock') else 'a dot'}"
     if len(text) > 64:
         return "is longer than 64 characters"
-    return (
-        None
-        if ID.fullmatch(text)
-        else "has a character that is not a letter A-Z, digit, dot, dash or underscore"
-    )
+    if ID.fullmatch(text):
+        return None
+    return f"has {next(c for c in text if not (c.isalnum() or c in '-._'))} in it"
 
 
-def _duplicates(tasks: Sequence[Task]) -> list[Problem]:
+def _slug(text: str) -> str:
+    """Returns an id that looks like *text*, or nothing."""
+    plain = unicodedata.normalize("NFKD", text[:200]).encode("ascii", "ignore").decode()
+    slug = re.sub(r"[^A-Za-z0-9._-]+", "-", plain)
+    slug = re.sub(r"\.{2,}", ".", slug).strip("-._")[:64].rstrip("-._")
+    slug = re.sub(r"(\.lock)+\Z", "", slug)
+    return slug if _id_refusal(slug) is None else ""
+
+
+# --- all of them ------------------------------------------------------------------------------------------
+
+
+def _duplicates(tasks: Sequence[Task]) -> Iterator[Problem]:
     first: dict[str, int] = {}
-    problems = []
-    for index, task in enumerate(tasks):
-        before = first.setdefault(task.id.lower(), index)
-        if before != index and task.id:
-            same = tasks[before].id == task.id
-            how = "is used twice" if same else f"differs from {tasks[before].id} only in case"
-            problems.append(
-                Problem(f"tasks.{index}.id", f"the id {task.id} {how} (tasks {before} and {index})")
-            )
-    return problems
+    for place, task in enumerate(tasks):
+        before = first.setdefault(task.id.lower(), place)
+        if before == place or not task.id:
+            continue
+        other = tasks[before].id
+        how = "is used twice" if other == task.id else f"differs from {_brief(other)} only in case"
+        said = f"the id {_brief(task.id)} {how} (tasks {before} and {place})"
+        yield Problem(f"tasks.{place}.id", said)
 
 
-def _bad_needs(task: Task, index: Mapping[TaskId, int]) -> list[Problem]:
-    where = f"tasks.{index[task.id]}.depends_on"
-    problems = []
-    for need in task.depends_on:
-        if need == task.id:
-            problems.append(Problem(where, f"{task.id} depends on itself"))
-        elif need not in index:
-            close = get_close_matches(need, index, 1) if len(index) < 2000 else []
-            hint = f"did you mean {close[0]}?" if close else ""
-            problems.append(Problem(where, f"{task.id} depends on {need}, which is no task", hint=hint))
-    return problems
+def _needs(task: Task, place: int, index: Mapping[TaskId, int]) -> tuple[int, ...]:
+    found = {index[need] for need in task.depends_on if need in index}
+    return tuple(sorted(found - {place}))
 
 
-def _ordered(tasks: tuple[Task, ...], index: Mapping[TaskId, int]) -> TaskGraph | tuple[Problem, ...]:
-    needs = tuple(tuple(sorted(index[need] for need in task.depends_on)) for task in tasks)
-    dependents: list[list[int]] = [[] for _ in tasks]
-    for i, found in enumerate(needs):
+def _bad_needs(tasks: Sequence[Task], index: Mapping[TaskId, int]) -> Iterator[Problem]:
+    left = COMPARISONS
+    for place, task in enumerate(tasks):
+        where = f"tasks.{place}.depends_on"
+        for need in task.depends_on:
+            if need == task.id:
+                yield Problem(where, f"{_brief(need)} depends on itself")
+            elif need not in index:
+                left -= len(index)
+                close = get_close_matches(need[:100], index, 1) if left >= 0 else []
+                hint = f"did you mean {close[0]}?" if close else ""
+                said = f"{_brief(task.id)} depends on {_brief(need)}, which is no task"
+                yield Problem(where, said, hint=hint)
+
+
+def _ordered(needs: Sequence[Sequence[int]]) -> tuple[tuple[tuple[int, ...], ...], tuple[int, ...]]:
+    """Returns who needs each task, and as much of an order as there is (Kahn's, first in first out)."""
+    dependents: list[list[int]] = [[] for _ in needs]
+    for place, found in enumerate(needs):
         for need in found:
-            dependents[need].append(i)
+            dependents[need].append(place)
     left = [len(found) for found in needs]
-    queue = deque(i for i, count in enumerate(left) if not count)
+    queue = deque(place for place, count in enumerate(left) if not count)
     order = []
     while queue:
         done = queue.popleft()
         order.append(done)
-        for i in dependents[done]:
-            left[i] -= 1
-            if not left[i]:
-                queue.append(i)
-    if len(order) < len(tasks):
-        return (_cycle(tasks, needs, left),)
-    return TaskGraph(tasks, needs, tuple(map(tuple, dependents)), tuple(order))
+        for place in dependents[done]:
+            left[place] -= 1
+            if not left[place]:
+                queue.append(place)
+    return tuple(map(tuple, dependents)), tuple(order)
 
 
-def _cycle(tasks: Sequence[Task], needs: Sequence[Sequence[int]], left: Sequence[int]) -> Problem:
-    at = next(i for i, count in enumerate(left) if count)
-    seen: dict[int, int] = {}
-    while at not in seen:
-        seen[at] = len(seen)
-        at = next(need for need in needs[at] if left[need])
-    path = [i for i, place in seen.items() if place >= seen[at]]
-    names = [tasks[i].id for i in (*path, at)]
-    shown = names if len(names) <= 12 else [*names[:6], TaskId("..."), *names[-5:]]
-    return Problem("", f"tasks wait for each other: {' -> '.join(shown)}")
+def _cycles(tasks: Sequence[Task], needs: Sequence[Sequence[int]], order: Sequence[int]) -> Iterator[Problem]:
+    """Yields a cycle for each group of tasks that is found to wait for itself.
+
+    What is left of an order waits for something else that is left, so walking on from it has to come to a
+    cycle, or to where an earlier walk has been.
+    """
+    stuck = set(range(len(needs))) - set(order)
+    walk_of: dict[int, int] = {}
+    for start in sorted(stuck):
+        path = []
+        at = start
+        while at not in walk_of:
+            walk_of[at] = start
+            path.append(at)
+            at = next(need for need in needs[at] if need in stuck)
+        if walk_of[at] == start and path:
+            yield _cycle(tasks, path[path.index(at) :])
 
 
-def _texts(where: str, name: str, item: Mapping[str, Json], problems: list[Problem]) -> tuple[str, ...]:
-    value = item.get(name)
-    if value is None:
-        return ()
-    if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
-        problems.append(Problem(f"{where}.{name}", f"{name} is not a list of texts"))
-        return ()
-    return tuple(cast("list[str]", value))
-
-
-def _text(where: str, name: str, item: Mapping[str, Json], problems: list[Problem]) -> str | None:
-    value = item.get(name)
-    if value is None or (isinstance(value, str) and value.strip()):
-        return value
-    problems.append(Problem(f"{where}.{name}", f"{name} is not a text"))
-    return None
-
-
-def _seconds(where: str, item: Mapping[str, Json], problems: list[Problem]) -> float | None:
-    value = item.get("timeout")
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        problems.append(Problem(f"{where}.timeout", "timeout is not a number of seconds above 0"))
-        return None
-    return float(value)
-
-
-def _commands(where: str, item: Mapping[str, Json], problems: list[Problem]) -> tuple[Command, ...] | None:
-    value = item.get("verify")
-    if value is None:
-        return None
-    found = commands(value)
-    if found is None:
-        hint = "a shell line, or a list of shell lines or lists of words"
-        problems.append(Problem(f"{where}.verify", "verify is not a command", hint=hint))
-    return found
-
-
-def commands(value: Json) -> tuple[Command, ...] | None:
-    """Returns the commands that a spec or task writes as a shell line, or a list of lines or word lists."""
-    if isinstance(value, str):
-        return (("sh", "-c", value),) if value.strip() else None
-    if not isinstance(value, list):
-        return None
-    found: list[Command] = []
-    for entry in value:
-        if isinstance(entry, str) and entry.strip():
-            found.append(("sh", "-c", entry))
-        elif isinstance(entry, list) and entry and all(isinstance(word, str) for word in entry):
-            found.append(tuple(cast("list[str]", entry)))
-        else:
-            return None
-    return tuple(found)
+def _cycle(tasks: Sequence[Task], path: Sequence[int]) -> Problem:
+    first = path.index(min(path))
+    names = [tasks[place].id[:64] for place in (*path[first:], *path[:first], path[first])]
+    shown = names if len(names) <= 12 else [*names[:6], "...", *names[-5:]]
+    hint = "take one of these dependencies away"
+    return Problem("", f"tasks depend on each other in a circle: {' -> '.join(shown)}", hint=hint)

@@ -1,4 +1,7 @@
-"""Templates: ``{task.FIELD}`` and ``{input.NAME}``; every other brace is only a brace."""
+"""Templates: ``{task.FIELD}`` and ``{input.NAME}``; every other brace is only a brace.
+
+What is filled in is never read as a template again.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from stratum_git.core.references import Found, entry
 from stratum_git.model.ids import Json
 
-HOLE = re.compile(
-    r"\{\{(?P<escaped>(?:task|input)(?:\.[\w-]+)+)\}\}|\{(?P<name>(?:task|input)(?:\.[\w-]+)+)\}"
-)
-MISSING = object()
+NAME = r"(?:task|input)(?:\.[\w-]+)+"
+HOLE = re.compile(r"\{\{(?P<escaped>" + NAME + r")\}\}|\{(?P<name>" + NAME + r")\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,7 @@ class Rendered:
 
 @dataclass(frozen=True, slots=True)
 class MissingField:
-    """The template names a field that is not there; ``available`` are those that are."""
+    """The template names a field that is not there; ``available`` are those that stand beside it."""
 
     field: str
     available: tuple[str, ...]
@@ -36,7 +38,7 @@ Rendering: TypeAlias = Rendered | MissingField
 
 def render(template: str, task: Mapping[str, Json], inputs: Mapping[str, Json]) -> Rendering:
     """Returns the template filled from a task and the flow's inputs: text as it is, the rest as JSON."""
-    roots: dict[str, Mapping[str, Json]] = {"task": task, "input": inputs}
+    roots: dict[str, Json] = {"task": dict(task), "input": dict(inputs)}
     parts, at = [], 0
     for hole in HOLE.finditer(template):
         parts.append(template[at : hole.start()])
@@ -44,25 +46,33 @@ def render(template: str, task: Mapping[str, Json], inputs: Mapping[str, Json]) 
         if hole["escaped"]:
             parts.append("{" + hole["escaped"] + "}")
             continue
-        root, *path = hole["name"].split(".")
-        value = _walk(dict(roots[root]), path)
-        if value is MISSING:
-            return MissingField(hole["name"], tuple(f"{root}.{name}" for name in roots[root]))
-        parts.append(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+        found = _look_up(hole["name"], roots)
+        if isinstance(found, MissingField):
+            return found
+        parts.append(found.value if isinstance(found.value, str) else _json(found.value))
     return Rendered("".join((*parts, template[at:])))
 
 
 def fields_used(template: str) -> tuple[str, ...]:
-    """Returns the names of a template's holes, such as ``task.description``."""
+    """Returns the names of a template's holes, such as ``task.description``, each once."""
     return tuple(dict.fromkeys(hole["name"] for hole in HOLE.finditer(template) if hole["name"]))
 
 
-def _walk(value: Json, path: list[str]) -> object:
-    for key in path:
-        if isinstance(value, dict) and key in value:
-            value = value[key]
-        elif isinstance(value, list) and key.isdecimal() and int(key) < len(value):
-            value = value[int(key)]
-        else:
-            return MISSING
-    return value
+def _look_up(name: str, roots: Json) -> Found | MissingField:
+    value, walked = roots, ""
+    for key in name.split("."):
+        found = entry(value, key)
+        if found is None:
+            return MissingField(name, tuple(f"{walked}{beside}" for beside in _keys(value)))
+        value, walked = found.value, f"{walked}{key}."
+    return Found(value)
+
+
+def _keys(value: Json) -> list[str]:
+    if isinstance(value, list):
+        return [str(index) for index in range(min(len(value), 20))]
+    return list(value) if isinstance(value, dict) else []
+
+
+def _json(value: Json) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
