@@ -1,10 +1,15 @@
-"""Finds the JSON object that a program returned: in a file, or last on its standard output."""
+"""Finds the JSON object that a program returned: in a file, or last on its standard output.
+
+What is found is JSON in the strict sense: a name given twice, ``NaN``, ``1e999`` or half a character is
+refused, since whoever reads it later may take it for something else.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import json
+import math
 import os
+import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +18,9 @@ from typing import TypeAlias
 from stratum_git.model.ids import Json
 
 LIMIT = 16 * 1024 * 1024
+START = re.compile(r"""^[ \t]*(?=\{\s*["}]|\[\s*[\[{])""", re.MULTILINE)
+"""Where an object may begin, or a list of objects, whose last one is not an answer. Not at ``[INFO] ...``."""
+REST = re.compile(r"[ \t\r]*(?:\n|\Z)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,31 +40,47 @@ class BadAnswer:
 Found: TypeAlias = Answer | BadAnswer
 
 
-def find_answer(file: Path, stdout: bytes) -> Found:
-    """Returns the object in *file*, when that is there and not empty, else the last one on *stdout*."""
+def find_answer(file: Path, stdout: bytes, *, cut: bool = False) -> Found:
+    """Returns the object in *file*, when that is there and not empty, else the last one on *stdout*.
+
+    ``cut`` says that *stdout* is only the end of what was written.
+    """
     written = _read(file)
     if isinstance(written, BadAnswer):
         return written
-    if written.strip():
-        return _parsed(written)
-    return Answer(last_object(stdout.decode("utf-8", "replace")))
+    try:
+        text = written.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        return BadAnswer(f"the result file is not UTF-8: {error.reason} at byte {error.start}")
+    if text.strip():
+        return _strict(text, "the result file")
+    last = last_object(stdout.decode("utf-8", "replace"), cut=cut)
+    return Answer(None) if last is None else _strict(last, "the JSON object at the end of the output")
 
 
-def last_object(text: str) -> Json:
-    """Returns the last JSON object in *text* that begins a line; ``None`` when there is none."""
-    decoder = json.JSONDecoder(parse_constant=_refuse)
-    end = len(text)
-    for _ in range(10_000):
-        start = text.rfind("{", 0, end)
-        if start < 0:
-            return None
-        end = start
-        if text[text.rfind("\n", 0, start) + 1 : start].strip():
+def last_object(text: str, *, cut: bool = False) -> str | None:
+    """Returns the text of the last JSON object that has its lines for itself, if there is one.
+
+    Read forwards: from the end, an object inside of another one would be taken for the last.
+    """
+    if cut:
+        text = text.partition("\n")[2]
+    decoder = json.JSONDecoder()
+    found: str | None = None
+    end = 0
+    for match in START.finditer(text):
+        start = match.end()
+        # In what was cut, an indented object may be a part of one whose beginning is missing.
+        if start < end or (cut and start > match.start()):
             continue
-        with contextlib.suppress(ValueError, RecursionError):
-            value, _ = decoder.raw_decode(text, start)
-            return value if isinstance(value, dict) else None
-    return None
+        try:
+            value, stop = decoder.raw_decode(text, start)
+        except (ValueError, RecursionError):
+            continue
+        if REST.match(text, stop):
+            end = stop
+            found = text[start:stop] if isinstance(value, dict) else found
+    return found
 
 
 def _read(file: Path) -> bytes | BadAnswer:
@@ -67,23 +91,38 @@ def _read(file: Path) -> bytes | BadAnswer:
     except OSError as error:
         return BadAnswer(f"the result file cannot be read: {error.strerror}")
     with os.fdopen(handle, "rb") as opened:
-        facts = os.fstat(opened.fileno())
-        if not stat.S_ISREG(facts.st_mode):
+        if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
             return BadAnswer("the result file is not a regular file")
-        if facts.st_size > LIMIT:
-            return BadAnswer(f"the result file is larger than {LIMIT} bytes")
-        return opened.read(LIMIT + 1)
+        data = opened.read(LIMIT + 1)
+    return BadAnswer(f"the result file is larger than {LIMIT} bytes") if len(data) > LIMIT else data
 
 
-def _parsed(data: bytes) -> Found:
+def _strict(text: str, what: str) -> Found:
     try:
-        value: Json = json.loads(data.decode("utf-8"), parse_constant=_refuse)
+        value: Json = json.loads(
+            text, parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_without_twins
+        )
+        if "\\u" in text:
+            # An escape may stand for half a character; that cannot be written as UTF-8.
+            json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
-        return BadAnswer(f"the result file is not JSON: {error}")
-    if not isinstance(value, dict):
-        return BadAnswer("the result file does not hold a JSON object")
-    return Answer(value)
+        return BadAnswer(f"{what} is not JSON: {error}")
+    return Answer(value) if isinstance(value, dict) else BadAnswer(f"{what} is not a JSON object")
 
 
-def _refuse(word: str) -> object:
-    raise ValueError(f"{word} is not JSON")
+def _refuse(word: str) -> float:
+    raise ValueError(f"{word} is no number of JSON's")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    return number if math.isfinite(number) else _refuse(digits)
+
+
+def _without_twins(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    made: dict[str, Json] = {}
+    for name, value in pairs:
+        if name in made:
+            raise ValueError(f"the name {json.dumps(name)} is given twice")
+        made[name] = value
+    return made

@@ -28,7 +28,7 @@ class Assignment:
     """One attempt, as an agent sees it.
 
     ``slot`` is where it works, ``folder`` its own directory outside of it, ``intent`` the whole prompt,
-    ``timeout`` seconds.
+    ``timeout`` seconds, ``env`` what this attempt adds to the agent's environment.
     """
 
     flow: str
@@ -41,21 +41,30 @@ class Assignment:
     slot: Path
     folder: Path
     timeout: float | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The agent says that it is done. ``output`` is the JSON object that it returned, if any."""
+    """The agent says that it is done.
+
+    ``output`` is the JSON object that it returned, if any, ``usage`` what it told of its costs, ``text_tail``
+    the end of what it wrote, as plain text.
+    """
 
     output: Json = None
     usage: Mapping[str, Json] = field(default_factory=dict)
+    text_tail: str = ""
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class AgentFailed:
-    """The agent says, or its end shows, that it did not succeed."""
+    """The agent says, or its end shows, that it did not succeed. ``exit_code`` is that of a program."""
 
     reason: str
+    exit_code: int | None = None
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

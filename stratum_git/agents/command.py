@@ -4,6 +4,8 @@ The program is started in the slot with the prompt on its standard input. Its en
 ``STRATUM_FLOW``, ``STRATUM_STEP``, ``STRATUM_TASK``, ``STRATUM_ATTEMPT``, ``STRATUM_BASE``,
 ``STRATUM_PROMPT_FILE``, ``STRATUM_RESULT_FILE``. Exit code 0 means done. A JSON object in the result file,
 else the last one on standard output, is the step's result.
+
+Nothing of the environment is written anywhere from here.
 """
 
 from __future__ import annotations
@@ -12,7 +14,10 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+
+import trio
 
 from stratum_git.agents.answers import BadAnswer, find_answer
 from stratum_git.agents.base import (
@@ -24,18 +29,27 @@ from stratum_git.agents.base import (
     Finished,
     Outcome,
 )
-from stratum_git.agents.output import plain
+from stratum_git.agents.output import TAIL, plain_text, replace_private
 from stratum_git.agents.supervise import Exited, Signalled, TimedOut, Unstartable, supervise
+from stratum_git.errors import HostError
 
 REDIRECTING = frozenset(
     {
-        "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR",
-        "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_NAMESPACE", "GIT_PREFIX", "GIT_CEILING_DIRECTORIES",
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_CEILING_DIRECTORIES", "GIT_COMMON_DIR", "GIT_CONFIG",
+        "GIT_CONFIG_PARAMETERS", "GIT_DEFAULT_HASH", "GIT_DIR", "GIT_GRAFT_FILE", "GIT_IMPLICIT_WORK_TREE",
+        "GIT_INDEX_FILE", "GIT_INTERNAL_SUPER_PREFIX", "GIT_NAMESPACE", "GIT_NO_REPLACE_OBJECTS",
+        "GIT_OBJECT_DIRECTORY", "GIT_PREFIX", "GIT_QUARANTINE_PATH", "GIT_REPLACE_REF_BASE",
+        "GIT_SHALLOW_FILE", "GIT_WORK_TREE",
     }
 )  # fmt: skip
-"""Would lead git in the slot to another repository; set when stratum-git itself runs in a git hook."""
+"""Would lead git in the slot to another repository; set when stratum-git itself runs in a git hook.
 
-MISSING = 127
+These are what ``git rev-parse --local-env-vars`` lists, and a few more. ``GIT_CONFIG_COUNT`` is kept: a build
+server gives credentials and ``safe.directory`` with it.
+"""
+
+TEXT = 4096
+"""Bytes of output that a finished attempt shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,27 +65,28 @@ class CommandAgent:
         return self.spec.name
 
     async def run(self, assignment: Assignment, on_line: Callable[[str], None]) -> Outcome:
-        """Does one attempt."""
+        """Does one attempt. Raises HostError when this machine cannot."""
         prompt, result = assignment.folder / "prompt.md", assignment.folder / "result.json"
-        _write_private(prompt, assignment.intent)
-        result.unlink(missing_ok=True)
+        _prepare(prompt, result, assignment.intent)
+        timeout = assignment.timeout if assignment.timeout is not None else self.spec.timeout
         ended = await supervise(
             self.spec.command,
             cwd=assignment.slot,
             env=self._environment(assignment, prompt, result),
             stdin=prompt,
             log=assignment.folder / "output.log",
-            timeout=assignment.timeout or self.spec.timeout,
+            timeout=timeout,
             on_line=on_line,
         )
         match ended:
-            case Exited(code=0, tail=tail):
-                found = find_answer(result, tail)
-                return AgentFailed(found.reason) if isinstance(found, BadAnswer) else Finished(found.value)
-            case Exited(code=code, tail=tail):
-                return AgentFailed(f"{self.name} exited with {code}{_last_words(tail)}")
-            case Signalled(signal=number):
-                return AgentFailed(f"{self.name} was ended by signal {number}")
+            case Exited(code=0):
+                return await self._outcome(result, ended)
+            case Exited(code=code, seconds=seconds, last_line=line):
+                reason = f"{self.name} exited with {code}{_quoted(line)}"
+                return AgentFailed(reason, code, seconds)
+            case Signalled(signal=number, seconds=seconds, last_line=line):
+                reason = f"{self.name} was ended by signal {number}{_quoted(line)}"
+                return AgentFailed(reason, seconds=seconds)
             case TimedOut(after=after):
                 return AgentTimedOut(after)
             case Unstartable(reason=reason):
@@ -79,20 +94,26 @@ class CommandAgent:
 
     def problem(self) -> str | None:
         """Returns why the command cannot be started, before anything is."""
-        program = self.spec.command[0]
         path = {**self.environment, **self.spec.env}.get("PATH", os.defpath)
-        if "/" in program and not Path(program).is_absolute():
-            return None  # found in the slot, or not
-        if shutil.which(program, path=path) is None:
-            return f"the agent {self.name} wants to run {program}, and there is no such program"
-        return None
+        found = which_problem(self.spec.command, path)
+        return None if found is None else f"the agent {self.name} wants to run {found}"
+
+    async def _outcome(self, result: Path, ended: Exited) -> Outcome:
+        cut = len(ended.tail) >= TAIL
+        # In a thread: sixteen megabytes of JSON take a while, and others have work to do meanwhile.
+        found = await trio.to_thread.run_sync(partial(find_answer, result, ended.tail, cut=cut))
+        if isinstance(found, BadAnswer):
+            return AgentFailed(f"{self.name}: {found.reason}", ended.code, ended.seconds)
+        text = plain_text(ended.tail[-TEXT:])
+        return Finished(found.value, text_tail=text, seconds=ended.seconds)
 
     def _environment(self, assignment: Assignment, prompt: Path, result: Path) -> dict[str, str]:
-        mine = {k: v for k, v in self.environment.items() if k not in REDIRECTING}
+        inherited = {k: v for k, v in self.environment.items() if k not in REDIRECTING}
         return {
-            **mine,
-            **self.spec.env,
+            **inherited,
             "GIT_TERMINAL_PROMPT": "0",
+            **self.spec.env,
+            **assignment.env,
             "STRATUM_FLOW": assignment.flow,
             "STRATUM_STEP": assignment.step,
             "STRATUM_TASK": assignment.task or "",
@@ -103,13 +124,27 @@ class CommandAgent:
         }
 
 
-def _last_words(tail: bytes) -> str:
-    lines = [text for text in map(plain, tail[-4096:].splitlines()) if text]
-    return f": {lines[-1]}" if lines else ""
+def which_problem(command: tuple[str, ...], path: str) -> str | None:
+    """Returns which program of *command* is not there in *path*, as the end of a sentence; else ``None``."""
+    if not command or not command[0]:
+        return "a program, and its command is empty"
+    program = command[0]
+    if "/" in program and not Path(program).is_absolute():
+        return None  # found in the slot, or not
+    if shutil.which(program, path=path) is not None:
+        return None
+    if Path(program).is_absolute() and Path(program).exists():
+        return f"{program}, and that is not an executable file"
+    return f"{program}, and there is no such program"
 
 
-def _write_private(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
-    with os.fdopen(os.open(path, flags, 0o600), "w", encoding="utf-8", errors="surrogateescape") as file:
-        file.write(text)
+def _prepare(prompt: Path, result: Path, intent: str) -> None:
+    try:
+        replace_private(prompt, intent.encode("utf-8", "backslashreplace"))
+        result.unlink(missing_ok=True)
+    except OSError as error:
+        raise HostError(f"the prompt cannot be written: {error}") from error
+
+
+def _quoted(line: str) -> str:
+    return f": {line}" if line else ""

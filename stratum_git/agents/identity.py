@@ -1,4 +1,8 @@
-"""Which process this is, so that nobody takes its successor under the same number for it."""
+"""Which process this is, so that nobody takes its successor under the same number for it.
+
+Outside of Linux there is no ``/proc`` to ask: a start time is 0 there, and another process that got the same
+number since is taken for the old one.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +26,7 @@ class ProcessIdentity:
 
 def own_identity() -> ProcessIdentity:
     """Returns the identity of this process."""
-    return identity_of(os.getpid()) or ProcessIdentity(os.getpid(), 0, _boot_id(), socket.gethostname())
+    return ProcessIdentity(os.getpid(), _start_time(os.getpid()) or 0, _boot_id(), socket.gethostname())
 
 
 def identity_of(pid: int) -> ProcessIdentity | None:
@@ -39,13 +43,25 @@ def is_alive(identity: ProcessIdentity) -> bool:
 
 
 def _start_time(pid: int) -> int | None:
+    if not (PROC / "self/stat").exists():
+        return 0 if _answers(pid) else None
     try:
         stat = (PROC / str(pid) / "stat").read_text(encoding="ascii", errors="replace")
     except OSError:
         return None
     # The name in parentheses may hold spaces and parentheses itself; fields are counted after the last one.
     fields = stat.rpartition(")")[2].split()
-    return None if fields[0] in {"Z", "X"} else int(fields[19])
+    return None if not fields or fields[0] in {"Z", "X"} else int(fields[19])
+
+
+def _answers(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return True
 
 
 def _boot_id() -> str:

@@ -4,108 +4,179 @@ from __future__ import annotations
 
 import os
 import re
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
 import trio
 
 TAIL = 1024 * 1024
+"""Bytes of standard output that are kept for the result."""
+ERRORS = 64 * 1024
 KEPT_END = 256 * 1024
+NEAR = 8 * 1024
+"""Bytes in which the last line is looked for; of a longer one, the end is shown."""
 SHOWN = 200
 PAUSE = 0.1
+"""Seconds between two lines that are told."""
 
-ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
+ESCAPES = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*(?:[@-~]|$)"  # colours, cursor
+    r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c|$)"  # titles, links, images
+    r"|\x1b[ -/]*(?:[0-~]|$)"  # character sets and the rest
+)
 
 
 class Tail:
-    """The last so many bytes of a stream, whatever its length."""
+    """The last so many bytes of a stream, whatever its length. Holds twice that at most."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._parts: deque[bytes] = deque()
-        self._size = 0
+        self._data = bytearray()
 
     def add(self, data: bytes) -> None:
         """Takes in more of the stream."""
-        self._parts.append(data)
-        self._size += len(data)
-        while self._size - len(self._parts[0]) >= self._limit:
-            self._size -= len(self._parts.popleft())
+        self._data += data
+        if len(self._data) > 2 * self._limit:
+            del self._data[: -self._limit]
 
     def value(self) -> bytes:
         """Returns the end of the stream."""
-        return b"".join(self._parts)[-self._limit :]
+        return bytes(self._data[-self._limit :])
 
 
 class LogFile:
-    """A log that keeps the beginning and the end of what is too long, and says how much it left out."""
+    """A log that keeps the beginning and the end of what is too long, and says how much it left out.
+
+    It is made anew, for its owner alone; a link that somebody put in its place is replaced, not followed.
+    """
 
     def __init__(self, path: Path, limit: int) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._file = os.open(path, flags, 0o600)
-        self._room = max(0, limit - KEPT_END)
-        self._end = Tail(KEPT_END)
-        self._dropped = 0
+        self._file = _open_new(path)
+        end = min(KEPT_END, limit // 2)
+        self._room = limit - end
+        self._end = Tail(end)
+        self._late = 0
 
     def add(self, data: bytes) -> None:
         """Writes what there is room for, and remembers the end of the rest."""
         now, later = data[: self._room], data[self._room :]
         self._room -= len(now)
         _write(self._file, now)
-        if later:
-            self._dropped += len(later)
-            self._end.add(later)
+        self._late += len(later)
+        self._end.add(later)
 
     def close(self) -> None:
         """Writes the end, and closes."""
-        end = self._end.value()
-        left_out = self._dropped - len(end)
-        if left_out > 0:
-            _write(self._file, b"\n[%d bytes are left out here]\n" % left_out)
-        _write(self._file, end)
-        os.close(self._file)
+        try:
+            end = self._end.value()
+            left_out = self._late - len(end)
+            if left_out > 0:
+                _write(self._file, b"\n[%d bytes are left out here]\n" % left_out)
+            _write(self._file, end)
+        finally:
+            os.close(self._file)
 
 
 class LastLine:
-    """Tells the last complete line of output, at most ten times a second, as plain text."""
+    """Tells the last complete line of two streams, at most ten times a second, as plain text."""
 
     def __init__(self, tell: Callable[[str], None]) -> None:
         self._tell = tell
-        self._rest = b""
-        self._line = ""
+        self._ends = (Tail(NEAR), Tail(NEAR))
+        self._latest = 0
         self._told = ""
-        self._due = 0.0
+        self._news = trio.Event()
 
-    def add(self, data: bytes) -> None:
-        """Takes in more output."""
-        lines = (self._rest + data).replace(b"\r", b"\n").split(b"\n")
-        self._rest = lines.pop()[-8 * SHOWN :]
-        for line in reversed(lines):
-            text = plain(line)
-            if text:
-                self._line = text
-                break
-        if trio.current_time() >= self._due:
-            self._say()
+    def add(self, stream: int, data: bytes) -> None:
+        """Takes in more of stream 0 or 1."""
+        self._ends[stream].add(data)
+        self._latest = stream
+        self._news.set()
+
+    async def run(self) -> None:
+        """Tells lines until it is cancelled."""
+        while True:
+            await self._news.wait()
+            self._news = trio.Event()
+            self._say(complete=True)
+            await trio.sleep(PAUSE)
+
+    def close(self) -> str:
+        """Tells the very last line, complete or not, and returns it."""
+        self._say(complete=False)
+        return self._told
+
+    def _say(self, *, complete: bool) -> None:
+        line = self._find(self._latest, complete) or self._find(1 - self._latest, complete)
+        if line and line != self._told:
+            self._told = line
+            self._tell(line)
+
+    def _find(self, stream: int, complete: bool) -> str:  # noqa: FBT001 - private, named by its callers
+        lines = self._ends[stream].value().replace(b"\r", b"\n").split(b"\n")
+        if complete:
+            lines.pop()
+        return next(filter(None, map(plain, reversed(lines))), "")
+
+
+class Output:
+    """All that is kept of a program's output. *broken* is called when its log cannot be written any more."""
+
+    def __init__(self, log: LogFile, tell: Callable[[str], None], broken: Callable[[], None]) -> None:
+        self.tail = Tail(TAIL)
+        self.errors = Tail(ERRORS)
+        self.line = LastLine(tell)
+        self.failure: OSError | None = None
+        self._log = log
+        self._broken = broken
+
+    def hear(self, stream: int, data: bytes) -> None:
+        """Takes in more of stream 0, standard output, or 1, standard error."""
+        (self.tail, self.errors)[stream].add(data)
+        self.line.add(stream, data)
+        if self.failure is None:
+            try:
+                self._log.add(data)
+            except OSError as error:
+                self.failure = error
+                self._broken()
 
     def close(self) -> None:
-        """Tells the very last line, complete or not."""
-        self._line = plain(self._rest) or self._line
-        self._say()
-
-    def _say(self) -> None:
-        if self._line != self._told:
-            self._told = self._line
-            self._due = trio.current_time() + PAUSE
-            self._tell(self._line)
+        """Writes out what the log still waits for."""
+        try:
+            self._log.close()
+        except OSError as error:
+            self.failure = self.failure or error
 
 
 def plain(line: bytes) -> str:
     """Returns a line of output as text that is safe to print: no escapes, no control characters."""
-    text = ESCAPES.sub("", line[-8 * SHOWN :].decode("utf-8", "replace"))
-    return "".join(c for c in text if c.isprintable()).strip()[:SHOWN]
+    return _printable(line[-NEAR:]).strip()[:SHOWN]
+
+
+def plain_text(data: bytes) -> str:
+    """Returns output as text that is safe to print, line by line."""
+    return "\n".join(_printable(line).rstrip() for line in data.splitlines())
+
+
+def replace_private(path: Path, data: bytes) -> None:
+    """Writes a file that only its owner may read, whatever was in its place before."""
+    file = _open_new(path)
+    try:
+        _write(file, data)
+    finally:
+        os.close(file)
+
+
+def _printable(line: bytes) -> str:
+    text = ESCAPES.sub("", line.decode("utf-8", "replace"))
+    return "".join(" " if c.isspace() else c for c in text if c.isprintable() or c.isspace())
+
+
+def _open_new(path: Path) -> int:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.unlink(missing_ok=True)
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
 
 
 def _write(file: int, data: bytes) -> None:

@@ -20,12 +20,18 @@ from stratum_git.model.ids import Json
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """What to do in one attempt: take time, write files (``None`` deletes), then end in one of four ways."""
+    """What to do in one attempt, in this order; it ends in one of four ways.
 
-    seconds: float = 0.0
+    It writes files (``None`` deletes), says a line, does what ``then`` does (a commit, perhaps), waits until
+    an event, takes its time. Files come first, so that an attempt that is cut short has left something.
+    """
+
     files: Mapping[str, bytes | None] = field(default_factory=dict)
-    output: Json = None
     says: str = ""
+    then: Callable[[Assignment], None] | None = None
+    until: trio.Event | None = None
+    seconds: float = 0.0
+    output: Json = None
     fails: str | None = None
     unstartable: str | None = None
 
@@ -42,19 +48,35 @@ class ScriptedAgent:
         script = self.play(assignment)
         if script.unstartable is not None:
             return AgentUnstartable(script.unstartable)
-        if script.says:
-            on_line(script.says)
-        with trio.move_on_after(
-            assignment.timeout if assignment.timeout is not None else float("inf")
-        ) as limit:
-            await trio.sleep(script.seconds)
+        started = trio.current_time()
+        with trio.CancelScope() as limit:
+            if assignment.timeout is not None:
+                limit.deadline = started + assignment.timeout
+            _perform(script, assignment, on_line)
+            await _take_time(script)
         if limit.cancelled_caught:
             return AgentTimedOut(assignment.timeout or 0.0)
-        for path, data in script.files.items():
-            target = assignment.slot / path
-            if data is None:
-                target.unlink()
-            else:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(data)
-        return Finished(script.output) if script.fails is None else AgentFailed(script.fails)
+        seconds = trio.current_time() - started
+        if script.fails is not None:
+            return AgentFailed(script.fails, seconds=seconds)
+        return Finished(script.output, text_tail=script.says, seconds=seconds)
+
+
+def _perform(script: Script, assignment: Assignment, on_line: Callable[[str], None]) -> None:
+    for path, data in script.files.items():
+        target = assignment.slot / path
+        if data is None:
+            target.unlink()
+        else:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(data)
+    if script.says:
+        on_line(script.says)
+    if script.then is not None:
+        script.then(assignment)
+
+
+async def _take_time(script: Script) -> None:
+    if script.until is not None:
+        await script.until.wait()
+    await trio.sleep(script.seconds)

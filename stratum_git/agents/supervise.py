@@ -1,46 +1,59 @@
 """Runs a program to its end, with everything that it starts, within a time and within bounds.
 
 The program gets its own session and its own input; when it is over, timed out or no longer wanted, nothing
-of it is left. ``tether.py`` does the holding; should the tether itself be killed, what it held is found by
-the mark in its environment and killed from here.
+of it is left. ``tether.py`` does the holding. Should the tether itself be killed, what it held is found by
+its session and by the mark in its environment, and killed from here. That needs Linux: elsewhere there is
+neither a reaper of orphans nor ``/proc``, and a process that leaves its group can get away.
+
+Nobody is left to do so when tether and dispatcher are killed in one blow: then the command dies with the
+tether, and what it had started goes on.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
+import errno
 import os
 import secrets
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 import trio
 
-from stratum_git.agents.output import TAIL, LastLine, LogFile, Tail
+from stratum_git.agents.output import LogFile, Output
+from stratum_git.agents.strays import MARK, Said, end_strays, parse_said
 from stratum_git.errors import HostError
 
 TETHER = Path(__file__).with_name("tether.py")
-MARK = "STRATUM_TETHER"
 GRACE = 2.0
+PATIENCE = 5.0
+"""Seconds beyond the grace that the tether may take to end everything, before it is killed itself."""
 LOG_LIMIT = 64 * 1024 * 1024
 CHUNK = 64 * 1024
 DRAIN = 1.0
 """Seconds that output may still come after every process of the attempt is gone."""
+EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
 
 
 @dataclass(frozen=True, slots=True)
 class Exited:
-    """The program ended by itself. ``tail`` is the end of its output, ``leftovers`` what had to be ended."""
+    """The program ended by itself.
+
+    ``tail`` is the end of its standard output, ``errors`` that of its standard error, ``last_line`` the last
+    of both as plain text, ``leftovers`` how many processes it left behind, which were ended.
+    """
 
     code: int
     tail: bytes
     seconds: float
     leftovers: int = 0
+    errors: bytes = b""
+    last_line: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +63,8 @@ class Signalled:
     signal: int
     tail: bytes
     seconds: float
+    errors: bytes = b""
+    last_line: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +73,8 @@ class TimedOut:
 
     after: float
     tail: bytes
+    errors: bytes = b""
+    last_line: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +87,6 @@ class Unstartable:
 Exit: TypeAlias = Exited | Signalled | TimedOut | Unstartable
 
 
-def _ignore(_: str) -> None:
-    """Stands for nobody who wants to know."""
-
-
 async def supervise(
     command: Sequence[str],
     *,
@@ -83,171 +96,182 @@ async def supervise(
     stdin: Path | None = None,
     timeout: float | None = None,
     grace: float = GRACE,
-    on_line: Callable[[str], None] = _ignore,
+    on_line: Callable[[str], None] | None = None,
     log_limit: int = LOG_LIMIT,
 ) -> Exit:
     """Runs *command* and returns how it ended. On cancellation it is dead before that goes on.
 
     ``stdin`` is a file that becomes its input, ``timeout`` and ``grace`` are seconds. Both output streams go
-    to *log*; the end of standard output is in the answer.
+    to *log*. Raises HostError when this machine cannot: no more processes, a log that cannot be written.
     """
-    run = _Run(tuple(command), cwd, dict(env), log, stdin, grace, on_line, log_limit)
-    return await run.run(timeout)
+    hindrance = _hindrance(command, cwd)
+    if hindrance is not None:
+        return Unstartable(hindrance)
+    limit = trio.CancelScope()
+    try:
+        output = Output(LogFile(log, log_limit), on_line or _nobody, limit.cancel)
+    except OSError as error:
+        raise HostError(f"the log cannot be made: {error}") from error
+    started = trio.current_time()
+    try:
+        held = await _hold(command, cwd, env, stdin, grace)
+        if isinstance(held, Unstartable):
+            return held
+        # Measured from here, so that a busy machine's slow start is not taken from the program's time.
+        limit.deadline = trio.current_time() + (timeout if timeout is not None else float("inf"))
+        last_line = await _attend(held, output, limit)
+    finally:
+        output.close()
+    if output.failure is not None:
+        raise HostError(f"the log {log} cannot be written: {output.failure.strerror}") from output.failure
+    tail, errors = output.tail.value(), output.errors.value()
+    if limit.cancelled_caught:
+        return TimedOut(timeout or 0.0, tail, errors, last_line)
+    return _ended(held, tail, trio.current_time() - started, errors, last_line, command)
 
 
-@dataclass
-class _Run:
-    command: tuple[str, ...]
-    cwd: Path
-    env: dict[str, str]
-    log: Path
-    stdin: Path | None
-    grace: float
-    on_line: Callable[[str], None]
-    log_limit: int
+def _hindrance(command: Sequence[str], cwd: Path) -> str | None:
+    if not command:
+        return "the command is empty"
+    return None if cwd.is_dir() else f"there is no directory {cwd}"
 
-    async def run(self, timeout: float | None) -> Exit:
-        if not self.cwd.is_dir():
-            return Unstartable(f"there is no directory {self.cwd}")
-        mark = secrets.token_hex(12)
-        started = trio.current_time()
-        held = await self._start(mark)
-        tail, timed_out = Tail(TAIL), False
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._read, held, tail)
-                with trio.move_on_after(timeout if timeout is not None else float("inf")) as limit:
-                    await held.process.wait()
-                timed_out = limit.cancelled_caught
-                await held.end(self.grace, mark)
-                nursery.cancel_scope.deadline = trio.current_time() + DRAIN
-        finally:
-            await held.end(self.grace, mark)
-            said = held.close()
-        if timed_out:
-            return TimedOut(timeout or 0.0, tail.value())
-        return _ended(
-            said, held.process.returncode, tail.value(), trio.current_time() - started, self.command
-        )
 
-    async def _start(self, mark: str) -> _Held:
-        control_r, control_w = os.pipe()
-        status_r, status_w = os.pipe()
-        source = os.open(self.stdin if self.stdin is not None else os.devnull, os.O_RDONLY)
-        words = [str(control_r), str(status_w), str(self.grace), *self.command]
-        try:
-            process = await trio.lowlevel.open_process(
-                [sys.executable, "-I", "-S", str(TETHER), *words],
-                cwd=self.cwd,
-                env={**self.env, MARK: mark},
-                stdin=source,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                pass_fds=(control_r, status_w),
-                start_new_session=True,
-            )
-        except OSError as error:
-            os.close(control_w)
-            os.close(status_r)
-            raise HostError(f"no process could be started: {error}") from error
-        finally:
-            for descriptor in (control_r, status_w, source):
-                os.close(descriptor)
-        return _Held(process, control_w, status_r)
-
-    async def _read(self, held: _Held, tail: Tail) -> None:
-        log, line = LogFile(self.log, self.log_limit), LastLine(self.on_line)
-
-        async def drain(stream: trio.abc.ReceiveStream | None, end: Tail | None) -> None:
-            while stream is not None and (data := await stream.receive_some(CHUNK)):
-                chunk = bytes(data)
-                log.add(chunk)
-                line.add(chunk)
-                if end is not None:
-                    end.add(chunk)
-
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(drain, held.process.stdout, tail)
-                nursery.start_soon(drain, held.process.stderr, None)
-        finally:
-            line.close()
-            log.close()
+def _nobody(_: str) -> None:
+    """Stands for nobody who wants to know."""
 
 
 @dataclass
 class _Held:
+    """A tether at work, and our ends of its pipes."""
+
     process: trio.Process
     control: int
     status: int
-    over: bool = False
+    mark: str
+    grace: float
+    said: Said | None = None
 
-    async def end(self, grace: float, mark: str) -> None:
-        """Has the tether end everything; shielded, and bounded by a kill of its own."""
-        if self.over:
-            return
-        self.over = True
+    async def end(self) -> None:
+        """Has the tether end everything; shielded, and bounded by a kill of our own."""
         os.close(self.control)
         with trio.CancelScope(shield=True):
-            with trio.move_on_after(grace + 5.0):
+            with trio.move_on_after(self.grace + PATIENCE):
                 await self.process.wait()
             if self.process.returncode is None:
                 self.process.kill()
-            if await self.process.wait() < 0:
-                await _end_marked(mark)
+            await self.process.wait()
+            self.said = parse_said(_read_all(self.status))
+            if not self.said.over:
+                await end_strays(self.mark, self.said.session)
 
-    def close(self) -> bytes:
-        """Returns what the tether said of the end, and lets go of its pipes."""
-        os.set_blocking(self.status, False)
-        said = b""
-        with contextlib.suppress(BlockingIOError):
-            said = os.read(self.status, 4096)
-        os.close(self.status)
+    def close(self) -> None:
+        """Lets go of the pipes of its output."""
         for stream in (self.process.stdout, self.process.stderr):
             if stream is not None:
                 stream.close()  # type: ignore[attr-defined]  # a pipe's end closes without waiting
-        return said
 
 
-async def _end_marked(mark: str) -> None:
-    """Kills whoever has the mark of a tether that is gone; its own children are nobody's by now."""
-    wanted = f"{MARK}={mark}".encode()
-    for _ in range(200):
-        pids = [pid for pid in _pids() if wanted in _environment(pid)]
-        if not pids:
-            return
-        for pid in pids:
-            with contextlib.suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
-        await trio.sleep(0.01)
-
-
-def _pids() -> list[int]:
+async def _hold(
+    command: Sequence[str], cwd: Path, env: Mapping[str, str], stdin: Path | None, grace: float
+) -> _Held | Unstartable:
+    mark = secrets.token_hex(12)
     try:
-        return [int(name) for name in os.listdir("/proc") if name.isdigit()]
-    except OSError:
-        return []
+        with ExitStack() as ours, ExitStack() as theirs:
+            source = os.open(stdin if stdin is not None else os.devnull, os.O_RDONLY)
+            theirs.callback(os.close, source)
+            orders, control = _pipe(theirs, ours)
+            status, report = _pipe(ours, theirs)
+            words = [str(orders), str(report), str(grace), env.get("LC_CTYPE", ""), *command]
+            process = await trio.lowlevel.open_process(
+                [sys.executable, "-I", "-S", str(TETHER), *words],
+                cwd=cwd,
+                env={**env, MARK: mark},
+                stdin=source,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                pass_fds=(orders, report),
+                start_new_session=True,
+            )
+            ours.pop_all()
+    except ValueError as error:
+        return Unstartable(f"{command[0]}: {error} in the command or its environment")
+    except OSError as error:
+        return _refused(error, command, cwd)
+    return _Held(process, control, status, mark, grace)
 
 
-def _environment(pid: int) -> bytes:
+def _pipe(reader: ExitStack, writer: ExitStack) -> tuple[int, int]:
+    pipe = os.pipe()
+    reader.callback(os.close, pipe[0])
+    writer.callback(os.close, pipe[1])
+    return pipe
+
+
+def _refused(error: OSError, command: Sequence[str], cwd: Path) -> Unstartable:
+    if error.errno == errno.E2BIG:
+        return Unstartable(f"{command[0]}: the command and its environment are too long")
+    if error.errno not in EXHAUSTED and error.filename in {cwd, str(cwd)}:
+        return Unstartable(f"{cwd}: {error.strerror}")
+    raise HostError(f"no process could be started: {error}") from error
+
+
+async def _attend(held: _Held, output: Output, limit: trio.CancelScope) -> str:
+    """Waits for the end, makes sure of it, and returns the last line that was heard."""
+    # Shielded: what a program says while it is being ended belongs into the log, and if nobody read it,
+    # a program that writes its last words would stand still until it is killed.
+    listening = trio.CancelScope(shield=True)
     try:
-        return Path(f"/proc/{pid}/environ").read_bytes()
-    except OSError:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_listen, held.process, output, listening)
+            try:
+                with limit:
+                    await held.process.wait()
+            finally:
+                await held.end()
+                listening.deadline = trio.current_time() + DRAIN
+    finally:
+        held.close()
+    return output.line.close()
+
+
+async def _listen(process: trio.Process, output: Output, listening: trio.CancelScope) -> None:
+    with listening:
+        async with trio.open_nursery() as telling:
+            telling.start_soon(output.line.run)
+            async with trio.open_nursery() as hearing:
+                hearing.start_soon(_hear, process.stdout, output, 0)
+                hearing.start_soon(_hear, process.stderr, output, 1)
+            telling.cancel_scope.cancel()
+
+
+async def _hear(source: trio.abc.ReceiveStream | None, output: Output, stream: int) -> None:
+    while source is not None and (data := await source.receive_some(CHUNK)):
+        output.hear(stream, bytes(data))
+
+
+def _read_all(pipe: int) -> bytes:
+    """Returns what is in a pipe, and closes it. It is a few short lines at most."""
+    os.set_blocking(pipe, False)
+    try:
+        return os.read(pipe, 4096)
+    except BlockingIOError:
         return b""
+    finally:
+        os.close(pipe)
 
 
-def _ended(said: bytes, code: int | None, tail: bytes, seconds: float, command: tuple[str, ...]) -> Exit:
-    try:
-        facts = json.loads(said)
-    except ValueError:
+def _ended(
+    held: _Held, tail: bytes, seconds: float, errors: bytes, last_line: str, command: Sequence[str]
+) -> Exit:
+    said, returned = held.said, held.process.returncode
+    if said is not None and said.errno is not None:
+        return Unstartable(f"{command[0]}: {os.strerror(said.errno)}")
+    if said is None or said.status is None:
+        if returned is not None and returned >= 0:
+            raise HostError(f"the process that holds {command[0]} ended with {returned}: {last_line}")
         # The tether was killed before it could speak.
-        return Signalled(-code if code is not None and code < 0 else signal.SIGKILL, tail, seconds)
-    if "errno" in facts:
-        return Unstartable(f"{command[0]}: {os.strerror(facts['errno'])}")
-    status = int(facts["status"])
-    if status < 0:
-        return Signalled(signal.SIGTERM, tail, seconds)
-    exit_code = os.waitstatus_to_exitcode(status)
-    if exit_code < 0:
-        return Signalled(-exit_code, tail, seconds)
-    return Exited(exit_code, tail, seconds, int(facts["leftovers"]))
+        return Signalled(-(returned or -signal.SIGKILL), tail, seconds, errors, last_line)
+    code = os.waitstatus_to_exitcode(said.status)
+    if code < 0:
+        return Signalled(-code, tail, seconds, errors, last_line)
+    return Exited(code, tail, seconds, said.leftovers, errors, last_line)

@@ -1,76 +1,86 @@
 """Holds one command and everything it starts; run as a program of its own, not imported.
 
-``python -I -S tether.py CONTROL STATUS GRACE COMMAND...``
+``python -I -S tether.py CONTROL STATUS GRACE LC_CTYPE COMMAND...``
 
 It makes itself the reaper of all descendants of the command: a process that forks twice, calls ``setsid``
 or ignores SIGTERM still becomes its child when its parent is gone. When the command ends, or the control
 pipe is closed (which the death of the dispatcher does too), all of them get SIGTERM, and SIGKILL after
-GRACE seconds, until none is left. Then one line of JSON on the STATUS descriptor says how the command
-ended. Outside of Linux there is no such reaper: there it ends the command's process group only.
+GRACE seconds, until none is left. Lines of JSON on the STATUS descriptor say which process the command is
+and how it ended. Outside of Linux there is no such reaper: there it ends the command's process group only.
 
-It starts once per attempt, so it imports nothing that it can do without.
+It starts once per attempt, so it imports nothing that it can do without: ``signal`` alone, with the enums
+that it makes, would cost a third of the start.
 """
 
 import os
 import select
-import signal
 import sys
+import time
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Callable
+else:
+    import _signal as signal
+
+PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
-STEP = 0.02
+LOOK = 20
+"""Milliseconds between two looks for processes that were forked while others were being killed."""
+AIMED_ASIDE = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+"""Meant for the dispatcher's group or for the command; whoever holds others must not die of them."""
+# The interpreter ignores these two; what it starts would inherit that.
+OF_THE_INTERPRETER = (signal.SIGPIPE, signal.SIGXFSZ)
 
 
-def main(argv: list[str]) -> int:
+def main(argv: "list[str]") -> int:
     """Runs the command and returns its exit code, 128 + N for a signal, 127 when it could not start."""
-    control, status, grace = int(argv[0]), int(argv[1]), float(argv[2])
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+    control, status, grace, locale = int(argv[0]), int(argv[1]), float(argv[2]), argv[3]
+    for number in AIMED_ASIDE:
         signal.signal(number, signal.SIG_IGN)
-    become_reaper()
+    restore_locale(locale)
     wake, alarm = os.pipe()
+    os.set_blocking(wake, False)
     os.set_blocking(alarm, False)
     signal.set_wakeup_fd(alarm, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    child, errno = start(argv[3:], (control, status, wake, alarm))
+    child, errno = start(argv[4:], (control, status))
     if errno:
-        os.write(status, b'{"errno": %d}\n' % errno)
+        say(status, b'{"errno": %d}\n' % errno)
         return 127
-    code = wait(child, control, wake)
-    leftovers = end_all(child, grace)
-    if code is None:
-        code = END.get(child)
-    ended = -1 if code is None else code
-    os.write(status, b'{"status": %d, "leftovers": %d}\n' % (ended, leftovers))
-    return os.waitstatus_to_exitcode(ended) % 256 if ended >= 0 else 1
+    say(status, b'{"pid": %d}\n' % child)
+    ended: dict[int, int] = {}
+    wait(child, control, wake, ended)
+    leftovers = end_all(child, grace, wake, ended)
+    say(status, b'{"status": %d, "leftovers": %d}\n' % (ended[child], leftovers))
+    code = os.waitstatus_to_exitcode(ended[child])
+    return code if code >= 0 else 128 - code
 
 
-END: dict[int, int] = {}
+def restore_locale(value: str) -> None:
+    """Takes back what the interpreter did to LC_CTYPE when it found itself in the C locale (PEP 538)."""
+    if value:
+        os.environ["LC_CTYPE"] = value
+    else:
+        os.environ.pop("LC_CTYPE", None)
 
 
-def become_reaper() -> None:
-    """Makes orphans below this process its children, where the system can."""
-    if sys.platform != "linux":
-        return
-    import ctypes
+def say(status: int, line: bytes) -> None:
+    """Tells the dispatcher, if it is still there."""
+    try:
+        os.write(status, line)
+    except OSError:
+        pass
 
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
-
-def start(command: list[str], private: tuple[int, ...]) -> tuple[int, int]:
+def start(command: "list[str]", private: "tuple[int, ...]") -> "tuple[int, int]":
     """Starts the command in a session of its own; returns its pid, and an errno when that failed."""
+    prctl = reaper()
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
-        try:
-            os.setsid()
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE):
-                signal.signal(number, signal.SIG_DFL)
-            for descriptor in (*private, reader):
-                os.close(descriptor)
-            os.execvp(command[0], command)
-        except OSError as error:
-            os.write(writer, str(error.errno or 1).encode())
-        finally:
-            os._exit(127)
+        become(command, private, writer, prctl)
     os.close(writer)
     said = os.read(reader, 16)
     os.close(reader)
@@ -79,20 +89,66 @@ def start(command: list[str], private: tuple[int, ...]) -> tuple[int, int]:
     return child, int(said or b"0")
 
 
-def wait(child: int, control: int, wake: int) -> "int | None":
-    """Waits for the command or for the order to end it; returns its wait status, if it ended by itself."""
+def reaper() -> "Callable[..., object] | None":
+    """Makes orphans below this process its children; returns the system's ``prctl``, where there is one."""
+    if sys.platform != "linux":
+        return None
+    import ctypes
+
+    prctl: Callable[..., object] = ctypes.CDLL(None).prctl
+    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    return prctl
+
+
+def become(
+    command: "list[str]", private: "tuple[int, ...]", writer: int, prctl: "Callable[..., object] | None"
+) -> None:
+    """Becomes the command, or writes the errno that hindered it; never returns."""
+    try:
+        os.setsid()
+        if prctl is not None:
+            # Should this process and the dispatcher be killed in one blow, the command at least goes too.
+            # Safe here, where the parent has one thread: the signal follows the death of a *thread*.
+            prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        for number in AIMED_ASIDE + OF_THE_INTERPRETER:
+            signal.signal(number, signal.SIG_DFL)
+        for descriptor in private:
+            os.close(descriptor)
+        os.execvp(command[0], command)
+    except OSError as error:
+        os.write(writer, str(error.errno or 1).encode())
+    finally:
+        os._exit(127)
+
+
+def wait(child: int, control: int, wake: int, ended: "dict[int, int]") -> None:
+    """Waits until the command has ended, or is to be ended."""
+    poll = poller(control, wake)
     while True:
-        ready, _, _ = select.select([control, wake], [], [])
-        if wake in ready:
-            os.read(wake, 512)
-        reap()
-        if child in END:
-            return END[child]
-        if control in ready and not os.read(control, 1):
-            return None
+        ready = [descriptor for descriptor, _ in poll.poll()]
+        drain(wake)
+        reap(ended)
+        if child in ended or (control in ready and not os.read(control, 1)):
+            return
 
 
-def reap() -> bool:
+def poller(*descriptors: int) -> "select.poll":
+    """Returns what waits for any of them. Unlike ``select`` it takes numbers of 1024 and more."""
+    poll = select.poll()
+    for descriptor in descriptors:
+        poll.register(descriptor, select.POLLIN)
+    return poll
+
+
+def drain(wake: int) -> None:
+    """Empties the pipe that signals ring at."""
+    try:
+        os.read(wake, 4096)
+    except BlockingIOError:
+        pass
+
+
+def reap(ended: "dict[int, int]") -> bool:
     """Takes leave of every child that has ended; returns whether any is left."""
     while True:
         try:
@@ -101,59 +157,76 @@ def reap() -> bool:
             return False
         if pid == 0:
             return True
-        END[pid] = status
+        ended[pid] = status
 
 
-def end_all(child: int, grace: float) -> int:
-    """Ends every descendant: asks first, then kills; returns how many outlived the command."""
-    if not reap():
+def end_all(child: int, grace: float, wake: int, ended: "dict[int, int]") -> int:
+    """Ends every descendant: asks first, then kills; returns how many there were."""
+    if not reap(ended):
         return 0
-    leftovers = len(descendants())
-    tell(child, signal.SIGTERM)
-    waited = 0.0
-    while waited < grace:
-        if not reap():
+    leftovers = tell_all(child, signal.SIGTERM)
+    deadline = time.monotonic() + grace
+    poll = poller(wake)
+    while (left := deadline - time.monotonic()) > 0:
+        poll.poll(left * 1000)
+        drain(wake)
+        if not reap(ended):
             return leftovers
-        select.select([], [], [], STEP)
-        waited += STEP
-    while reap():
-        # Whoever is forked between two looks is found by the next one.
-        tell(child, signal.SIGKILL)
-        select.select([], [], [], STEP / 4)
+    while reap(ended):
+        tell_all(child, signal.SIGKILL)
+        poll.poll(LOOK)
+        drain(wake)
     return leftovers
 
 
-def tell(child: int, number: int) -> None:
-    """Sends a signal to the command's group and to every descendant."""
-    for send, target in ((os.killpg, child), *((os.kill, pid) for pid in descendants())):
-        try:
-            send(target, number)
-        except OSError:
-            pass
+def tell_all(child: int, number: int) -> int:
+    """Sends a signal to every descendant, and returns how many are alive."""
+    if not os.path.exists("/proc/self/stat"):
+        tell(os.killpg, child, number)
+        return 1
+    living, zombies = descendants()
+    # A zombie may have threads that are at work: only its first one has ended.
+    for pid in living + zombies:
+        tell(os.kill, pid, number)
+    return len(living)
 
 
-def descendants() -> "list[int]":
-    """Returns every process below this one, by /proc."""
-    parents: dict[int, list[int]] = {}
+def tell(send: "Callable[[int, int], None]", target: int, number: int) -> None:
+    """Sends a signal; that nobody is there any more is as good."""
     try:
-        names = os.listdir("/proc")
+        send(target, number)
     except OSError:
-        return []
-    for name in names:
-        if name.isdigit():
-            try:
-                with open("/proc/" + name + "/stat", "rb") as file:
-                    fields = file.read().rpartition(b")")[2].split()
-            except OSError:
-                continue
-            if fields[0] != b"Z":
-                parents.setdefault(int(fields[1]), []).append(int(name))
+        pass
+
+
+def descendants() -> "tuple[list[int], list[int]]":
+    """Returns every process below this one: those alive, and those that nobody has taken leave of."""
+    below: dict[int, list[int]] = {}
+    zombies: set[int] = set()
+    for name in os.listdir("/proc"):
+        facts = facts_of(name) if name.isdigit() else None
+        if facts is not None:
+            state, parent = facts
+            below.setdefault(parent, []).append(int(name))
+            if state == b"Z":
+                zombies.add(int(name))
     found, todo = [], [os.getpid()]
     while todo:
-        below = parents.get(todo.pop(), [])
-        found += below
-        todo += below
-    return found
+        children = below.get(todo.pop(), [])
+        found += children
+        todo += children
+    return [pid for pid in found if pid not in zombies], [pid for pid in found if pid in zombies]
+
+
+def facts_of(pid: str) -> "tuple[bytes, int] | None":
+    """Returns the state and the parent of a process; ``None`` when it is gone."""
+    try:
+        with open("/proc/" + pid + "/stat", "rb") as file:
+            # The name in parentheses may hold spaces and parentheses itself.
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return None
+    return (fields[0], int(fields[1])) if fields else None
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from stratum_git.agents.answers import Answer, BadAnswer, find_answer, last_object
+from stratum_git.agents.answers import Answer, BadAnswer, find_answer
 from stratum_git.agents.base import (
     Agent,
     AgentFailed,
@@ -90,7 +90,8 @@ async def test_work_output_and_words_arrive(make: Make, assignment: Assignment) 
 
     outcome, lines = await run(make(script), assignment)
 
-    assert outcome == Finished({"n": 1})
+    assert isinstance(outcome, Finished)
+    assert (outcome.output, outcome.text_tail) == ({"n": 1}, "on it")
     assert (assignment.slot / "made.txt").read_bytes() == b"made"
     assert lines == ["on it"]
 
@@ -143,13 +144,17 @@ async def test_a_command_is_told_everything_about_its_attempt(assignment: Assign
         ('```json\n{\n  "a": {\n    "b": [1]\n  }\n}\n```\n', {"a": {"b": [1]}}),
         ("text with {braces} only", None),
         ("[1, 2]", None),
-        ('{"a": NaN}', None),
         ("", None),
         ("{" * 5000, None),
     ],
 )
-def test_the_last_object_on_standard_output_is_the_result(printed: str, wanted: Json) -> None:
-    assert last_object(printed) == wanted
+def test_the_last_object_on_standard_output_is_the_result(tmp_path: Path, printed: str, wanted: Json) -> None:
+    assert find_answer(tmp_path / "none", printed.encode()) == Answer(wanted)
+
+
+@pytest.mark.parametrize("printed", ['{"a": NaN}', '{"a": 1, "a": 2}', '{"a": "\\ud800"}', '{"a": 1e999}'])
+def test_what_others_may_read_otherwise_is_no_result(tmp_path: Path, printed: str) -> None:
+    assert isinstance(find_answer(tmp_path / "none", printed.encode()), BadAnswer)
 
 
 @pytest.mark.parametrize("content", ["[1]", "nonsense", '{"a": NaN}', '"text"'])

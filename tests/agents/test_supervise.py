@@ -1,202 +1,242 @@
-"""A program is run to its end with everything that it starts; nothing of it is left afterwards."""
+"""How a program's end is told, what it is given, and what is kept of its output. Real processes."""
 
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
+import resource
+import stat
 import sys
-import textwrap
-import time
 from pathlib import Path
 
 import pytest
 import trio
 
+from stratum_git.agents.output import TAIL
 from stratum_git.agents.supervise import Exit, Exited, Signalled, TimedOut, Unstartable, supervise
+from stratum_git.errors import HostError
+from tests.support.programs import open_descriptors
 
-SURVIVORS = {
-    "ignores SIGTERM": "sh -c 'trap \"\" TERM; sleep 987' &",
-    "calls setsid": "setsid sleep 987 &",
-    "forks twice, calls setsid, ignores SIGTERM": "(setsid sh -c 'trap \"\" TERM HUP; sleep 987' &) ;",
-    "holds standard output": "(sleep 987 1>&1 &) ;",
-}
+MIB = 1024 * 1024
+ENV = {"PATH": os.defpath, "LANG": "C"}
 
 
-@pytest.fixture
-def marker() -> str:
-    """An environment variable by which a test finds its own processes."""
-    return f"STRATUM_TEST=m{os.getpid()}x{time.monotonic_ns()}"
+async def run(tmp_path: Path, *command: str, timeout: float | None = 30.0, log_limit: int = MIB) -> Exit:
+    log = tmp_path / "logs" / "log"
+    return await supervise(command, cwd=tmp_path, env=ENV, log=log, timeout=timeout, log_limit=log_limit)
 
 
-def env_with(marker: str) -> dict[str, str]:
-    name, _, value = marker.partition("=")
-    return {"PATH": os.environ["PATH"], name: value}
-
-
-def alive(marker: str) -> list[int]:
-    """Returns the processes that have the marker and do more than wait to be reaped."""
-    found = []
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit() and int(folder.name) != os.getpid():
-            try:
-                stat = (folder / "stat").read_text().rpartition(")")[2].split()[0]
-                if marker.encode() in (folder / "environ").read_bytes() and stat != "Z":
-                    found.append(int(folder.name))
-            except OSError:
-                continue
-    return found
-
-
-def wait_until_dead(marker: str, seconds: float = 5.0) -> list[int]:
-    end = time.monotonic() + seconds
-    while alive(marker) and time.monotonic() < end:
-        time.sleep(0.02)
-    return alive(marker)
-
-
-async def shell(tmp_path: Path, script: str, marker: str, **options: object) -> Exit:
-    settings: dict[str, object] = {"grace": 0.3} | options
-    return await supervise(
-        ["sh", "-c", script],
-        cwd=tmp_path,
-        env=env_with(marker),
-        log=tmp_path / "log",
-        **settings,  # type: ignore[arg-type]
-    )
-
-
-@pytest.mark.parametrize("how", SURVIVORS)
-async def test_nothing_survives_a_normal_end(tmp_path: Path, marker: str, how: str) -> None:
-    started = trio.current_time()
-
-    ended = await shell(tmp_path, f"{SURVIVORS[how]} sleep 0.2; echo done", marker)
-
+async def exited(tmp_path: Path, script: str) -> Exited:
+    ended = await run(tmp_path, "sh", "-c", script)
     assert isinstance(ended, Exited)
-    assert (ended.code, ended.tail) == (0, b"done\n")
-    assert ended.leftovers >= 1
-    assert alive(marker) == []
-    assert trio.current_time() - started < 4
+    return ended
 
 
-@pytest.mark.parametrize("how", SURVIVORS)
-async def test_nothing_survives_a_timeout(tmp_path: Path, marker: str, how: str) -> None:
-    ended = await shell(tmp_path, f"{SURVIVORS[how]} echo on it; sleep 986", marker, timeout=0.4)
-
-    assert ended == TimedOut(0.4, b"on it\n")
-    assert alive(marker) == []
+@pytest.mark.parametrize("code", [0, 1, 127, 255])
+async def test_an_exit_code_is_passed_on(tmp_path: Path, code: int) -> None:
+    ended = await exited(tmp_path, f"echo out; echo err >&2; exit {code}")
+    assert (ended.code, ended.tail, ended.errors, ended.leftovers) == (code, b"out\n", b"err\n", 0)
 
 
-@pytest.mark.parametrize("how", SURVIVORS)
-async def test_nothing_survives_a_cancellation(tmp_path: Path, marker: str, how: str) -> None:
-    with trio.move_on_after(0.4) as scope:
-        await shell(tmp_path, f"{SURVIVORS[how]} sleep 986", marker)
-
-    assert scope.cancelled_caught
-    assert alive(marker) == []
+@pytest.mark.parametrize("name", ["KILL", "TERM", "PIPE", "XFSZ", "HUP", "INT"])
+async def test_the_signal_that_ended_a_program_is_told(tmp_path: Path, name: str) -> None:
+    ended = await run(tmp_path, "sh", "-c", f"echo before; kill -{name} $$; echo after")
+    assert isinstance(ended, Signalled)
+    assert (f"SIG{name}", ended.tail) == (signal_name(ended.signal), b"before\n")
 
 
-@pytest.mark.parametrize("how", SURVIVORS)
-async def test_nothing_survives_the_death_of_the_tether(tmp_path: Path, marker: str, how: str) -> None:
-    async def kill_tether() -> None:
-        with trio.fail_after(5):
-            while not (tmp_path / "up").exists():
-                await trio.sleep(0.02)
-        for pid in alive(marker):
-            command = Path(f"/proc/{pid}/cmdline").read_bytes()
-            if b"tether.py" in command:
-                os.kill(pid, signal.SIGKILL)
+def signal_name(number: int) -> str:
+    import signal
+
+    return signal.Signals(number).name
+
+
+async def test_a_program_is_ended_at_its_deadline(tmp_path: Path) -> None:
+    ended = await run(tmp_path, "sh", "-c", "echo begun; exec sleep 300", timeout=0.5)
+    assert ended == TimedOut(0.5, b"begun\n", b"", "begun")
+
+
+async def test_a_program_that_does_not_exist_is_unstartable(tmp_path: Path) -> None:
+    assert await run(tmp_path, "no-such-program") == Unstartable("no-such-program: No such file or directory")
+
+
+async def test_a_program_that_may_not_be_run_is_unstartable(tmp_path: Path) -> None:
+    (tmp_path / "plain").write_text("no program")
+    assert await run(tmp_path, "./plain") == Unstartable("./plain: Permission denied")
+
+
+async def test_a_file_that_is_no_program_is_unstartable(tmp_path: Path) -> None:
+    (tmp_path / "odd").write_text("no program")
+    (tmp_path / "odd").chmod(0o755)
+    assert await run(tmp_path, "./odd") == Unstartable("./odd: Exec format error")
+
+
+async def test_an_empty_command_is_unstartable(tmp_path: Path) -> None:
+    assert await run(tmp_path) == Unstartable("the command is empty")
+
+
+async def test_a_word_that_no_program_can_be_given_is_unstartable(tmp_path: Path) -> None:
+    expected = Unstartable("echo: embedded null byte in the command or its environment")
+    assert await run(tmp_path, "echo", "a\0b") == expected
+
+
+async def test_a_word_that_is_too_long_is_unstartable(tmp_path: Path) -> None:
+    expected = Unstartable("echo: the command and its environment are too long")
+    assert await run(tmp_path, "echo", "x" * MIB) == expected
+
+
+@pytest.mark.parametrize("name", ["missing", "file"])
+async def test_a_program_cannot_start_where_no_directory_is(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    ended = await run(tmp_path / name, "true")
+    assert ended == Unstartable(f"there is no directory {tmp_path / name}")
+
+
+async def test_a_log_that_cannot_be_made_is_the_host_s_failure(tmp_path: Path) -> None:
+    (tmp_path / "logs" / "log").mkdir(parents=True)
+    with pytest.raises(HostError, match="the log cannot be made"):
+        await run(tmp_path, "true")
+
+
+async def test_a_log_that_cannot_be_written_ends_the_program(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (MIB, before[1]))
+    try:
+        with pytest.raises(HostError, match="cannot be written: File too large"):
+            await run(tmp_path, "sh", "-c", "head -c 3000000 /dev/zero; sleep 300", log_limit=8 * MIB)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+async def test_input_is_the_given_file_or_nothing(tmp_path: Path) -> None:
+    source = tmp_path / "input"
+    source.write_text("words")
+    for stdin, expected in ((source, b"words"), (None, b"")):
+        ended = await supervise(("cat",), cwd=tmp_path, env=ENV, log=tmp_path / "log", stdin=stdin)
+        assert isinstance(ended, Exited)
+        assert ended.tail == expected
+
+
+@pytest.mark.parametrize("env", [{"LANG": "C"}, {"LC_CTYPE": "C"}, {"LANG": "C.UTF-8", "A": "ä\n"}, {}])
+async def test_the_environment_arrives_as_it_was_given(tmp_path: Path, env: dict[str, str]) -> None:
+    ended = await supervise(("env", "-0"), cwd=tmp_path, env=env, log=tmp_path / "log")
+    assert isinstance(ended, Exited)
+    seen = dict(entry.split("=", 1) for entry in ended.tail.decode().split("\0") if entry)
+    assert len(seen.pop("STRATUM_TETHER")) == 24
+    assert seen == env
+
+
+async def test_a_program_has_a_session_of_its_own_and_the_directory_it_was_given(tmp_path: Path) -> None:
+    ended = await exited(
+        tmp_path, "pwd; echo $$; cut -d' ' -f6 /proc/self/stat; grep SigIgn /proc/self/status"
+    )
+    where, pid, session, ignored = ended.tail.decode().split("\n")[:4]
+    assert (where, session) == (str(tmp_path), pid)
+    assert ignored.split() == ["SigIgn:", "0" * 16]
+
+
+async def test_a_program_inherits_its_three_streams_only_and_leaves_no_descriptor(tmp_path: Path) -> None:
+    before = open_descriptors()
+    with (tmp_path / "secret").open("w"):
+        ended = await run(tmp_path, "ls", "-l", "/proc/self/fd")
+    assert isinstance(ended, Exited)
+    lines = ended.tail.decode().splitlines()[1:]
+    assert len(lines) == 4, lines  # the fourth is the listing itself
+    await run(tmp_path, "no-such-program")
+    await run(tmp_path, "echo", "a\0b")
+    assert open_descriptors() == before
+
+
+async def test_a_dispatcher_may_have_more_than_a_thousand_open_files(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(before[0], 2048), before[1]))
+    held = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    try:
+        ended = await run(tmp_path, "echo", "fine")
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert isinstance(ended, Exited)
+    assert ended.tail == b"fine\n"
+
+
+async def test_both_streams_are_in_a_log_for_the_owner_alone(tmp_path: Path) -> None:
+    await exited(tmp_path, "echo out; echo err >&2")
+    log = tmp_path / "logs" / "log"
+    assert sorted(log.read_text().splitlines()) == ["err", "out"]
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
+    assert stat.S_IMODE(log.parent.stat().st_mode) == 0o700
+
+
+async def test_a_log_does_not_follow_a_link_that_lies_in_its_place(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "log").symlink_to(precious)
+    await exited(tmp_path, "echo out")
+    assert precious.read_text() == "precious"
+    assert (tmp_path / "logs" / "log").read_text() == "out\n"
+
+
+async def test_a_flood_is_bounded_in_memory_and_on_disk(tmp_path: Path) -> None:
+    size = 200 * MIB
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with trio.fail_after(20):
+        ended = await run(tmp_path, "sh", "-c", f"echo first; head -c {size} /dev/zero; echo; echo last")
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert isinstance(ended, Exited)
+    assert (len(ended.tail), ended.tail[-6:], ended.last_line) == (TAIL, b"\nlast\n", "last")
+    assert grown < 30 * 1024
+    log = (tmp_path / "logs" / "log").read_bytes()
+    left_out = size + len("first\n\nlast\n") - MIB
+    assert log[:6] == b"first\n"
+    assert log[-6:] == b"\nlast\n"
+    assert f"\n[{left_out} bytes are left out here]\n".encode() in log
+    assert len(log) < MIB + 100
+
+
+async def test_an_invalid_and_endless_line_is_told_as_plain_text(tmp_path: Path) -> None:
+    told: list[str] = []
+    script = r"import sys; sys.stdout.buffer.write(b'\xff\x1b[31m\xfe' * 100_000)"
+    ended = await supervise(
+        (sys.executable, "-c", script), cwd=tmp_path, env=ENV, log=tmp_path / "log", on_line=told.append
+    )
+    assert isinstance(ended, Exited)
+    assert told == [ended.last_line]
+    assert set(ended.last_line) <= {"�", "[", "3", "1", "m"}
+    assert len(ended.last_line) == 200
+
+
+async def test_the_last_line_is_told_even_if_it_is_not_complete(tmp_path: Path) -> None:
+    told: list[str] = []
+    await supervise(("printf", "one\\ntwo"), cwd=tmp_path, env=ENV, log=tmp_path / "log", on_line=told.append)
+    assert told[-1] == "two"
+
+
+async def test_a_listener_that_breaks_ends_the_program(tmp_path: Path) -> None:
+    def broken(line: str) -> None:
+        raise ZeroDivisionError(line)
+
+    with pytest.raises(ExceptionGroup) as caught, trio.fail_after(10):
+        await supervise(
+            ("sh", "-c", "echo line; exec sleep 300"),
+            cwd=tmp_path,
+            env=ENV,
+            log=tmp_path / "log",
+            on_line=broken,
+        )
+    assert caught.group_contains(ZeroDivisionError)
+
+
+async def test_many_programs_run_side_by_side(tmp_path: Path) -> None:
+    ended: dict[int, Exit] = {}
+
+    async def one(number: int) -> None:
+        command = ("sh", "-c", f"echo {number}; exit {number}")
+        ended[number] = await supervise(command, cwd=tmp_path, env=ENV, log=tmp_path / f"log{number}")
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(kill_tether)
-        ended = await shell(tmp_path, f"{SURVIVORS[how]} touch up; sleep 986", marker)
-
-    assert isinstance(ended, Signalled)
-    assert wait_until_dead(marker) == []
-
-
-def test_nothing_survives_the_death_of_the_dispatcher(tmp_path: Path, marker: str) -> None:
-    everything = " ".join(SURVIVORS.values())
-    program = textwrap.dedent(f"""
-        import os, trio
-        from pathlib import Path
-        from stratum_git.agents.supervise import supervise
-        async def main():
-            command = ["sh", "-c", {everything + " touch up; sleep 986"!r}]
-            log = Path({str(tmp_path / "log")!r})
-            await supervise(command, cwd=log.parent, env=dict(os.environ), log=log, grace=0.3)
-        trio.run(main)
-    """)
-    holder = subprocess.Popen([sys.executable, "-c", program], env=os.environ | env_with(marker))
-    end = time.monotonic() + 10
-    while not (tmp_path / "up").exists() and time.monotonic() < end:
-        time.sleep(0.02)
-
-    holder.kill()
-    holder.wait()
-
-    assert wait_until_dead(marker) == []
-
-
-async def test_a_program_that_does_not_exist_is_said_so(tmp_path: Path, marker: str) -> None:
-    ended = await supervise(["/no/such/program"], cwd=tmp_path, env=env_with(marker), log=tmp_path / "log")
-    assert ended == Unstartable("/no/such/program: No such file or directory")
-
-
-async def test_a_folder_that_does_not_exist_is_said_so(tmp_path: Path, marker: str) -> None:
-    ended = await supervise(["true"], cwd=tmp_path / "no", env=env_with(marker), log=tmp_path / "log")
-    assert isinstance(ended, Unstartable)
-
-
-async def test_a_signal_and_a_code_are_told_apart(tmp_path: Path, marker: str) -> None:
-    killed = await shell(tmp_path, "kill -9 $$", marker)
-    failed = await shell(tmp_path, "exit 7", marker)
-
-    assert isinstance(killed, Signalled)
-    assert killed.signal == 9
-    assert isinstance(failed, Exited)
-    assert failed.code == 7
-
-
-async def test_input_is_the_file_or_nothing(tmp_path: Path, marker: str) -> None:
-    (tmp_path / "in").write_text("words")
-
-    given = await shell(tmp_path, "cat", marker, stdin=tmp_path / "in")
-    nothing = await shell(tmp_path, "cat", marker)
-
-    assert isinstance(given, Exited)
-    assert given.tail == b"words"
-    assert isinstance(nothing, Exited)
-    assert nothing.tail == b""
-
-
-async def test_a_flood_of_output_is_bounded(tmp_path: Path, marker: str) -> None:
-    script = "head -c 60000000 /dev/zero; echo; echo the end; head -c 3000000 /dev/zero >&2"
-
-    ended = await shell(tmp_path, script, marker, log_limit=1_000_000)
-
-    assert isinstance(ended, Exited)
-    assert ended.tail.endswith(b"\nthe end\n")
-    assert len(ended.tail) <= 1024 * 1024
-    log = (tmp_path / "log").read_bytes()
-    assert len(log) < 1_100_000
-    assert b"bytes are left out here" in log
-    assert (tmp_path / "log").stat().st_mode & 0o777 == 0o600
-
-
-async def test_the_last_line_is_shown_as_plain_text(tmp_path: Path, marker: str) -> None:
-    lines: list[str] = []
-    script = r"printf 'one\n\033[31mred\033[0m \033]0;title\007two\001\n'; sleep 0.3; printf 'caf\351 last'"
-
-    await shell(tmp_path, script, marker, on_line=lines.append)
-
-    assert lines == ["red two", "caf\ufffd last"]
-
-
-async def test_each_attempt_leads_a_session_of_its_own(tmp_path: Path, marker: str) -> None:
-    ended = await shell(tmp_path, "ps -o sid= -p $$; echo $$", marker)
-
-    assert isinstance(ended, Exited)
-    session, own = ended.tail.split()
-    assert session == own
-    assert int(session) != os.getsid(0)
+        for number in range(20):
+            nursery.start_soon(one, number)
+    told = {n: (e.code, e.tail) for n, e in ended.items() if isinstance(e, Exited)}
+    assert told == {n: (n, f"{n}\n".encode()) for n in range(20)}
