@@ -49,7 +49,8 @@ def obstacle(repo: Repository, checkout: Path, old: Oid, new: Oid) -> Refused | 
     if (folder / "index.lock").exists():
         return Refused(f"another git is at work in {checkout}: {folder / 'index.lock'} exists")
     changed = {PurePosixPath(change.path) for change in changed_paths(repo, old, new)}
-    dirt = tuple(path for path in _dirt(checkout) if _touches(PurePosixPath(path), changed))
+    above = {parent for path in changed for parent in path.parents}
+    dirt = tuple(path for path in _dirt(checkout) if _touches(PurePosixPath(path), changed, above))
     if dirt:
         return Refused(f"uncommitted changes in {checkout} would be overwritten", dirt)
     return None
@@ -58,6 +59,9 @@ def obstacle(repo: Repository, checkout: Path, old: Oid, new: Oid) -> Refused | 
 def sync(checkout: Path, old: Oid, new: Oid) -> Answer:
     """Moves index and files of *checkout* from *old* to *new*. Doing it again changes nothing."""
     git = Git(checkout)
+    precious = _ignored_in_the_way(checkout, old, new)
+    if precious:
+        return Refused(f"ignored files in {checkout} would be overwritten", precious)
     git.run("update-index", "-q", "--refresh", ok=(0, 1))
     done = git.run("read-tree", "-m", "-u", old, new, ok=(0, 1, 128))
     if done.code == 0:
@@ -66,14 +70,31 @@ def sync(checkout: Path, old: Oid, new: Oid) -> Answer:
     return Refused(said[0].removeprefix("error: ") if said else "git refused", tuple(said[1:]))
 
 
-def _dirt(checkout: Path) -> tuple[str, ...]:
+def _dirt(checkout: Path, codes: str = "") -> tuple[str, ...]:
+    """Returns the paths that are not as in HEAD, those with these two letters if any are given."""
     asked = ("status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=all")
     out = Git(checkout).run(*asked, "--ignored=matching", env={"GIT_OPTIONAL_LOCKS": "0"}).stdout
-    return tuple(os.fsdecode(row[3:]) for row in out.split(b"\0") if row)
+    rows = (os.fsdecode(row) for row in out.split(b"\0") if row)
+    return tuple(row[3:] for row in rows if row.startswith(codes))
 
 
-def _touches(dirty: PurePosixPath, changed: set[PurePosixPath]) -> bool:
-    """Returns whether a dirty path is a changed one, or a file where a folder is wanted, or the reverse."""
-    if dirty in changed or any(parent in changed for parent in dirty.parents):
+def _ignored_in_the_way(checkout: Path, old: Oid, new: Oid) -> tuple[str, ...]:
+    """Returns ignored files where new ones come: read-tree minds untracked files, and overwrites ignored."""
+    asked = ("diff-tree", "-r", "-z", "--name-only", "--no-renames", "--diff-filter=A", old, new)
+    names = (os.fsdecode(name) for name in Git(checkout).run(*asked).stdout.split(b"\0") if name)
+    added = {PurePosixPath(name) for name in names}
+    if not any(_is_taken(checkout, path) for path in added):
+        return ()
+    above = {parent for path in added for parent in path.parents}
+    return tuple(path for path in _dirt(checkout, "!! ") if _touches(PurePosixPath(path), added, above))
+
+
+def _is_taken(checkout: Path, path: PurePosixPath) -> bool:
+    if os.path.lexists(checkout / path):
         return True
-    return any(dirty in path.parents for path in changed)
+    return any(os.path.lexists(checkout / p) and not (checkout / p).is_dir() for p in path.parents)
+
+
+def _touches(dirty: PurePosixPath, changed: set[PurePosixPath], above: set[PurePosixPath]) -> bool:
+    """Returns whether a dirty path is a changed one, or a file where a folder is wanted, or the reverse."""
+    return dirty in changed or dirty in above or any(parent in changed for parent in dirty.parents)

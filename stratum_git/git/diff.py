@@ -24,7 +24,8 @@ class Change:
 
 def changed_paths(repo: Repository, base: Oid, result: Oid) -> tuple[Change, ...]:
     """Returns every path in which two commits differ. A rename is a deletion and an addition."""
-    out = repo.git.run("diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", base, result).stdout
+    asked = ("-r", "-z", "--raw", "--no-renames", "--no-abbrev", "--ignore-submodules=none")
+    out = repo.git.run("diff-tree", *asked, base, result).stdout
     fields = out.split(b"\0")
     return tuple(
         _change(facts, path) for facts, path in zip(fields[::2], fields[1::2], strict=False) if facts
@@ -34,9 +35,10 @@ def changed_paths(repo: Repository, base: Oid, result: Oid) -> tuple[Change, ...
 def patch(repo: Repository, base: Oid, result: Oid, paths: Sequence[str] = ()) -> bytes:
     """Returns the difference of two commits as a patch that ``git apply`` takes."""
     asked = ("diff-tree", "-r", "-p", "--binary", "--full-index", "--src-prefix=a/", "--dst-prefix=b/", "-M")
-    return repo.git.run(
-        *asked, "--no-color", "--no-ext-diff", "--no-textconv", base, result, "--", *paths
-    ).stdout
+    plain = ("--no-color", "--no-ext-diff", "--no-textconv", "--ignore-submodules=none")
+    # A path with a star in it is that path and no pattern.
+    env = {"GIT_LITERAL_PATHSPECS": "1"}
+    return repo.git.run(*asked, *plain, base, result, "--", *paths, env=env).stdout
 
 
 def is_ancestor(repo: Repository, old: Oid, new: Oid) -> bool:

@@ -7,6 +7,7 @@ given to it as three small commits of our own, two on top of the third: then the
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -45,6 +46,13 @@ class Conflicted:
     messages: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Note:
+    paths: tuple[str, ...]
+    kind: str
+    text: str
+
+
 Outcome: TypeAlias = Merged | Conflicted
 
 
@@ -63,17 +71,33 @@ def merge(repo: Repository, writer: ObjectWriter, *, base: Oid, ours: Oid, their
     done = repo.git.run("merge-tree", "--write-tree", "-z", "--messages", left, right, ok=(0, 1))
     head, _, rest = done.stdout.partition(b"\0")
     tree = Oid(head.decode())
+    writer.owe(tree, base, ours, theirs)
     return Merged(tree) if done.code == 0 else _conflicted(tree, rest, (f"~{left}", f"~{right}"))
 
 
 def _conflicted(tree: Oid, rest: bytes, sides: tuple[str, str]) -> Conflicted:
-    listing, _, messages = rest.partition(b"\0\0")
-    stages = tuple(_stage(row) for row in listing.split(b"\0") if row)
-    sentences = [os.fsdecode(text) for text in messages.split(b"\0") if b"CONFLICT" in text]
+    # Stages end at an empty field, after which come the messages, to the end.
+    fields = rest.split(b"\0")
+    end = fields.index(b"")
+    stages = tuple(_stage(row) for row in fields[:end])
+    notes = [note for note in _notes(fields[end + 1 :]) if note.kind.startswith("CONFLICT")]
+    # A conflict may have no stage of its own (a folder split by renames): then its message has the path.
+    named = (path for note in notes for path in note.paths) if not stages else ()
     # Where a file and a folder meet, git names the file after its side, which is a commit nobody knows.
-    names = (stage.path.removesuffix(sides[0]).removesuffix(sides[1]) for stage in stages)
-    paths = tuple(dict.fromkeys(names))
-    return Conflicted(tree, paths, stages, "\n".join(text.strip() for text in sentences))
+    written = (*(stage.path for stage in stages), *named)
+    paths = tuple(dict.fromkeys(path.removesuffix(sides[0]).removesuffix(sides[1]) for path in written))
+    return Conflicted(tree, paths, stages, "\n".join(note.text for note in notes))
+
+
+def _notes(fields: list[bytes]) -> Iterator[_Note]:
+    """Reads messages: how many paths, the paths, the kind, and the sentence for people."""
+    at = 0
+    while at < len(fields) and fields[at]:
+        count = int(fields[at])
+        paths = tuple(os.fsdecode(path) for path in fields[at + 1 : at + 1 + count])
+        kind, text = (os.fsdecode(field) for field in fields[at + 1 + count : at + 3 + count])
+        yield _Note(paths, kind, text.strip())
+        at += 3 + count
 
 
 def _stage(row: bytes) -> Stage:

@@ -1,8 +1,9 @@
-"""Objects: written in process, read in batches.
+"""Objects: written in process, read in batches, and put on the disk before a ref speaks of them.
 
 Starting ``git hash-object`` costs more than the object. A loose object is a file with a fixed form, so it is
 written here: to a temporary file, flushed, then linked into place. Where that is not certain to be right (a
-repository shared by permissions), git writes it.
+repository shared by permissions), git writes it. Git itself flushes no loose object unless it is told to,
+and an agent's own commits were not told: what git wrote is found by what a ref is about to reach.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from stratum_git.errors import HostError
+from stratum_git.errors import BugError, HostError
 from stratum_git.git.process import Git
 from stratum_git.git.repository import Repository
 from stratum_git.model.ids import Oid
@@ -64,6 +65,7 @@ class ObjectWriter:
     durable: bool
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _unsynced: set[Path] = field(default_factory=set, repr=False)
+    _owed: list[tuple[Oid, tuple[Oid, ...]]] = field(default_factory=list, repr=False)
 
     def blob(self, data: bytes) -> Oid:
         """Writes a blob."""
@@ -71,6 +73,9 @@ class ObjectWriter:
 
     def tree(self, entries: Mapping[str, tuple[str, Oid]]) -> Oid:
         """Writes a tree of name -> (mode, object)."""
+        wrong = [name for name in entries if name in {"", ".", "..", ".git"} or "/" in name or "\0" in name]
+        if wrong:
+            raise BugError(f"{wrong[0]!r} cannot be a name in a tree")
         rows = sorted((_order(name, mode), name, mode, oid) for name, (mode, oid) in entries.items())
         return self._write(b"tree", b"".join(_row(name, mode, oid) for _, name, mode, oid in rows))
 
@@ -83,10 +88,18 @@ class ObjectWriter:
         text = message.replace("\0", " ").encode("utf-8", "replace")
         return self._write(b"commit", b"\n".join(lines) + b"\n" + text)
 
+    def owe(self, new: Oid, *known: Oid) -> None:
+        """Notes that git, not this writer, made what *new* reaches and *known* does not: sync flushes it."""
+        if self.durable and new not in known:
+            with self._lock:
+                self._owed.append((new, known))
+
     def sync(self) -> None:
-        """Flushes the directories of what was written since the last call."""
+        """Flushes what was written since the last call, and what is owed."""
         with self._lock:
             folders, self._unsynced = self._unsynced, set()
+            owed, self._owed = self._owed, []
+        folders |= _flush_reached(self.repo, owed)
         for folder in sorted(folders):
             sync_folder(folder)
 
@@ -98,11 +111,14 @@ class ObjectWriter:
         oid = hashlib.new(self.repo.object_format, store, usedforsecurity=False).hexdigest()
         folder = self.repo.common_dir / "objects" / oid[:2]
         path = folder / oid[2:]
-        if not path.exists():
-            try:
+        try:
+            if _holds_something(path):
+                # Whoever wrote it may not have flushed its name yet.
+                self._note(folder)
+            else:
                 self._place(folder, path, zlib.compress(store, 1))
-            except OSError as error:
-                raise HostError(f"an object could not be written to {folder}: {error.strerror}") from error
+        except OSError as error:
+            raise HostError(f"an object could not be written to {folder}: {error.strerror}") from error
         return Oid(oid)
 
     def _place(self, folder: Path, path: Path, data: bytes) -> None:
@@ -129,6 +145,13 @@ class ObjectWriter:
         if self.durable:
             with self._lock:
                 self._unsynced.add(folder)
+
+
+def flush(repo: Repository, new: Oid) -> None:
+    """Puts on the disk whatever *new* reaches and no ref does yet, whoever wrote it."""
+    asked = ("rev-list", "--objects", "--no-object-names", new, "--not", "--all")
+    for folder in sorted(_flush_listed(repo, repo.git.run(*asked).stdout)):
+        sync_folder(folder)
 
 
 def sync_folder(folder: Path) -> None:
@@ -175,6 +198,47 @@ def read_tree(repo: Repository, treeish: str) -> dict[str, TreeEntry]:
             mode, kind, oid = facts.decode().split(" ")
             entries[os.fsdecode(path)] = TreeEntry(mode, kind, Oid(oid))
     return entries
+
+
+def _holds_something(path: Path) -> bool:
+    """Returns whether the object is there. A power cut leaves empty ones, which must be written again."""
+    try:
+        return path.stat().st_size > 0
+    except FileNotFoundError:
+        return False
+
+
+def _flush_reached(repo: Repository, owed: Sequence[tuple[Oid, tuple[Oid, ...]]]) -> set[Path]:
+    """Flushes the loose objects that are owed; returns the directories that are still to be flushed."""
+    if not owed:
+        return set()
+    # Several debts in one walk: what one of them knows, another may owe, so none is subtracted that is new.
+    new = dict.fromkeys(oid for oid, _ in owed)
+    known = dict.fromkeys(oid for _, oids in owed for oid in oids if oid not in new)
+    stdin = "".join([*(f"{oid}\n" for oid in new), *(f"^{oid}\n" for oid in known)]).encode()
+    return _flush_listed(
+        repo, repo.git.run("rev-list", "--objects", "--no-object-names", "--stdin", stdin=stdin).stdout
+    )
+
+
+def _flush_listed(repo: Repository, listing: bytes) -> set[Path]:
+    store = repo.common_dir / "objects"
+    folders = set()
+    for oid in listing.decode("ascii").split():
+        path = store / oid[:2] / oid[2:]
+        # A packed object is flushed by git; one of an alternate store is not ours.
+        with contextlib.suppress(FileNotFoundError):
+            _sync_file(path)
+            folders |= {path.parent, store}
+    return folders
+
+
+def _sync_file(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _cleaned(text: str) -> str:

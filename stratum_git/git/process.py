@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from stratum_git.errors import HostError
+from stratum_git.errors import HostError, UserError
 
 MINIMUM = (2, 39, 0)
 """``merge-tree --write-tree`` is of 2.38; 2.39 is the oldest version that everything here was tried with."""
@@ -57,7 +57,7 @@ GUARDS = (
 HINTS = (
     (r"dubious ownership", "the repository belongs to another user; see `git help config`, safe.directory"),
     (r"No space left on device|Disk quota exceeded", "free some space, then `stratum-git resume`"),
-    (r"Unable to create '.*\\.lock'|cannot lock ref", "another git is at work, or left a lock file behind"),
+    (r"Unable to create '.*\.lock'|cannot lock ref", "another git is at work, or left a lock file behind"),
     (r"Read-only file system", "the repository's disk is mounted read-only"),
 )
 
@@ -118,6 +118,9 @@ class Git:
             if not self.cwd.is_dir():
                 raise HostError(f"there is no directory {self.cwd}") from error
             raise HostError("git is not installed", hint="install git 2.39 or newer") from error
+        except ValueError as error:
+            # No file, ref or revision has such a name, so nothing is lost by refusing it.
+            raise UserError("a name with a NUL character cannot be given to git") from error
         except OSError as error:
             raise HostError(f"git could not be started: {error}") from error
         if done.returncode not in ok:
@@ -138,7 +141,7 @@ def processes_started() -> int:
 @cache
 def git_version() -> tuple[int, int, int]:
     """Returns the version of the git on PATH."""
-    said = Git(Path.cwd()).line("--version")
+    said = Git(Path("/")).line("--version")
     found = re.search(r"(\d+)\.(\d+)(?:\.(\d+))?", said)
     if found is None:
         raise HostError(f"git does not tell its version: {said}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +15,19 @@ from stratum_git.git.process import GitFailed
 from stratum_git.git.repository import Repository
 from stratum_git.model.ids import Oid, RefName
 
-PATIENCE = 40
-PAUSE = 0.05
-"""A lock of somebody else's git is waited for PATIENCE times PAUSE seconds."""
+WAITING = ("core.filesRefLockTimeout=2000", "core.packedRefsTimeout=2000")
+"""Git waits this many ms for a lock of somebody else's, with pauses of its own; its default is 100."""
+ATTEMPTS = 5
+"""A directory of refs that another git removes, being empty, while this one locks a ref in it: again."""
+PASSING = re.compile(r"Unable to create '[^']+\.lock': (No such file or directory|Not a directory)")
 
 
 @dataclass(frozen=True, slots=True)
 class RefUpdate:
-    """A move of a ref: ``new`` is ``None`` to delete it, ``old`` is ``None`` when it must not exist yet."""
+    """A move of a ref: ``new`` is ``None`` to delete it, ``old`` is ``None`` when it must not exist yet.
+
+    With both ``None`` nothing moves, and the others do only if the ref does not exist.
+    """
 
     ref: RefName
     new: Oid | None
@@ -50,42 +54,43 @@ def transact(
     if not updates:
         return Applied()
     stdin = b"start\0" + b"".join(_command(update) for update in updates) + b"prepare\0commit\0"
+    # The value must be on the disk before the rename: a ref that a power cut left empty blocks its readers.
+    config = (*WAITING, "core.fsync=reference") if durable else WAITING
     said = ""
-    for _ in range(PATIENCE):
-        done = repo.git.run("update-ref", "-m", message, "--stdin", "-z", stdin=stdin, ok=(0, 1, 128))
+    for _ in range(ATTEMPTS):
+        asked = ("update-ref", "-m", message, "--stdin", "-z")
+        done = repo.git.run(*asked, stdin=stdin, ok=(0, 1, 128), config=config)
         if done.code == 0:
             if durable:
                 _flush(repo, updates)
             return Applied()
         said = done.stderr.decode("utf-8", "replace")
-        lost = _lost(said, updates)
-        if lost is not None:
-            return lost
-        if "Unable to create" not in said or "File exists" not in said:
-            raise _failure(said, updates)
-        # Waits without the clock of this module's caller: a lock is held for milliseconds.
-        threading.Event().wait(PAUSE)
-    raise HostError(
-        f"a lock is held for too long: {said.strip()}", hint="is another git stuck? Remove its lock"
-    )
+        if not PASSING.search(said):
+            break
+    lost = _lost(said, updates)
+    if lost is not None:
+        return lost
+    raise _failure(said, updates)
 
 
 def read_refs(repo: Repository, prefix: str) -> dict[RefName, Oid]:
     """Returns the refs below *prefix*, or the one with exactly this name."""
     out = repo.git.run("for-each-ref", "--format=%(objectname) %(refname)", prefix).stdout
-    rows = (line.partition(" ") for line in os.fsdecode(out).splitlines())
+    # Not splitlines: a ref's name may have in it what Unicode takes for the end of a line.
+    rows = (line.partition(" ") for line in os.fsdecode(out).split("\n") if line)
     return {RefName(name): Oid(oid) for oid, _, name in rows}
 
 
 def read_ref(repo: Repository, ref: RefName) -> Oid | None:
-    """Returns where a ref stands."""
-    done = repo.git.run("rev-parse", "--verify", "-q", "--end-of-options", ref, ok=(0, 1, 128))
-    return Oid(done.stdout.decode().strip()) if done.code == 0 else None
+    """Returns where a ref stands. The name is taken as it is: rev-parse would also try it as a branch."""
+    out = repo.git.run("for-each-ref", "--format=%(objectname) %(refname)", ref).stdout
+    rows = (line.partition(" ") for line in os.fsdecode(out).split("\n"))
+    return next((Oid(oid) for oid, _, name in rows if name == ref), None)
 
 
 def tip_nowait(repo: Repository, ref: RefName) -> Oid | None:
     """Returns where a ref stands, without starting git when it is an ordinary loose ref."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, UnicodeDecodeError):
         text = (repo.common_dir / ref).read_text(encoding="ascii").strip()
         if re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", text):
             return Oid(text)
@@ -94,6 +99,8 @@ def tip_nowait(repo: Repository, ref: RefName) -> Oid | None:
 
 def _command(update: RefUpdate) -> bytes:
     ref = os.fsencode(update.ref)
+    if update.new is None and update.old is None:
+        return b"verify " + ref + b"\0\0"
     if update.new is None:
         return b"delete " + ref + b"\0" + (update.old or "").encode() + b"\0"
     if update.old is None:
@@ -103,7 +110,13 @@ def _command(update: RefUpdate) -> bytes:
 
 def _lost(said: str, updates: Sequence[RefUpdate]) -> LostRace | None:
     """Returns which update lost its race, if that is what git says."""
-    words = "is at [0-9a-f]+ but expected|reference already exists|unable to resolve reference"
+    if "reference broken" in said:
+        # Whoever is told of a lost race tries again, and this would be lost for ever.
+        return None
+    words = (
+        "is at [0-9a-f]+ but expected|reference already exists|"
+        "reference is missing but expected|unable to resolve reference"
+    )
     if not re.search(words, said):
         return None
     named = re.search(r"cannot lock ref '([^']+)'", said)
@@ -112,6 +125,13 @@ def _lost(said: str, updates: Sequence[RefUpdate]) -> LostRace | None:
 
 
 def _failure(said: str, updates: Sequence[RefUpdate]) -> HostError:
+    held = re.search(r"Unable to create '([^']+\.lock)': File exists", said)
+    if held:
+        hint = f"when no git is running there, delete {held[1]}"
+        return HostError(f"another git holds {held[1]}", hint=hint)
+    broken = re.search(r"unable to resolve reference '([^']+)': reference broken", said)
+    if broken:
+        return HostError(f"the ref {broken[1]} is damaged", hint=f"see `git fsck`, then .git/{broken[1]}")
     blocked = re.search(r"'([^']+)' exists; cannot create '([^']+)'", said)
     if blocked:
         hint = f"rename or delete {blocked[1]}: git cannot have both"
@@ -120,17 +140,10 @@ def _failure(said: str, updates: Sequence[RefUpdate]) -> HostError:
 
 
 def _flush(repo: Repository, updates: Sequence[RefUpdate]) -> None:
-    """Puts loose refs on the disk: git itself flushes neither them nor their directories by default."""
-    folders: set[Path] = set()
+    """Puts the names of loose refs on the disk, or their absence: git flushes no directory."""
+    folders: set[Path] = {repo.common_dir}  # packed-refs is rewritten in it when a packed ref goes
     for update in updates:
         path = repo.common_dir / update.ref
-        if update.new is not None:
-            with contextlib.suppress(FileNotFoundError):
-                handle = os.open(path, os.O_RDONLY)
-                try:
-                    os.fsync(handle)
-                finally:
-                    os.close(handle)
         folders.update(p for p in path.parents if p.is_relative_to(repo.common_dir / "refs"))
     for folder in sorted(folders, reverse=True):
         with contextlib.suppress(FileNotFoundError):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from stratum_git.errors import UserError
+from stratum_git.errors import HostError, UserError
 from stratum_git.git.process import Git, GitFailed, require_git
 from stratum_git.model.ids import Oid, RefName
 
@@ -83,19 +83,13 @@ class Person:
 def open_repository(cwd: Path) -> Repository:
     """Returns the repository around *cwd*; raises NotARepository or BareRepository."""
     require_git()
-    asked = ("--is-bare-repository", "--absolute-git-dir", "--git-common-dir", "--show-object-format")
-    try:
-        said = Git(cwd).run("rev-parse", "--path-format=absolute", *asked)
-    except GitFailed as error:
-        if b"not a git repository" in error.stderr:
-            hint = "run it inside of a repository, or make one with `git init`"
-            raise NotARepository(f"{cwd} is not in a git repository", hint=hint) from error
-        raise
-    bare, git_dir, common_dir, object_format = os.fsdecode(said.stdout).rstrip("\n").split("\n")
+    bare, git_dir, common_dir, object_format, *root = _layout(cwd)
     if bare == "true":
         raise BareRepository(f"{git_dir} is a bare repository", hint="run it in a clone that has a checkout")
+    if not root:
+        raise NotARepository(f"{cwd} is inside of a .git directory", hint="run it in the checkout")
     return Repository(
-        root=_root(cwd),
+        root=Path(root[0]),
         git_dir=Path(git_dir),
         common_dir=Path(common_dir),
         object_format="sha256" if object_format == "sha256" else "sha1",
@@ -148,14 +142,25 @@ def dirty_paths(repo: Repository) -> tuple[str, ...]:
     return tuple(os.fsdecode(row[3:]) for row in said.stdout.split(b"\0") if row)
 
 
-def _root(cwd: Path) -> Path:
-    try:
-        return Path(Git(cwd).line("rev-parse", "--path-format=absolute", "--show-toplevel"))
-    except GitFailed as error:
-        raise NotARepository(f"{cwd} is inside of a .git directory", hint="run it in the checkout") from error
+def _layout(cwd: Path) -> list[str]:
+    """Returns what git says of the repository; the fifth answer is missing where there is no checkout."""
+    asked = ("--is-bare-repository", "--absolute-git-dir", "--git-common-dir", "--show-object-format")
+    said = Git(cwd).run("rev-parse", "--path-format=absolute", *asked, "--show-toplevel", ok=(0, 128))
+    lines = os.fsdecode(said.stdout).split("\n")[:-1]
+    # Git answers in order and stops at what it cannot answer: only for want of a checkout is that the fifth.
+    if said.code == 0 and len(lines) == len(asked) + 1:
+        return lines
+    if said.code != 0 and len(lines) == len(asked):
+        return lines
+    if b"not a git repository" in said.stderr:
+        hint = "run it inside of a repository, or make one with `git init`"
+        raise NotARepository(f"{cwd} is not in a git repository", hint=hint)
+    if said.code == 0:
+        raise HostError(f"the path of the repository around {cwd} has a line break in it", hint="rename it")
+    raise GitFailed(("rev-parse",), said.code, said.stderr)
 
 
 def _shared_permissions(cwd: Path) -> bool:
     said = Git(cwd).run("config", "--get", "core.sharedRepository", ok=(0, 1))
     value = said.stdout.decode("utf-8", "replace").strip().lower()
-    return value not in {"", "umask", "false", "0"}
+    return value not in {"", "umask", "false", "no", "off", "0"}

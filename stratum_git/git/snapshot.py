@@ -1,13 +1,20 @@
-"""Makes a commit of whatever lies in a slot: staged, unstaged, untracked, half merged."""
+"""Makes a commit of whatever lies in a slot: staged, unstaged, untracked, half merged.
+
+What a commit cannot hold is told: repositories inside of the slot, and files that git could not read.
+"""
 
 from __future__ import annotations
 
 import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from stratum_git.git.objects import ObjectWriter, Signature
-from stratum_git.git.process import Git
+from stratum_git.git.process import Git, GitFailed
 from stratum_git.git.worktree import git_dir_of
 from stratum_git.model.ids import Oid
 
@@ -15,6 +22,16 @@ STATUS = (
     "status", "--porcelain=v2", "-z", "--branch", "--no-renames", "--untracked-files=normal",
     "--ignore-submodules=none", "--no-ahead-behind",
 )  # fmt: skip
+
+CONFIG = (
+    # What the developer ignores for all repositories is no rule of this one: an agent's work may match it.
+    "core.excludesFile=/dev/null",
+    "core.safecrlf=false",
+    "advice.addEmbeddedRepo=false",
+)
+
+FATAL = 128
+"""What git exits with when it gave up."""
 
 STATES = (
     ("rebase-merge", "rebase"),
@@ -31,7 +48,8 @@ class Captured:
     """What a slot holds: ``head`` is its HEAD, ``result`` the commit with everything, HEAD if that was all.
 
     ``unfinished`` names a merge, rebase or the like that was under way. ``embedded`` are git repositories
-    made inside of the slot: git records only their HEAD, not their files.
+    inside of the slot that changed: git records only their HEAD, not their files. ``unsaved`` are paths that
+    git could not record, such as files it may not read.
     """
 
     head: Oid
@@ -39,6 +57,7 @@ class Captured:
     dirty: bool
     unfinished: str | None = None
     embedded: tuple[str, ...] = ()
+    unsaved: tuple[str, ...] = ()
 
 
 def capture(
@@ -46,29 +65,72 @@ def capture(
 ) -> Captured:
     """Returns the work in *slot* as a commit. Commits of the agent stay as they are, below it.
 
-    One git process when there is nothing uncommitted, three otherwise.
+    One git process when there is nothing uncommitted, three otherwise; what the result has that *base* has
+    not is on the disk after the writer's sync, the agent's own commits included.
     """
-    head, changes = _status(slot)
+    head, changes = _status(slot, {})
     head = head or base
     unfinished = _unfinished(slot)
     if not changes:
+        writer.owe(head, base)
         return Captured(head, head, dirty=False, unfinished=unfinished)
     git = Git(slot)
-    git.run(
-        "add",
-        "-A",
-        "--ignore-errors",
-        ok=(0, 1),
-        config=("core.safecrlf=false", "advice.addEmbeddedRepo=false"),
-    )
-    tree = Oid(git.line("write-tree"))
+    with _index(slot) as env:
+        left = () if _added(git, env) else _left(_status(slot, env)[1])
+        tree = Oid(os.fsdecode(git.run("write-tree", env=env).stdout).strip())
     result = writer.commit(tree, (head,), message, author, committer)
-    return Captured(head, result, dirty=True, unfinished=unfinished, embedded=_embedded(slot, changes))
+    writer.owe(result, base)
+    embedded = _embedded(slot, changes)
+    unsaved = tuple(path for path in left if path not in embedded)
+    return Captured(head, result, dirty=True, unfinished=unfinished, embedded=embedded, unsaved=unsaved)
 
 
-def _status(slot: Path) -> tuple[Oid | None, tuple[str, ...]]:
+def _added(git: Git, env: dict[str, str]) -> bool:
+    """Adds everything that can be added to the index; returns whether that was all."""
+    done = git.run("add", "-A", "--ignore-errors", ok=(0, 1, FATAL), config=CONFIG, env=env)
+    if done.code != FATAL:
+        return done.code == 0
+    if b"filter '" not in done.stderr:
+        raise GitFailed(("add", "-A"), done.code, done.stderr)
+    # A filter that must not fail, and did, ends git before anything is written: leave out that file alone.
+    kinds = ("--modified", "--deleted", "--others", "--exclude-standard")
+    rows = git.run("ls-files", "-z", *kinds, config=CONFIG, env=env).stdout.split(b"\0")
+    _add_each(git, env, sorted({row for row in rows if row}))
+    return False
+
+
+def _add_each(git: Git, env: dict[str, str], paths: list[bytes]) -> None:
+    """Adds paths, and where some cannot be added, each half of them."""
+    listed = ("--pathspec-from-file=-", "--pathspec-file-nul")
+    literal = {**env, "GIT_LITERAL_PATHSPECS": "1"}
+    done = git.run(
+        "add", "-A", *listed, ok=(0, 1, FATAL), stdin=b"\0".join(paths), config=CONFIG, env=literal
+    )
+    if done.code and len(paths) > 1:
+        middle = len(paths) // 2
+        _add_each(git, env, paths[:middle])
+        _add_each(git, env, paths[middle:])
+
+
+@contextmanager
+def _index(slot: Path) -> Iterator[dict[str, str]]:
+    """Gives the environment for the slot's index, or for a copy when a killed git left its lock behind."""
+    folder = git_dir_of(slot)
+    if not (folder / "index.lock").exists():
+        yield {}
+        return
+    private = folder / f"index-{secrets.token_hex(4)}"
+    if (folder / "index").exists():
+        shutil.copy2(folder / "index", private)
+    try:
+        yield {"GIT_INDEX_FILE": str(private)}
+    finally:
+        private.unlink(missing_ok=True)
+
+
+def _status(slot: Path, env: dict[str, str]) -> tuple[Oid | None, tuple[str, ...]]:
     head, changes = None, []
-    for record in Git(slot).run(*STATUS).stdout.split(b"\0"):
+    for record in Git(slot).run(*STATUS, config=CONFIG, env=env).stdout.split(b"\0"):
         line = os.fsdecode(record)
         if line.startswith("# branch.oid "):
             oid = line.removeprefix("# branch.oid ")
@@ -84,6 +146,13 @@ def _unfinished(slot: Path) -> str | None:
 
 
 def _embedded(slot: Path, changes: tuple[str, ...]) -> tuple[str, ...]:
-    """Returns untracked folders that are repositories themselves. A registered submodule is none of them."""
+    """Returns the repositories inside of the slot that changed, registered submodules among them."""
+    modules = tuple(line.split(" ", 8)[8] for line in changes if line.startswith("1 ") and line[5] == "S")
     folders = (line[2:] for line in changes if line.startswith("? ") and line.endswith("/"))
-    return tuple(folder for folder in folders if any((slot / folder).rglob(".git")))
+    return (*(folder for folder in folders if any((slot / folder).rglob(".git"))), *modules)
+
+
+def _left(changes: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns what differs from the index even after everything was added to it."""
+    files = (line for line in changes if line.startswith("? ") or (line[0] == "1" and line[3] != "."))
+    return tuple(line[2:] if line[0] == "?" else line.split(" ", 8)[8] for line in files)

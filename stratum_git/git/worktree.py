@@ -15,16 +15,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from stratum_git.git.objects import flush
 from stratum_git.git.process import Git
 from stratum_git.git.repository import Repository
 from stratum_git.model.ids import Oid, RefName
 
 UNFINISHED = (
-    "MERGE_HEAD", "MERGE_MODE", "MERGE_MSG", "MERGE_RR", "AUTO_MERGE", "SQUASH_MSG", "CHERRY_PICK_HEAD",
-    "REVERT_HEAD", "REBASE_HEAD", "ORIG_HEAD", "BISECT_LOG", "BISECT_START", "BISECT_NAMES", "BISECT_TERMS",
+    "MERGE_HEAD", "MERGE_MODE", "MERGE_MSG", "MERGE_RR", "MERGE_AUTOSTASH", "AUTO_MERGE", "SQUASH_MSG",
+    "CHERRY_PICK_HEAD", "REVERT_HEAD", "REBASE_HEAD", "ORIG_HEAD", "BISECT_LOG", "BISECT_START",
+    "BISECT_NAMES", "BISECT_TERMS",
     "BISECT_EXPECTED_REV", "rebase-merge", "rebase-apply", "sequencer", "index.lock", "HEAD.lock",
 )  # fmt: skip
 """What a merge, rebase or killed git leaves in a worktree's own git directory."""
+
+PLAIN_INDEX = b"DIRC\0\0\0\2"
+
+OWN_REFS = ("refs/bisect", "refs/rewritten", "refs/worktree")
+"""Refs that only one worktree has. In a clone they are as its owner wants them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,22 +57,27 @@ def check_out(path: Path, oid: Oid, branch: RefName | None) -> None:
     Tracked, untracked and ignored files of before are gone, and so is an unfinished merge or rebase.
     """
     forget_unfinished(path)
+    _unhide(path)
     where = (
         ["--detach", oid] if branch is None else ["--no-track", "-B", branch.removeprefix("refs/heads/"), oid]
     )
-    Git(path).run("checkout", "-q", "-f", "--no-recurse-submodules", *where)
+    # An agent may have made its checkout sparse; the next one is to get every file.
+    config = ("core.sparseCheckout=false",)
+    Git(path).run("checkout", "-q", "-f", "--no-recurse-submodules", *where, config=config)
 
 
 def clean(path: Path, keep: Sequence[str] = ()) -> None:
     """Removes everything from the worktree at *path* that is not tracked, but for the patterns in *keep*."""
     excluded = [word for pattern in keep for word in ("-e", pattern)]
+    _remove_inner_repositories(path)
     Git(path).run("clean", "-q", "-ffdx", *excluded)
 
 
 def forget_unfinished(path: Path) -> None:
     """Drops an unfinished merge, rebase or bisect of the worktree at *path*, and its own stale locks."""
     folder = git_dir_of(path)
-    for name in UNFINISHED:
+    own = () if (path / ".git").is_dir() else OWN_REFS
+    for name in (*UNFINISHED, *own):
         stale = folder / name
         if stale.is_dir() and not stale.is_symlink():
             shutil.rmtree(stale, ignore_errors=True)
@@ -109,8 +121,7 @@ def branches_in_use(repo: Repository) -> dict[RefName, Path]:
     heads = {repo.common_dir / "HEAD": repo.common_dir.parent}
     for marker in (repo.common_dir / "worktrees").glob("*/gitdir"):
         with contextlib.suppress(OSError):
-            text = marker.read_text(encoding="utf-8", errors="surrogateescape").strip()
-            heads[marker.with_name("HEAD")] = Path(text).parent
+            heads[marker.with_name("HEAD")] = _place_of(marker)
     for head, path in heads.items():
         with contextlib.suppress(OSError):
             text = head.read_text(encoding="utf-8", errors="surrogateescape").strip()
@@ -122,9 +133,9 @@ def branches_in_use(repo: Repository) -> dict[RefName, Path]:
 def clone_private(repo: Repository, path: Path, *, base: Oid, branch: RefName, name: str, email: str) -> None:
     """Makes a clone at *path* that borrows objects and has one ref, *branch* at *base*, checked out."""
     Git(path.parent).run(
-        "clone", "-q", "--shared", "--no-checkout", "--no-tags", "--template=", "--",
+        "clone", "-q", "--shared", "--no-checkout", "--no-tags", "--template=", "--origin=origin", "--",
         str(repo.common_dir), str(path),
-        config=("protocol.file.allow=always",),
+        config=("protocol.file.allow=always", "clone.rejectShallow=false"),
     )  # fmt: skip
     git = Git(path)
     git.run("remote", "remove", "origin")
@@ -138,23 +149,68 @@ def clone_private(repo: Repository, path: Path, *, base: Oid, branch: RefName, n
 
 
 def fetch_result(repo: Repository, clone: Path, oid: Oid) -> None:
-    """Brings commit *oid* of a private clone into the repository, without a ref there."""
+    """Brings commit *oid* of a private clone into the repository and onto the disk, without a ref there."""
     Git(clone).run("update-ref", "refs/stratum/result", oid)
     repo.git.run(
-        "fetch", "-q", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance", "--", str(clone),
-        "refs/stratum/result",
-        config=("protocol.file.allow=always",),
+        "fetch", "-q", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance",
+        "--no-recurse-submodules", "--", str(clone), "refs/stratum/result",
+        # A bundle of a few objects is unpacked into loose ones, which git flushes only when told.
+        config=("protocol.file.allow=always", "core.fsync=loose-object,pack"),
     )  # fmt: skip
+    flush(repo, oid)
 
 
 def _registrations(repo: Repository, path: Path) -> list[Path]:
     found = []
     for marker in (repo.common_dir / "worktrees").glob("*/gitdir"):
         with contextlib.suppress(OSError):
-            text = marker.read_text(encoding="utf-8", errors="surrogateescape").strip()
-            if Path(text).parent == path:
+            if _place_of(marker) == path.resolve():
                 found.append(marker.parent)
     return found
+
+
+def _place_of(marker: Path) -> Path:
+    """Returns the worktree that a registration is for. Newer gits may write it as a relative path."""
+    text = marker.read_text(encoding="utf-8", errors="surrogateescape").rstrip("\n")
+    return (marker.parent / text).parent.resolve()
+
+
+def _unhide(path: Path) -> None:
+    """Drops an index that git cannot read, or that keeps files from git's eyes: checkout makes a new one.
+
+    Only an index of version 3 or later can mark files skip-worktree, which ``checkout -f`` passes over; git
+    writes version 2 unless it must or is told. What is marked assume-unchanged ``checkout -f`` looks at.
+    """
+    index = git_dir_of(path) / "index"
+    try:
+        with index.open("rb") as file:
+            if file.read(8) == PLAIN_INDEX:
+                return
+    except FileNotFoundError:
+        return
+    listed = Git(path).run("ls-files", "-t", "-z", ok=(0, 128))
+    if listed.code or any(row.startswith(b"S ") for row in listed.stdout.split(b"\0")):
+        index.unlink()
+
+
+def _remove_inner_repositories(path: Path) -> None:
+    """Removes repositories that were made in folders with tracked files: `git clean` steps around them."""
+    rows = Git(path).run("ls-files", "-z").stdout.split(b"\0")
+    root = path.resolve()
+    for name in {parent for row in rows for parent in _folders_of(row)}:
+        inner = root / os.fsdecode(name) / ".git"
+        # A folder may be a symlink by now, and what it leads to is not ours.
+        if not os.path.lexists(inner) or inner.parent.resolve() != inner.parent:
+            continue
+        if inner.is_dir() and not inner.is_symlink():
+            shutil.rmtree(inner)
+        else:
+            inner.unlink()
+
+
+def _folders_of(row: bytes) -> set[bytes]:
+    parts = row.split(b"/")[:-1]
+    return {b"/".join(parts[: i + 1]) for i in range(len(parts))}
 
 
 def _listed(lines: list[str]) -> Listed:
