@@ -7,9 +7,11 @@ whoever moves or deletes the ref names the lease he holds, and is refused when i
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
-from stratum_git.agents.identity import ProcessIdentity, is_alive, own_identity
+from stratum_git.agents.identity import ProcessIdentity, own_identity
+from stratum_git.agents.identity import is_alive as runs
 from stratum_git.git.objects import ObjectWriter, read_objects
 from stratum_git.git.refs import read_refs
 from stratum_git.git.repository import Repository
@@ -17,6 +19,7 @@ from stratum_git.model.ids import Oid, RefName
 
 PREFIX = "refs/stratum/leases/"
 OWN = "-step"
+"""Stands for the task where a step is done by one agent; no task id begins with a dash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +38,10 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class HeldLease:
-    """A lease as the repository has it; ``lease`` is ``None`` when its words cannot be read."""
+    """A lease as the repository has it; ``lease`` is ``None`` when its words cannot be read.
+
+    Nobody can be asked about such a one. It holds until somebody takes it over by its token.
+    """
 
     token: Oid
     lease: Lease | None
@@ -52,7 +58,7 @@ def write_lease(writer: ObjectWriter, lease: Lease) -> Oid:
 
 
 def read_leases(repo: Repository, flow: str | None = None) -> dict[RefName, HeldLease]:
-    """Returns the leases of a flow, or of all flows."""
+    """Returns the leases of a flow, or of all flows. Two git processes, however many there are."""
     refs = read_refs(repo, f"{PREFIX}{flow}/" if flow is not None else PREFIX)
     found = read_objects(repo, list(refs.values()))
     return {
@@ -61,10 +67,12 @@ def read_leases(repo: Repository, flow: str | None = None) -> dict[RefName, Held
     }
 
 
-def is_live(lease: Lease, now: float) -> bool:
-    """Returns whether the holder may still be at work.
+def is_live(lease: Lease, *, now: float, is_alive: Callable[[ProcessIdentity], bool] = runs) -> bool:
+    """Returns whether the holder may still be at work at *now*, seconds since the epoch.
 
-    On this host that is seen: the very process runs or it does not. Elsewhere only the expiry tells.
+    On this host that is seen: the very process runs or it does not, and after a reboot it does not. Elsewhere
+    only the expiry tells. Two hosts of one name may so take each other for dead; then two work on the same,
+    and the token refuses the first one's result.
     """
     if lease.identity.host == own_identity().host:
         return is_alive(lease.identity)
@@ -89,5 +97,5 @@ def _parsed(data: bytes) -> Lease | None:
             nonce=str(row["nonce"]),
             expires=float(row["expires"]),
         )
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, ArithmeticError, RecursionError):
         return None

@@ -1,7 +1,8 @@
 """Who is in a slot: a lock that dies with its process, and a record that does not.
 
 The lock says that somebody is there now, the record whose work lies there. A record without a lock is work
-that somebody left behind when he died: it is never overwritten, only recovered.
+that somebody left behind when he died: it is never overwritten, only recovered. What a record says counts
+only when it was read under the lock.
 """
 
 from __future__ import annotations
@@ -10,10 +11,15 @@ import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal, TypeAlias
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
+from stratum_git.errors import HostError
 from stratum_git.git.objects import sync_folder
+from stratum_git.model.ids import Oid, RefName
+
+Kind: TypeAlias = Literal["worktree", "branch"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,59 +33,94 @@ class Occupant:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """What is known of a slot: who is in it (``None``: nobody), what it was last made for, on which base."""
+class Vacant:
+    """Nobody's work is in the slot. ``ready`` says that it is clean, but for the patterns in ``kept``."""
 
-    occupant: Occupant | None
-    kind: str
-    base: str
-    branch: str
-
-
-def lock_of(slot: Path) -> FileLock:
-    """Returns the lock of a slot, not taken. It may be released by another thread than took it."""
-    return FileLock(slot.with_name(f"{slot.name}.lock"), thread_local=False)
+    kind: Kind
+    base: Oid
+    ready: bool
+    kept: tuple[str, ...] = ()
 
 
-def try_lock(slot: Path) -> FileLock | None:
-    """Returns the lock of a slot, taken, or ``None`` when somebody has it."""
-    lock = lock_of(slot)
+@dataclass(frozen=True, slots=True)
+class Occupied:
+    """Somebody's work is in the slot, or may be."""
+
+    kind: Kind
+    base: Oid
+    branch: RefName
+    occupant: Occupant
+    kept: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """The record is damaged, or of a later version. Such a slot is left alone: it may hold work."""
+
+
+Record: TypeAlias = Vacant | Occupied | Unreadable
+
+
+def try_lock(slot: Path) -> BaseFileLock | None:
+    """Returns the lock of a slot, taken, or ``None`` when somebody has it. Any thread may release it."""
+    lock = FileLock(slot.with_name(f"{slot.name}.lock"), thread_local=False)
     try:
         lock.acquire(timeout=0)
     except Timeout:
         return None
+    except OSError as error:
+        raise HostError(f"the lock {lock.lock_file} cannot be taken: {error.strerror}") from error
     return lock
 
 
 def read_record(slot: Path) -> Record | None:
-    """Returns the record of a slot; ``None`` when there is none that can be read."""
+    """Returns the record of a slot; ``None`` when there is none."""
     try:
-        row = json.loads(_record_path(slot).read_text(encoding="utf-8"))
-        who = row["occupant"]
-        occupant = (
-            None if who is None else Occupant(who["flow"], who["step"], who["task"], int(who["attempt"]))
-        )
-        return Record(occupant, str(row["kind"]), str(row["base"]), str(row["branch"]))
-    except (OSError, ValueError, KeyError, TypeError):
+        return _parsed(_record_path(slot).read_bytes())
+    except FileNotFoundError:
         return None
+    except (OSError, ValueError, KeyError, TypeError):
+        return Unreadable()
 
 
-def write_record(slot: Path, record: Record) -> None:
-    """Writes the record of a slot, whole or not at all, and has it on the disk before it returns."""
+def write_record(slot: Path, record: Vacant | Occupied) -> None:
+    """Writes the record of a slot, whole or not at all.
+
+    That somebody is in it is on the disk before this returns. That nobody is need not be: a power cut then
+    brings back a record of work that is on a ref already.
+    """
     path = _record_path(slot)
     fresh = path.with_suffix(".new")
     with fresh.open("w", encoding="utf-8") as file:
         json.dump(asdict(record), file)
-        file.flush()
-        os.fsync(file.fileno())
+        if isinstance(record, Occupied):
+            file.flush()
+            os.fsync(file.fileno())
     fresh.rename(path)
-    sync_folder(path.parent)
+    if isinstance(record, Occupied):
+        sync_folder(path.parent)
 
 
-def drop_record(slot: Path) -> None:
-    """Forgets a slot."""
+def forget(slot: Path) -> None:
+    """Drops the record of a slot, and its lock file. The caller holds the lock."""
+    # Whoever opened the lock file before finds no record under it, and nobody makes this name again.
     _record_path(slot).unlink(missing_ok=True)
+    slot.with_name(f"{slot.name}.lock").unlink(missing_ok=True)
 
 
 def _record_path(slot: Path) -> Path:
     return slot.with_name(f"{slot.name}.json")
+
+
+def _parsed(data: bytes) -> Record:
+    row = json.loads(data)
+    kind: Kind = "branch" if row["kind"] == "branch" else "worktree"
+    base, kept = Oid(str(row["base"])), tuple(map(str, row["kept"]))
+    if "occupant" not in row:
+        return Vacant(kind, base, bool(row["ready"]), kept)
+    who = row["occupant"]
+    task = who["task"]
+    occupant = Occupant(
+        str(who["flow"]), str(who["step"]), None if task is None else str(task), int(who["attempt"])
+    )
+    return Occupied(kind, base, RefName(str(row["branch"])), occupant, kept)

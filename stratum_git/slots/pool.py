@@ -9,190 +9,306 @@ from __future__ import annotations
 
 import re
 import secrets
-import shutil
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
-from filelock import BaseFileLock, FileLock, Timeout
+from filelock import BaseFileLock
 
-from stratum_git.errors import HostError, StratumError, UserError
+from stratum_git.errors import BugError, HostError, StratumError
 from stratum_git.git.repository import Repository, identity
-from stratum_git.git.worktree import (
-    add_worktree,
-    branches_in_use,
-    check_out,
-    clean,
-    clone_private,
-    discard,
-    unregister,
-)
+from stratum_git.git.worktree import check_out, clean, clone_private, discard
 from stratum_git.model.ids import Oid, RefName
+from stratum_git.slots import trash
 from stratum_git.slots.folders import StateFolders
-from stratum_git.slots.occupancy import Occupant, Record, drop_record, read_record, try_lock, write_record
+from stratum_git.slots.occupancy import (
+    Kind,
+    Occupant,
+    Occupied,
+    Vacant,
+    forget,
+    read_record,
+    try_lock,
+    write_record,
+)
+from stratum_git.slots.registry import Registry
+from stratum_git.slots.scrub import is_reusable, scrub
 
 NAME = re.compile(r"(?:slot|clone)-[0-9a-f]{8}")
 
 
+class SlotFailed(HostError):  # noqa: N818 - reads as what happened
+    """A slot could not be made ready, or not be saved."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Slot:
-    """A place that is held: nobody else gets it until it is released."""
+    """A place that is held: nobody else gets it until it is released, or this process ends."""
 
     path: Path
-    kind: Literal["worktree", "branch"]
+    kind: Kind
     base: Oid
     branch: RefName
     occupant: Occupant
     lock: BaseFileLock = field(repr=False)
+    keep_ignored: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Returns the slot's name, the same for every tenant."""
+        return self.path.name
 
 
 @dataclass
 class SlotPool:
-    """The slots of one repository. Safe for several threads and processes."""
+    """The slots of one repository. Safe for several threads and processes.
+
+    ``keep`` is how many idle slots stay for the next tenants, ``lock_timeout`` how many seconds are spent
+    waiting for other processes that register worktrees in the same repository.
+    """
 
     repo: Repository
     folders: StateFolders
     keep: int = 8
-    lock_timeout: float = 60.0
-    _choosing: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    lock_timeout: float = 30.0
+    _registry: Registry = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        lock = self.folders.locks / "worktrees.lock"
+        self._registry = Registry(self.repo, self.folders.slots, lock, self.lock_timeout)
 
     def acquire(
-        self, *, base: Oid, branch: RefName, occupant: Occupant, isolation: Literal["worktree", "branch"]
+        self,
+        *,
+        base: Oid,
+        branch: RefName,
+        occupant: Occupant,
+        isolation: Kind,
+        keep_ignored: tuple[str, ...] = (),
     ) -> Slot:
-        """Returns a slot whose HEAD is on *branch* at *base*, clean, and held by this process."""
-        path, lock = self._place(isolation, base)
-        slot = Slot(path, isolation, base, branch, occupant, lock)
+        """Returns a slot whose HEAD is on *branch* at *base*, clean, and held by this process.
+
+        A *branch* that exists is moved to *base*: what it pointed to must be on another ref. Untracked files
+        of a former tenant that match *keep_ignored* stay, if that one asked for the same.
+
+        Raises:
+            BranchInUse: The user has the branch checked out.
+            SlotFailed: Anything else; nothing half-made is left behind.
+        """
+        if isolation == "worktree":
+            self.branch_in_use(branch)
+        path, lock = (self._reused(base) if isolation == "worktree" else None) or self._fresh(isolation)
+        slot = Slot(path, isolation, base, branch, occupant, lock, keep_ignored)
         try:
-            write_record(path, Record(occupant, isolation, base, branch))
-            if isolation == "branch":
-                who = identity(self.repo)
-                clone_private(self.repo, path, base=base, branch=branch, name=who.name, email=who.email)
-            else:
-                self._free_branch(branch)
-                check_out(path, base, branch)
-        except BaseException:
+            self._prepare(slot)
+            write_record(path, Occupied(isolation, base, branch, occupant, keep_ignored))
+        except BaseException as error:
             # Nothing was done in it yet, so there is no work to lose.
-            self._abolish(slot)
-            raise
+            self._abolish(path, lock)
+            if not isinstance(error, StratumError | OSError):
+                raise
+            raise _failed(slot, error) from error
         return slot
 
     def release(self, slot: Slot) -> None:
         """Gives a slot back. Its work is on a ref by now; nothing of it stays in the slot."""
+        if not slot.lock.is_locked:
+            raise BugError(f"the slot {slot.name} was released twice")
+        kept = False
         try:
-            if slot.kind == "branch" or self._idle() >= self.keep:
-                self._abolish(slot)
-                return
-            check_out(slot.path, slot.base, None)
-            clean(slot.path)
-            write_record(slot.path, Record(None, slot.kind, slot.base, ""))
-        except (StratumError, OSError):
-            self._abolish(slot)
+            # A slot that cannot be cleaned is thrown away: another one takes its place.
+            with suppress(StratumError, OSError):
+                write_record(slot.path, Vacant(slot.kind, slot.base, ready=False))
+                kept = self._is_worth_keeping(slot) and self._is_offered(slot)
         finally:
+            if not kept:
+                self._abolish(slot.path, slot.lock)
             slot.lock.release()
 
-    def recover(self, flow: str) -> tuple[Slot, ...]:
-        """Returns the slots with work of *flow* whose process is gone, held by this one now."""
-        found = []
+    def recover(self, flow: str | None = None) -> tuple[Slot, ...]:
+        """Returns the slots with work of *flow*, or of any, whose process is gone; this one holds them now.
+
+        The caller puts their work on refs and releases them. Of several who ask, each gets other slots.
+
+        Raises:
+            SlotFailed: A slot cannot be made readable. Nothing was changed in any of them.
+        """
+        found: list[Slot] = []
+        try:
+            for path in self._paths():
+                slot = self._abandoned(path, flow)
+                if slot is not None:
+                    found.append(slot)
+        except BaseException:
+            for slot in found:
+                slot.lock.release()
+            raise
+        return tuple(found)
+
+    def branch_in_use(self, branch: RefName) -> None:
+        """Raises BranchInUse when the user has *branch* checked out; slots that are on it leave it."""
+        self._registry.vacate(branch)
+
+    def tidy(self) -> None:
+        """Throws away what nobody needs: half-made slots, idle ones beyond ``keep``, entries of lost ones."""
+        spare = self.keep
         for path in self._paths():
             record = read_record(path)
-            if record is None or record.occupant is None or record.occupant.flow != flow:
+            if not isinstance(record, Vacant):
                 continue
+            good = record.ready and record.kind == "worktree" and self._registry.is_sound(path)
+            spare -= good
+            if not good or spare < 0:
+                self._replace(path)
+        for path, entry in self._registry.lost().items():
+            lock = try_lock(path)
+            if lock is not None and read_record(path) is None and self._registry.holds_nothing(entry):
+                self._abolish(path, lock)
+            elif lock is not None:
+                lock.release()
+
+    def empty_trash(self, limit: float, clock: Callable[[], float]) -> bool:
+        """Deletes what was thrown away, for about *limit* seconds; returns whether all of it is gone."""
+        return trash.empty(self.folders.trash, limit=limit, clock=clock)
+
+    def _reused(self, base: Oid) -> tuple[Path, BaseFileLock] | None:
+        for path in self._vacant(base):
             lock = try_lock(path)
             if lock is None:
                 continue
-            kind: Literal["worktree", "branch"] = "branch" if record.kind == "branch" else "worktree"
-            if path.is_dir():
-                base, branch = Oid(record.base), RefName(record.branch)
-                found.append(Slot(path, kind, base, branch, record.occupant, lock))
-            else:
-                drop_record(path)
-                lock.release()
-        return tuple(found)
+            record = read_record(path)
+            if isinstance(record, Vacant) and record.ready and self._registry.is_sound(path):
+                return path, lock
+            if isinstance(record, Vacant):
+                self._abolish(path, lock)
+            lock.release()
+        return None
 
-    def empty_trash(self) -> None:
-        """Deletes what was thrown away. Takes as long as it takes; not for while somebody waits."""
-        for path in self.folders.trash.iterdir():
-            shutil.rmtree(path, ignore_errors=True)
-
-    def _place(self, isolation: str, base: Oid) -> tuple[Path, BaseFileLock]:
-        if isolation == "branch":
-            return self._fresh("clone")
-        with self._choosing:
-            idle = self._idle_paths(base)
-            for path in idle:
-                lock = try_lock(path)
-                if lock is None:
-                    continue
-                # Looked at again under the lock: somebody may have had it in between.
-                record = read_record(path)
-                if record is not None and record.occupant is None and (path / ".git").exists():
-                    return path, lock
-                lock.release()
-        path, held = self._fresh("slot")
-        try:
-            with self._repository_lock():
-                add_worktree(self.repo, path, base=base, reason="stratum-git slot")
-        except BaseException:
-            held.release()
-            path.with_name(f"{path.name}.lock").unlink(missing_ok=True)
-            raise
-        return path, held
-
-    def _fresh(self, prefix: str) -> tuple[Path, BaseFileLock]:
+    def _fresh(self, kind: Kind) -> tuple[Path, BaseFileLock]:
+        folder, prefix = self.folders.slots, "slot" if kind == "worktree" else "clone"
         while True:
-            path = self.folders.slots / f"{prefix}-{secrets.token_hex(4)}"
-            fresh = None if path.exists() else try_lock(path)
-            if fresh is not None:
-                return path, fresh
+            path = folder / f"{prefix}-{secrets.token_hex(4)}"
+            lock = None if path.exists() else try_lock(path)
+            if lock is not None:
+                return path, lock
 
-    def _idle_paths(self, base: Oid) -> list[Path]:
-        """Returns slots that nobody's work is in, those last used for the same base first."""
-        records = [(path, read_record(path)) for path in self._paths()]
-        idle = [
-            (record.base != base, path)
-            for path, record in records
-            if record is not None and not record.occupant
-        ]
-        return [path for _, path in sorted(idle)]
+    def _prepare(self, slot: Slot) -> None:
+        before = read_record(slot.path)
+        write_record(slot.path, Vacant(slot.kind, slot.base, ready=False))
+        if slot.kind == "branch":
+            who = identity(self.repo)
+            clone_private(
+                self.repo, slot.path, base=slot.base, branch=slot.branch, name=who.name, email=who.email
+            )
+            return
+        if before is None:
+            self._registry.add(slot.path, slot.base)
+        check_out(slot.path, slot.base, slot.branch)
+        if isinstance(before, Vacant) and before.kept and before.kept != slot.keep_ignored:
+            clean(slot.path)
 
-    def _idle(self) -> int:
-        records = (read_record(path) for path in self._paths())
-        return sum(record is not None and record.occupant is None for record in records)
+    def _is_worth_keeping(self, slot: Slot) -> bool:
+        return (
+            slot.kind == "worktree"
+            and self._registry.is_sound(slot.path)
+            and is_reusable(slot.path)
+            and len(self._idle()) < self.keep
+        )
+
+    def _is_offered(self, slot: Slot) -> bool:
+        """Cleans a slot for whoever comes next, and returns whether there is use for it."""
+        scrub(slot.path, slot.base, slot.keep_ignored, self.folders.trash)
+        # Counted again, in turn: several may be given back at once.
+        with self._registry.turn():
+            wanted = len(self._idle()) < self.keep
+            if wanted:
+                ready = Vacant(slot.kind, slot.base, ready=True, kept=slot.keep_ignored)
+                write_record(slot.path, ready)
+        return wanted
+
+    def _abandoned(self, path: Path, flow: str | None) -> Slot | None:
+        if _work_in(path, flow) is None:
+            return None
+        lock = try_lock(path)
+        if lock is None:
+            return None
+        try:
+            # Read again: somebody else may have recovered it in between.
+            record = _work_in(path, flow)
+            if record is not None and self._is_mended(path, record):
+                kind, kept = record.kind, record.kept
+                return Slot(path, kind, record.base, record.branch, record.occupant, lock, kept)
+        except (StratumError, OSError) as error:
+            lock.release()
+            what = f"the abandoned slot {path} cannot be read: {_words(error)}"
+            raise SlotFailed(what, hint="save what you need of it, then delete its .json file") from error
+        if record is not None:
+            self._abolish(path, lock)
+        lock.release()
+        return None
+
+    def _is_mended(self, path: Path, record: Occupied) -> bool:
+        """Makes an abandoned slot readable for git; returns whether there is anything left of it."""
+        if record.kind == "worktree":
+            spare, lock = self._fresh("worktree")
+            try:
+                return self._registry.mend(path, spare, record.base, record.branch)
+            finally:
+                forget(spare)
+                lock.release()
+        if path.is_dir() and not (path / ".git" / "HEAD").is_file():
+            raise SlotFailed("it is not a repository any more")
+        return path.is_dir()
+
+    def _replace(self, path: Path) -> None:
+        lock = try_lock(path)
+        if lock is not None and isinstance(read_record(path), Vacant):
+            self._abolish(path, lock)
+        elif lock is not None:
+            lock.release()
+
+    def _abolish(self, path: Path, lock: BaseFileLock) -> None:
+        """Throws a slot away and gives its lock back. What cannot be done now, :meth:`tidy` does later."""
+        try:
+            with suppress(StratumError, OSError):
+                discard(path, self.folders.trash)
+                self._registry.drop(path)
+                forget(path)
+        finally:
+            lock.release()
+
+    def _idle(self) -> list[Path]:
+        """Returns the worktrees that wait for a tenant."""
+        return [path for path, record in self._vacancies() if record.ready]
+
+    def _vacant(self, base: Oid) -> list[Path]:
+        """Returns the worktrees that nobody's work is in, those last used for the same base first."""
+        return [path for _, path in sorted((r.base != base, path) for path, r in self._vacancies())]
+
+    def _vacancies(self) -> Iterator[tuple[Path, Vacant]]:
+        for path in self._paths():
+            record = read_record(path)
+            if isinstance(record, Vacant) and record.kind == "worktree":
+                yield path, record
 
     def _paths(self) -> list[Path]:
         folder = self.folders.slots
-        names = {p.name.removesuffix(".json") for p in folder.glob("*.json")}
+        names = {path.name.removesuffix(".json") for path in folder.glob("*.json")}
         return [folder / name for name in sorted(names) if NAME.fullmatch(name)]
 
-    def _free_branch(self, branch: RefName) -> None:
-        """Makes sure that *branch* is not checked out where it must not be moved: in the user's checkout."""
-        path = branches_in_use(self.repo).get(branch)
-        if path is not None and not path.is_relative_to(self.folders.slots):
-            hint = f"check out another branch in {path}"
-            raise UserError(f"the branch {branch} is checked out in {path}", hint=hint)
 
-    def _abolish(self, slot: Slot) -> None:
-        discard(slot.path, self.folders.trash)
-        if slot.kind == "worktree":
-            with self._repository_lock():
-                unregister(self.repo, slot.path)
-        drop_record(slot.path)
-        if slot.lock.is_locked:
-            slot.lock.release()
-        slot.path.with_name(f"{slot.path.name}.lock").unlink(missing_ok=True)
+def _work_in(path: Path, flow: str | None) -> Occupied | None:
+    record = read_record(path)
+    if isinstance(record, Occupied) and flow in {None, record.occupant.flow}:
+        return record
+    return None
 
-    @contextmanager
-    def _repository_lock(self) -> Iterator[None]:
-        lock = FileLock(self.folders.locks / "worktrees.lock", thread_local=False)
-        try:
-            lock.acquire(timeout=self.lock_timeout)
-        except Timeout as error:
-            hint = "another stratum-git has held it all that time; see who with `fuser`"
-            raise HostError(f"{lock.lock_file} was not free in {self.lock_timeout:g} s", hint=hint) from error
-        try:
-            yield
-        finally:
-            lock.release()
+
+def _failed(slot: Slot, error: StratumError | OSError) -> SlotFailed:
+    what = f"the slot {slot.path} could not be put on {slot.branch} at {slot.base}: {_words(error)}"
+    return SlotFailed(what, hint=error.hint if isinstance(error, StratumError) else "")
+
+
+def _words(error: StratumError | OSError) -> str:
+    return error.message if isinstance(error, StratumError) else str(error)

@@ -139,8 +139,14 @@ async def test_a_rejected_attempt_is_made_again_in_a_fresh_slot_and_told_why(sta
         ),
         ({"files_owned": ["src/"]}, Script(), {}, "no_change", "no file was changed"),
         ({"changes": "none"}, writes("a.txt", "n\n"), {}, "scope", "nothing was to be changed: a.txt"),
-        ({}, Script(output={"ok": 1}), {"task_contract": "R"}, "contract", "ok is 1, not a boolean"),
-        ({}, Script(), {"task_contract": "R"}, "contract", "the result is missing, not an object with ok"),
+        (
+            {},
+            Script(output={"ok": 1}),
+            {"task_contract": "R"},
+            "contract",
+            "ok is 1, not of the type boolean",
+        ),
+        ({}, Script(), {"task_contract": "R"}, "contract", "the result is null, not an object with ok"),
         (
             {},
             Script(output={"n": 1}),
@@ -376,7 +382,7 @@ async def test_git_log_of_the_flow_tells_its_story(stage: Stage) -> None:
 
 
 async def test_events_are_told_in_the_order_in_which_they_were_recorded(stage: Stage) -> None:
-    await stage.play(dispatch_spec(), own_file, ids("a", "b"))
+    await stage.play(dispatch_spec(), own_file, ids("x", "y"))
 
     events = [n.event for n in stage.notices if isinstance(n, Recorded)]
     assert [type(e).__name__ for e in events] == [

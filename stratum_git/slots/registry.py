@@ -1,0 +1,183 @@
+"""The repository's list of worktrees, as far as slots are on it.
+
+Entries are made and dropped under one lock, because two git processes that do it at once may trip over each
+other's half-made files. The lock is held for milliseconds; nothing is checked out under it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from stratum_git.errors import HostError, UserError
+from stratum_git.git.process import Git
+from stratum_git.git.refs import read_ref
+from stratum_git.git.repository import Repository
+from stratum_git.git.worktree import add_worktree, forget_unfinished, git_dir_of, unregister
+from stratum_git.model.ids import Oid, RefName
+
+BRANCH = "ref: "
+NO_SUCH_COMMIT = 129
+
+
+class BranchInUse(UserError):  # noqa: N818 - reads as what is the matter
+    """A branch that a slot is to be on is checked out by the user."""
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """The worktrees of a repository. ``timeout``: seconds to wait for another process's turn."""
+
+    repo: Repository
+    slots: Path
+    lock_file: Path
+    timeout: float
+    # Threads of this process queue here: waiting at the file means asking again and again.
+    _turn: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Keeps others from changing the list meanwhile; raises HostError when they take too long."""
+        lock = FileLock(self.lock_file, thread_local=False, poll_interval=0.01)
+        late = f"{self.lock_file} was not free within {self.timeout:g} s"
+        hint = "another stratum-git has held it all that time; `fuser` tells which"
+        if not self._turn.acquire(timeout=self.timeout):
+            raise HostError(late, hint=hint)
+        try:
+            lock.acquire(timeout=self.timeout)
+        except Timeout as error:
+            self._turn.release()
+            raise HostError(late, hint=hint) from error
+        try:
+            yield
+        finally:
+            lock.release()
+            self._turn.release()
+
+    def add(self, slot: Path, base: Oid) -> None:
+        """Makes an empty worktree at *slot*, locked against ``git worktree prune``."""
+        with self.turn():
+            add_worktree(self.repo, slot, base=base, reason="stratum-git slot")
+
+    def drop(self, slot: Path) -> None:
+        """Makes the repository forget the worktree at *slot*, whose directory is gone."""
+        with self.turn():
+            unregister(self.repo, slot)
+
+    def is_sound(self, slot: Path) -> bool:
+        """Returns whether *slot* and its entry belong together.
+
+        Git in a slot that does not know its repository would take the next one above it for its own.
+        """
+        marker = slot / ".git"
+        if slot.is_symlink() or marker.is_symlink() or not marker.is_file():
+            return False
+        entry = git_dir_of(slot)
+        return (
+            entry.parent == (self.repo.common_dir / "worktrees").resolve()
+            and (entry / "HEAD").is_file()
+            and _place(entry) == slot
+        )
+
+    def vacate(self, branch: RefName) -> None:
+        """Takes *branch* from slots that are on it; raises BranchInUse when the user's checkout is on it.
+
+        An attempt that is over, or was abandoned, may still be in such a slot. It stays at the same commit,
+        detached: were the branch moved under it, what it left would look like the reverse of that move.
+        """
+        for place, entry in self._checkouts():
+            if _head(entry) != f"{BRANCH}{branch}":
+                continue
+            if place.parent != self.slots:
+                hint = f"check out another branch in {place}, or delete that worktree"
+                raise BranchInUse(f"the branch {branch} is checked out in {place}", hint=hint)
+            self._detach(entry)
+
+    def lost(self) -> dict[Path, Path]:
+        """Returns slots whose directory somebody deleted, and their entries."""
+        return {
+            place: entry
+            for place, entry in self._entries().items()
+            if place.parent == self.slots and not place.exists()
+        }
+
+    def holds_nothing(self, entry: Path) -> bool:
+        """Returns whether some ref has the commit that the worktree of *entry* was at."""
+        head = _head(entry)
+        if head.startswith(BRANCH):
+            return True
+        asked = ("for-each-ref", "--count=1", f"--contains={head}")
+        found = self.repo.git.run(*asked, ok=(0, NO_SUCH_COMMIT))
+        return found.code == NO_SUCH_COMMIT or bool(found.stdout)
+
+    def mend(self, slot: Path, spare: Path, base: Oid, branch: RefName) -> bool:
+        """Makes a damaged worktree one that git can read, and returns whether there is anything in it.
+
+        A directory whose entry was deleted gets a new one, made at the unused path *spare* first; an entry
+        whose directory was deleted gets the directory of its last commit.
+        """
+        if self.is_sound(slot):
+            return True
+        if slot.is_dir():
+            self._adopt(slot, spare, read_ref(self.repo, branch) or base)
+            return True
+        entry = self._entries().get(slot)
+        if entry is None:
+            return False
+        slot.mkdir()
+        (slot / ".git").write_text(f"gitdir: {entry}\n", encoding="utf-8", errors="surrogateescape")
+        forget_unfinished(slot)
+        Git(slot).run("reset", "-q", "--hard")
+        return True
+
+    def _adopt(self, slot: Path, spare: Path, commit: Oid) -> None:
+        marker = slot / ".git"
+        if marker.is_dir():
+            # The agent made a repository of its own in its place. Its files are kept as files.
+            marker.rename(slot / "replaced.git")
+        with self.turn():
+            add_worktree(self.repo, spare, base=commit, reason="stratum-git slot")
+            (spare / ".git").replace(marker)
+            # Not `git worktree repair`: it would also write into worktrees of the user's.
+            text = f"{marker}\n"
+            (git_dir_of(slot) / "gitdir").write_text(text, encoding="utf-8", errors="surrogateescape")
+        spare.rmdir()
+        Git(slot).run("read-tree", commit)
+
+    def _detach(self, entry: Path) -> None:
+        git, env = Git(self.repo.root), {"GIT_DIR": str(entry)}
+        at = git.run("rev-parse", "--verify", "-q", "HEAD^{commit}", env=env, ok=(0, 1))
+        if at.code == 0:
+            oid = at.stdout.decode().strip()
+            git.run("update-ref", "--no-deref", "-m", "stratum-git: detached", "HEAD", oid, oid, env=env)
+
+    def _checkouts(self) -> Iterator[tuple[Path, Path]]:
+        common = self.repo.common_dir
+        yield (common.parent if common.name == ".git" else common), common
+        yield from self._entries().items()
+
+    def _entries(self) -> dict[Path, Path]:
+        folder = self.repo.common_dir / "worktrees"
+        places = ((_place(entry), entry) for entry in sorted(folder.glob("*")))
+        return {place: entry for place, entry in places if place is not None}
+
+
+def _place(entry: Path) -> Path | None:
+    """Returns where the worktree of an entry is; ``None`` for one that is being made or dropped."""
+    text = ""
+    with contextlib.suppress(OSError):
+        text = (entry / "gitdir").read_text(encoding="utf-8", errors="surrogateescape").strip()
+    # It may be relative to the entry (git 2.48 and later, worktree.useRelativePaths).
+    return (entry / text).resolve().parent if text else None
+
+
+def _head(entry: Path) -> str:
+    with contextlib.suppress(OSError):
+        return (entry / "HEAD").read_text(encoding="utf-8", errors="surrogateescape").strip()
+    return ""

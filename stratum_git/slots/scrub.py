@@ -1,0 +1,64 @@
+"""Makes a worktree fit for its next tenant: nothing of the former one is left in it.
+
+``git checkout -f`` and ``git clean`` miss some of it: files that were marked as not to be looked at, the
+contents of submodules, the former tenant's reflog. What an agent put where all worktrees share it (the stash,
+branches, configuration) is not a slot's to undo.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from stratum_git.git.process import Git
+from stratum_git.git.worktree import check_out, clean, discard, git_dir_of
+from stratum_git.model.ids import Oid
+
+OWN = frozenset({"HEAD", "commondir", "gitdir", "index", "locked", "logs", "refs", "reftable"})
+"""What a worktree's own git directory is made of. The rest is of a merge, a rebase, a message, a fetch."""
+
+TAINTS = ("config.worktree", "info/sparse-checkout", "modules")
+"""Settings of one worktree alone, and submodules: made anew sooner than undone."""
+
+HISTORY = ("logs", "refs/bisect", "refs/worktree", "refs/rewritten")
+"""What git remembers of a worktree: `git checkout -` would lead to the former tenant's branch."""
+
+GITLINK = "160000"
+
+
+def is_reusable(slot: Path) -> bool:
+    """Returns whether a worktree can be made as good as new."""
+    folder = git_dir_of(slot)
+    return not any((folder / name).exists() for name in TAINTS)
+
+
+def scrub(slot: Path, commit: Oid, keep: tuple[str, ...], trash: Path) -> None:
+    """Makes the worktree *slot* exactly *commit*, detached; untracked files stay where *keep* matches."""
+    folder = git_dir_of(slot)
+    for entry in folder.iterdir():
+        if entry.name not in OWN and not entry.name.startswith("sharedindex."):
+            _remove(entry)
+    check_out(slot, commit, None)
+    if (slot / ".gitmodules").exists():
+        _empty_submodules(slot, trash)
+    clean(slot, keep)
+    for name in HISTORY:
+        _remove(folder / name)
+
+
+def _empty_submodules(slot: Path, trash: Path) -> None:
+    rows = Git(slot).run("ls-files", "-s", "-z").stdout.split(b"\0")
+    for row in rows:
+        facts, _, name = os.fsdecode(row).partition("\t")
+        path = slot / name
+        if facts.startswith(GITLINK) and path.is_dir() and any(path.iterdir()):
+            discard(path, trash)
+            path.mkdir()
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
