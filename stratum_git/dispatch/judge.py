@@ -18,7 +18,7 @@ from stratum_git.core.references import Unresolved, resolve
 from stratum_git.core.schema import schema_breaches
 from stratum_git.core.taskgraph import read_graph
 from stratum_git.dispatch.context import Context
-from stratum_git.git.diff import changed_paths, is_ancestor
+from stratum_git.git.diff import is_ancestor
 from stratum_git.git.objects import read_objects
 from stratum_git.git.repository import Repository
 from stratum_git.git.snapshot import Captured
@@ -95,7 +95,7 @@ def judge_tree(repo: Repository, base: Oid, captured: Captured, wants: Expectati
         return Finding("no_change", ("no file was changed",)) if wants.changes == "required" else None
     if captured.head != base and not is_ancestor(repo, base, captured.head):
         return Finding("history", (f"the commits do not build on the base {base}",))
-    paths = tuple(change.path for change in changed_paths(repo, base, captured.result))
+    paths = captured.paths
     if not paths and wants.changes == "required":
         return Finding("no_change", ("the commits change no file",))
     if paths and wants.changes == "none":

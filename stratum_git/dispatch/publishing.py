@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from stratum_git.dispatch.names import attempt_ref, branch_ref, conflict_ref
-from stratum_git.git.refs import RefUpdate, read_refs
+from stratum_git.git.refs import RefUpdate, tip_nowait
 from stratum_git.git.repository import Repository
 from stratum_git.model.ids import FlowId, Oid, RefName, StepId, TaskId
 from stratum_git.model.messages import (
@@ -37,7 +37,7 @@ def result_updates(repo: Repository, flow: FlowId, events: Sequence[Event]) -> t
                 if isinstance(entry, ParkedResult)
             }
     moved = tuple(_moved(repo, event) for event in landings if event.new != event.old)
-    return (*_from_where_they_are(repo, flow, wanted), *moved)
+    return (*_from_where_they_are(repo, wanted), *moved)
 
 
 def _published(
@@ -54,22 +54,13 @@ def _published(
     yield branch_ref(flow, step, task), result
 
 
-def _from_where_they_are(repo: Repository, flow: FlowId, wanted: dict[RefName, Oid]) -> Iterator[RefUpdate]:
-    if not wanted:
-        return
-    known: dict[RefName, Oid] = {}
-    for prefix in (
-        f"refs/heads/stratum/{flow}/",
-        f"refs/stratum/attempts/{flow}/",
-        f"refs/stratum/conflicts/{flow}/",
-    ):
-        if any(ref.startswith(prefix) for ref in wanted):
-            known |= read_refs(repo, prefix)
+def _from_where_they_are(repo: Repository, wanted: dict[RefName, Oid]) -> Iterator[RefUpdate]:
     for ref, oid in wanted.items():
-        if known.get(ref) != oid:
-            yield RefUpdate(ref, oid, known.get(ref))
+        now = tip_nowait(repo, ref)
+        if now != oid:
+            yield RefUpdate(ref, oid, now)
 
 
 def _moved(repo: Repository, event: Landed) -> RefUpdate:
-    fresh = event.target not in read_refs(repo, event.target)
+    fresh = tip_nowait(repo, event.target) is None
     return RefUpdate(event.target, event.new, None if fresh else event.old)

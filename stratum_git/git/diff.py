@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from stratum_git.git.repository import Repository
 from stratum_git.model.ids import Oid
 
+FOLDER = "040000"
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -21,11 +23,19 @@ class Change:
     old: Oid
     new: Oid
 
+    @property
+    def is_folder(self) -> bool:
+        """Returns whether it is a tree that differs because something in it does."""
+        return FOLDER in {self.old_mode, self.new_mode}
 
-def changed_paths(repo: Repository, base: Oid, result: Oid) -> tuple[Change, ...]:
-    """Returns every path in which two commits differ. A rename is a deletion and an addition."""
-    asked = ("-r", "-z", "--raw", "--no-renames", "--no-abbrev", "--ignore-submodules=none")
-    out = repo.git.run("diff-tree", *asked, base, result).stdout
+
+def changed_paths(repo: Repository, base: Oid, result: Oid, *, folders: bool = False) -> tuple[Change, ...]:
+    """Returns every path in which two commits differ, with *folders* also those of the folders around it.
+
+    A rename is a deletion and an addition.
+    """
+    asked = ("-z", "--raw", "--no-renames", "--no-abbrev", "--ignore-submodules=none")
+    out = repo.git.run("diff-tree", "-t" if folders else "-r", *asked, base, result).stdout
     fields = out.split(b"\0")
     return tuple(
         _change(facts, path) for facts, path in zip(fields[::2], fields[1::2], strict=False) if facts

@@ -14,7 +14,7 @@ import os
 import secrets
 import threading
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -66,6 +66,7 @@ class ObjectWriter:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _unsynced: set[Path] = field(default_factory=set, repr=False)
     _owed: list[tuple[Oid, tuple[Oid, ...]]] = field(default_factory=list, repr=False)
+    _made: set[Oid] = field(default_factory=set, repr=False)
 
     def blob(self, data: bytes) -> Oid:
         """Writes a blob."""
@@ -94,11 +95,19 @@ class ObjectWriter:
             with self._lock:
                 self._owed.append((new, known))
 
+    def owe_objects(self, oids: Iterable[Oid]) -> None:
+        """Notes that git made these very objects: sync flushes them, without looking for any others."""
+        if self.durable:
+            with self._lock:
+                self._made.update(oids)
+
     def sync(self) -> None:
         """Flushes what was written since the last call, and what is owed."""
         with self._lock:
             folders, self._unsynced = self._unsynced, set()
             owed, self._owed = self._owed, []
+            made, self._made = self._made, set()
+        folders |= _flush_objects(self.repo, made)
         folders |= _flush_reached(self.repo, owed)
         for folder in sorted(folders):
             sync_folder(folder)
@@ -150,7 +159,7 @@ class ObjectWriter:
 def flush(repo: Repository, new: Oid) -> None:
     """Puts on the disk whatever *new* reaches and no ref does yet, whoever wrote it."""
     asked = ("rev-list", "--objects", "--no-object-names", new, "--not", "--all")
-    for folder in sorted(_flush_listed(repo, repo.git.run(*asked).stdout)):
+    for folder in sorted(_flush_objects(repo, _listed(repo.git.run(*asked).stdout))):
         sync_folder(folder)
 
 
@@ -216,15 +225,18 @@ def _flush_reached(repo: Repository, owed: Sequence[tuple[Oid, tuple[Oid, ...]]]
     new = dict.fromkeys(oid for oid, _ in owed)
     known = dict.fromkeys(oid for _, oids in owed for oid in oids if oid not in new)
     stdin = "".join([*(f"{oid}\n" for oid in new), *(f"^{oid}\n" for oid in known)]).encode()
-    return _flush_listed(
-        repo, repo.git.run("rev-list", "--objects", "--no-object-names", "--stdin", stdin=stdin).stdout
-    )
+    asked = ("rev-list", "--objects", "--no-object-names", "--stdin")
+    return _flush_objects(repo, _listed(repo.git.run(*asked, stdin=stdin).stdout))
 
 
-def _flush_listed(repo: Repository, listing: bytes) -> set[Path]:
+def _listed(listing: bytes) -> list[Oid]:
+    return [Oid(oid) for oid in listing.decode("ascii").split()]
+
+
+def _flush_objects(repo: Repository, oids: Iterable[Oid]) -> set[Path]:
     store = repo.common_dir / "objects"
     folders = set()
-    for oid in listing.decode("ascii").split():
+    for oid in oids:
         path = store / oid[:2] / oid[2:]
         # A packed object is flushed by git; one of an alternate store is not ours.
         with contextlib.suppress(FileNotFoundError):

@@ -19,6 +19,7 @@ WAITING = ("core.filesRefLockTimeout=2000", "core.packedRefsTimeout=2000")
 """Git waits this many ms for a lock of somebody else's, with pauses of its own; its default is 100."""
 ATTEMPTS = 5
 """A directory of refs that another git removes, being empty, while this one locks a ref in it: again."""
+OID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 PASSING = re.compile(r"Unable to create '[^']+\.lock': (No such file or directory|Not a directory)")
 
 
@@ -89,12 +90,26 @@ def read_ref(repo: Repository, ref: RefName) -> Oid | None:
 
 
 def tip_nowait(repo: Repository, ref: RefName) -> Oid | None:
-    """Returns where a ref stands, without starting git when it is an ordinary loose ref."""
+    """Returns where a ref stands, without starting git where refs are ordinary files."""
     with contextlib.suppress(OSError, UnicodeDecodeError):
         text = (repo.common_dir / ref).read_text(encoding="ascii").strip()
-        if re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", text):
+        if OID.fullmatch(text):
             return Oid(text)
-    return read_ref(repo, ref)
+    if (repo.common_dir / "reftable").exists() or (repo.common_dir / ref).is_file():
+        return read_ref(repo, ref)
+    # Only now: a ref that is being packed is in the packed ones before its own file goes.
+    return _packed(repo, ref)
+
+
+def _packed(repo: Repository, ref: RefName) -> Oid | None:
+    try:
+        rows = (repo.common_dir / "packed-refs").read_bytes()
+    except FileNotFoundError:
+        return None
+    end = rows.find(b" " + os.fsencode(ref) + b"\n")
+    if end < 0:
+        return None
+    return Oid(rows[rows.rfind(b"\n", 0, end) + 1 : end].decode("ascii"))
 
 
 def _command(update: RefUpdate) -> bytes:

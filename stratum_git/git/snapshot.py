@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from stratum_git.git.diff import changed_paths
 from stratum_git.git.objects import ObjectWriter, Signature
 from stratum_git.git.process import Git, GitFailed
 from stratum_git.git.worktree import git_dir_of
@@ -49,12 +50,13 @@ class Captured:
 
     ``unfinished`` names a merge, rebase or the like that was under way. ``embedded`` are git repositories
     inside of the slot that changed: git records only their HEAD, not their files. ``unsaved`` are paths that
-    git could not record, such as files it may not read.
+    git could not record, such as files it may not read. ``paths`` are those that differ from the base.
     """
 
     head: Oid
     result: Oid
     dirty: bool
+    paths: tuple[str, ...] = ()
     unfinished: str | None = None
     embedded: tuple[str, ...] = ()
     unsaved: tuple[str, ...] = ()
@@ -65,24 +67,46 @@ def capture(
 ) -> Captured:
     """Returns the work in *slot* as a commit. Commits of the agent stay as they are, below it.
 
-    One git process when there is nothing uncommitted, three otherwise; what the result has that *base* has
-    not is on the disk after the writer's sync, the agent's own commits included.
+    One git process when nothing happened, four for uncommitted work; what the result has that *base* has not
+    is on the disk after the writer's sync, the agent's own commits included.
     """
     head, changes = _status(slot, {})
     head = head or base
     unfinished = _unfinished(slot)
     if not changes:
-        writer.owe(head, base)
-        return Captured(head, head, dirty=False, unfinished=unfinished)
+        paths = _differences(writer, base, head, head)
+        return Captured(head, head, dirty=False, paths=paths, unfinished=unfinished)
     git = Git(slot)
     with _index(slot) as env:
         left = () if _added(git, env) else _left(_status(slot, env)[1])
         tree = Oid(os.fsdecode(git.run("write-tree", env=env).stdout).strip())
     result = writer.commit(tree, (head,), message, author, committer)
-    writer.owe(result, base)
+    writer.owe_objects([tree])
+    paths = _differences(writer, base, head, result)
     embedded = _embedded(slot, changes)
     unsaved = tuple(path for path in left if path not in embedded)
-    return Captured(head, result, dirty=True, unfinished=unfinished, embedded=embedded, unsaved=unsaved)
+    return Captured(
+        head,
+        result,
+        dirty=True,
+        paths=paths,
+        unfinished=unfinished,
+        embedded=embedded,
+        unsaved=unsaved,
+    )
+
+
+def _differences(writer: ObjectWriter, base: Oid, head: Oid, result: Oid) -> tuple[str, ...]:
+    """Returns the paths in which *result* differs from *base*, and sees to it that all of it is flushed."""
+    if result == base:
+        return ()
+    changes = changed_paths(writer.repo, base, result, folders=True)
+    if head == base:
+        # All that is new lies in the difference; what an agent committed may hold more than its end shows.
+        writer.owe_objects(change.new for change in changes if change.new != writer.repo.zero)
+    else:
+        writer.owe(result, base)
+    return tuple(change.path for change in changes if not change.is_folder)
 
 
 def _added(git: Git, env: dict[str, str]) -> bool:

@@ -11,7 +11,7 @@ import contextlib
 import os
 import secrets
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,10 +66,20 @@ def check_out(path: Path, oid: Oid, branch: RefName | None) -> None:
     Git(path).run("checkout", "-q", "-f", "--no-recurse-submodules", *where, config=config)
 
 
-def clean(path: Path, keep: Sequence[str] = ()) -> None:
-    """Removes everything from the worktree at *path* that is not tracked, but for the patterns in *keep*."""
+def folders_of(repo: Repository, commit: Oid) -> frozenset[str]:
+    """Returns every folder of a commit, for :func:`clean`."""
+    rows = repo.git.run("ls-tree", "-r", "-d", "-z", "--name-only", "--full-tree", commit).stdout
+    return frozenset(os.fsdecode(row) for row in rows.split(b"\0") if row)
+
+
+def clean(path: Path, folders: Iterable[str], keep: Sequence[str] = ()) -> None:
+    """Removes everything from the worktree at *path* that is not tracked, but for the patterns in *keep*.
+
+    *folders* are those with tracked files in them: ``git clean`` steps around a repository made in one.
+    """
     excluded = [word for pattern in keep for word in ("-e", pattern)]
-    _remove_inner_repositories(path)
+    for folder in folders:
+        _remove_inner_repository(path.resolve(), folder)
     Git(path).run("clean", "-q", "-ffdx", *excluded)
 
 
@@ -193,24 +203,15 @@ def _unhide(path: Path) -> None:
         index.unlink()
 
 
-def _remove_inner_repositories(path: Path) -> None:
-    """Removes repositories that were made in folders with tracked files: `git clean` steps around them."""
-    rows = Git(path).run("ls-files", "-z").stdout.split(b"\0")
-    root = path.resolve()
-    for name in {parent for row in rows for parent in _folders_of(row)}:
-        inner = root / os.fsdecode(name) / ".git"
-        # A folder may be a symlink by now, and what it leads to is not ours.
-        if not os.path.lexists(inner) or inner.parent.resolve() != inner.parent:
-            continue
-        if inner.is_dir() and not inner.is_symlink():
-            shutil.rmtree(inner)
-        else:
-            inner.unlink()
-
-
-def _folders_of(row: bytes) -> set[bytes]:
-    parts = row.split(b"/")[:-1]
-    return {b"/".join(parts[: i + 1]) for i in range(len(parts))}
+def _remove_inner_repository(root: Path, folder: str) -> None:
+    inner = root / folder / ".git"
+    # A folder may be a symlink by now, and what it leads to is not ours.
+    if not os.path.lexists(inner) or inner.parent.resolve() != inner.parent:
+        return
+    if inner.is_dir() and not inner.is_symlink():
+        shutil.rmtree(inner)
+    else:
+        inner.unlink()
 
 
 def _listed(lines: list[str]) -> Listed:

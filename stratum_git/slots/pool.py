@@ -18,7 +18,7 @@ from filelock import BaseFileLock
 
 from stratum_git.errors import BugError, HostError, StratumError
 from stratum_git.git.repository import Repository, identity
-from stratum_git.git.worktree import check_out, clean, clone_private, discard
+from stratum_git.git.worktree import check_out, clean, clone_private, discard, folders_of
 from stratum_git.model.ids import Oid, RefName
 from stratum_git.slots import trash
 from stratum_git.slots.folders import StateFolders
@@ -73,6 +73,9 @@ class SlotPool:
     keep: int = 8
     lock_timeout: float = 30.0
     _registry: Registry = field(init=False, repr=False)
+    _last_folders: tuple[Oid | None, frozenset[str]] = field(
+        init=False, repr=False, default=(None, frozenset())
+    )
 
     def __post_init__(self) -> None:
         lock = self.folders.locks / "worktrees.lock"
@@ -206,7 +209,7 @@ class SlotPool:
             self._registry.add(slot.path, slot.base)
         check_out(slot.path, slot.base, slot.branch)
         if isinstance(before, Vacant) and before.kept and before.kept != slot.keep_ignored:
-            clean(slot.path)
+            clean(slot.path, self._folders_of(slot.base))
 
     def _is_worth_keeping(self, slot: Slot) -> bool:
         return (
@@ -218,7 +221,8 @@ class SlotPool:
 
     def _is_offered(self, slot: Slot) -> bool:
         """Cleans a slot for whoever comes next, and returns whether there is use for it."""
-        scrub(slot.path, slot.base, slot.keep_ignored, self.folders.trash)
+        folders = self._folders_of(slot.base)
+        scrub(slot.path, slot.base, folders, slot.keep_ignored, self.folders.trash)
         # Counted again, in turn: several may be given back at once.
         with self._registry.turn():
             wanted = len(self._idle()) < self.keep
@@ -277,6 +281,14 @@ class SlotPool:
                 forget(path)
         finally:
             lock.release()
+
+    def _folders_of(self, commit: Oid) -> frozenset[str]:
+        """Returns the folders of a commit, asked of git once for as long as slots are at the same one."""
+        known, folders = self._last_folders
+        if known != commit:
+            folders = folders_of(self.repo, commit)
+            self._last_folders = (commit, folders)
+        return folders
 
     def _idle(self) -> list[Path]:
         """Returns the worktrees that wait for a tenant."""

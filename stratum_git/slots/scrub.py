@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 from stratum_git.git.process import Git
@@ -33,8 +34,11 @@ def is_reusable(slot: Path) -> bool:
     return not any((folder / name).exists() for name in TAINTS)
 
 
-def scrub(slot: Path, commit: Oid, keep: tuple[str, ...], trash: Path) -> None:
-    """Makes the worktree *slot* exactly *commit*, detached; untracked files stay where *keep* matches."""
+def scrub(slot: Path, commit: Oid, folders: Iterable[str], keep: tuple[str, ...], trash: Path) -> None:
+    """Makes the worktree *slot* exactly *commit*, detached; untracked files stay where *keep* matches.
+
+    *folders* are those of the commit.
+    """
     folder = git_dir_of(slot)
     for entry in folder.iterdir():
         if entry.name not in OWN and not entry.name.startswith("sharedindex."):
@@ -42,7 +46,7 @@ def scrub(slot: Path, commit: Oid, keep: tuple[str, ...], trash: Path) -> None:
     check_out(slot, commit, None)
     if (slot / ".gitmodules").exists():
         _empty_submodules(slot, trash)
-    clean(slot, keep)
+    clean(slot, folders, keep)
     for name in HISTORY:
         _remove(folder / name)
 

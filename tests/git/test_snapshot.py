@@ -64,7 +64,7 @@ def test_a_slot_where_nothing_happened_costs_one_process(base: Oid, take: Callab
 def test_the_agents_own_commits_stay_as_they_are(slot: ScratchRepo, take: Callable[[], Captured]) -> None:
     slot.commit("one", {"n": "1"})
     head = slot.commit("two", {"n": "2"})
-    assert take() == Captured(Oid(head), Oid(head), dirty=False)
+    assert take() == Captured(Oid(head), Oid(head), dirty=False, paths=("n",))
 
 
 def test_everything_uncommitted_is_captured(slot: ScratchRepo, take: Callable[[], Captured]) -> None:
@@ -83,8 +83,9 @@ def test_everything_uncommitted_is_captured(slot: ScratchRepo, take: Callable[[]
     wanted = added(slot)
     before = processes_started()
     taken = take()
-    assert processes_started() == before + 3
-    assert taken == Captured(Oid(head), taken.result, dirty=True)
+    assert processes_started() == before + 4
+    names = ("a.txt", "b.txt", "committed.txt", "link", "new/deep.bin", "run", "staged.txt", odd)
+    assert taken == Captured(Oid(head), taken.result, dirty=True, paths=names)
     assert slot.git("rev-parse", f"{taken.result}^{{tree}}") == wanted
     assert slot.git("rev-parse", f"{taken.result}^@") == head
     assert slot.git("log", "-1", "--format=%an <%ae> %at %s", taken.result) == "Me <me@x> 1234567890 left"

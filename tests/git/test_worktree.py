@@ -20,6 +20,7 @@ from stratum_git.git.worktree import (
     clone_private,
     discard,
     fetch_result,
+    folders_of,
     git_dir_of,
     list_worktrees,
     unregister,
@@ -28,6 +29,7 @@ from stratum_git.model.ids import Oid, RefName
 from tests.support.repos import ScratchRepo
 
 TASK = RefName("refs/heads/stratum/f/t")
+FOLDERS = ("dir",)
 
 
 @pytest.fixture
@@ -138,7 +140,7 @@ def test_a_slot_is_as_new_whatever_was_done_in_it(
 ) -> None:
     mess(slot)
     check_out(slot.path, base, branch)
-    clean(slot.path)
+    clean(slot.path, FOLDERS)
     assert slot.head() == base
     assert slot.git("rev-parse", "--symbolic-full-name", "HEAD") == (branch or "HEAD")
     assert slot.git("status", "--porcelain", "--ignored", "-uall") == ""
@@ -150,9 +152,14 @@ def test_a_slot_is_as_new_whatever_was_done_in_it(
     assert slot.git("for-each-ref", "refs/bisect", "refs/worktree") == ""
 
 
+def test_folders_are_those_with_tracked_files(repo: Repository, scratch: ScratchRepo) -> None:
+    head = scratch.commit("deep", {"one/two/three.txt": "3", "dir/new": "n"})
+    assert folders_of(repo, Oid(head)) == {"dir", "one", "one/two"}
+
+
 def test_what_is_to_be_kept_is_kept(slot: ScratchRepo) -> None:
     changed_everywhere(slot)
-    clean(slot.path, keep=("build/",))
+    clean(slot.path, FOLDERS, keep=("build/",))
     assert (slot.path / "build/deep/y").exists()
     assert not (slot.path / "x.o").exists()
 
@@ -161,7 +168,7 @@ def test_a_symlink_out_of_the_slot_is_not_followed(slot: ScratchRepo, tmp_path: 
     other = ScratchRepo.make(tmp_path / "other")
     shutil.rmtree(slot.path / "dir")
     (slot.path / "dir").symlink_to(other.path)
-    clean(slot.path)
+    clean(slot.path, FOLDERS)
     assert (other.path / ".git").is_dir()
 
 
