@@ -90,8 +90,10 @@ async def run(around: Surroundings, request: RunRequest, watch: Watcher, handle:
     inputs = check_inputs(program, request.inputs)
     started = _started(repo, program, inputs, request)
     _check_revisions(repo, program)
-    with _sole_runner(context, started.flow):
-        log = FlowLog(repo, context.writer, signature(repo), request.spec)
+    with (
+        _sole_runner(context, started.flow),
+        FlowLog(repo, context.writer, signature(repo), request.spec) as log,
+    ):
         state, effects = begin(program, started)
         stored = await context.git(lambda: log.append(started.flow, None, [Entry(started, state, effects)]))
         if isinstance(stored, Lost):
@@ -113,10 +115,9 @@ async def resume(
         if is_over(stored.state) and not stored.state.unsynced:
             raise FlowOverError(f"the flow {flow} is {stored.state.status}; there is nothing to resume")
         check_agents(context, stored.state.program)
-        log = FlowLog(repo, context.writer, signature(repo), spec)
-        return await _take_up(
-            context, Journal(repo, log, stored), watch, handle, (Resumed(now(), _who(repo)),)
-        )
+        with FlowLog(repo, context.writer, signature(repo), spec) as log:
+            resumed = Resumed(now(), _who(repo))
+            return await _take_up(context, Journal(repo, log, stored), watch, handle, (resumed,))
 
 
 async def cancel(around: Surroundings, flow: FlowId, task: str | None, why: str, watch: Watcher) -> FlowState:
@@ -127,18 +128,18 @@ async def cancel(around: Surroundings, flow: FlowId, task: str | None, why: str,
     if is_over(stored.state):
         raise FlowOverError(f"the flow {flow} is {stored.state.status}; there is nothing to cancel")
     event = CancelRequested(now(), _who(repo), why, None if task is None else _task(stored.state, task))
-    log = FlowLog(repo, context.writer, signature(repo), spec)
-    journal = Journal(repo, log, stored)
-    try:
-        with _sole_runner(context, flow):
-            if task is None:
-                stored, _ = load(repo, flow)
-                return await _take_up(context, Journal(repo, log, stored), watch, Handle(), (event,))
+    with FlowLog(repo, context.writer, signature(repo), spec) as log:
+        journal = Journal(repo, log, stored)
+        try:
+            with _sole_runner(context, flow):
+                if task is None:
+                    stored, _ = load(repo, flow)
+                    return await _take_up(context, Journal(repo, log, stored), watch, Handle(), (event,))
+                await context.git(lambda: journal.record([event], lambda *_: []))
+                return journal.state
+        except BusyFlowError:
             await context.git(lambda: journal.record([event], lambda *_: []))
-            return journal.state
-    except BusyFlowError:
-        await context.git(lambda: journal.record([event], lambda *_: []))
-        return await _until_heeded(context, journal, task)
+            return await _until_heeded(context, journal, task)
 
 
 def decide(
@@ -148,9 +149,10 @@ def decide(
     repo = around.repository()
     stored, spec = load(repo, flow)
     who = signature(repo)
-    journal = Journal(repo, FlowLog(repo, ObjectWriter(repo, durable=True), who, spec), stored)
     event = GateResolved(now(), who.name, StepId(step), outcome, note)
-    written = journal.record([event], lambda *_: [])
+    with FlowLog(repo, ObjectWriter(repo, durable=True), who, spec) as log:
+        journal = Journal(repo, log, stored)
+        written = journal.record([event], lambda *_: [])
     if not any(entry.event is event for entry in written.entries):
         where = f"it waits at {journal.state.cursor}" if journal.state.status == "awaiting_gate" else ""
         raise NoGateError(

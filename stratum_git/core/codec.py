@@ -68,9 +68,22 @@ def decode_any(data: Json) -> object:
 
 
 def dump(data: Json) -> bytes:
-    """Returns JSON as bytes: sorted and indented, so that ``git diff`` of two states reads well."""
-    text = json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False)
+    """Returns JSON as bytes: sorted, a line for each entry, so that ``git diff`` of two states reads well.
+
+    Not with ``indent``: that is ten times slower in Python, and every event waits for it.
+    """
+    if isinstance(data, dict) and data:
+        rows = (f"{_line(key)}: {_line(item)}" for key, item in sorted(data.items()))
+        text = "{\n" + ",\n".join(rows) + "\n}"
+    elif isinstance(data, list) and data:
+        text = "[\n" + ",\n".join(map(_line, data)) + "\n]"
+    else:
+        text = _line(data)
     return text.encode("utf-8", "surrogatepass") + b"\n"
+
+
+def _line(data: Json) -> str:
+    return json.dumps(data, sort_keys=True, ensure_ascii=False)
 
 
 def load(data: bytes) -> Json:

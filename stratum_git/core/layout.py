@@ -2,18 +2,17 @@
 
 ::
 
-    spec.yaml                          the text of the spec, as it was given
-    event.json                         what happened last
-    state.json                         the flow in short: status, step, counts, what is still to be done
+    spec.yaml                     the text of the spec, as it was given
+    event.json                    what happened last
+    state.json                    the flow: status, where it is, and the states of its steps in short
     inputs.json
-    steps/0000/states.json             the states of steps 0 to 31, in the program's order
-    steps/0000/<step>.output.json      what a finished step produced
-    steps/0000/<step>/graph.json       the task graph of a dispatch step
-    steps/0000/<step>/tasks-0000.json  the states of its tasks 0 to 31
+    steps/<step>/output.json      what a finished step produced
+    steps/<step>/graph.json       the task graph of a dispatch step
+    steps/<step>/tasks-0000.json  the states of its tasks 0 to 31
 
 A piece names its file and the object it is made from, a folder the object that it stands for. The same
 object means the same bytes, so the store encodes and writes only what an event changed, however large the
-flow.
+flow. It is as flat as it is because every level is one more object to flush for each event.
 """
 
 from __future__ import annotations
@@ -58,7 +57,10 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """A folder of pieces that is unchanged as long as ``token`` is the same object."""
+    """A folder of pieces that is unchanged as long as ``token`` is the same object.
+
+    ``path`` is below ``steps``, and the paths of its pieces are below itself.
+    """
 
     path: str
     token: object
@@ -74,10 +76,10 @@ def files(state: FlowState) -> tuple[Piece, ...]:
 
 
 def folders(state: FlowState) -> Iterator[Folder]:
-    """Returns the folders of the tree; the paths of their pieces are relative to them."""
-    for number, part in enumerate(state.steps.parts):
-        steps = state.program.order[number * SIZE : number * SIZE + len(part)]
-        yield Folder(f"steps/{number:04}", part, partial(_folder_pieces, part, steps))
+    """Returns the folders below ``steps``, of the steps that have one."""
+    for step, now in zip(state.program.order, state.steps, strict=True):
+        if fan_of(now) is not None or _output_of(now) is not None:
+            yield Folder(step, now, partial(_folder_pieces, now))
 
 
 def header(state: FlowState) -> dict[str, Json]:
@@ -97,6 +99,7 @@ def header(state: FlowState) -> dict[str, Json]:
         "paused": state.paused,
         "unsynced": [codec.encode(s) for s in state.unsynced],
         "steps": len(state.steps),
+        "states": [codec.encode(_bare(now)) for now in state.steps],
         "tasks": _tallies(state),
     }
 
@@ -106,7 +109,13 @@ def rebuild(program: Program, files: Mapping[str, bytes]) -> FlowState:
     head = codec.load(_file(files, "state.json"))
     if not isinstance(head, dict) or head.get("version") != VERSION:
         raise codec.UnreadableError("the flow was written by a version that this one does not know")
-    steps = [now for start in range(0, len(program.order), SIZE) for now in _rebuilt(program, files, start)]
+    rows = head.get("states")
+    if not isinstance(rows, list) or len(rows) != len(program.order):
+        raise codec.UnreadableError("the flow's state does not fit its spec")
+    steps = [
+        _rebuilt_step(cast("StepState", codec.decode_any(row)), files, f"steps/{step}")
+        for step, row in zip(program.order, rows, strict=True)
+    ]
     inputs = cast("dict[str, Json]", codec.load(_file(files, "inputs.json")))
     cursor = head.get("cursor")
     cancelling = head.get("cancelling")
@@ -128,25 +137,23 @@ def rebuild(program: Program, files: Mapping[str, bytes]) -> FlowState:
     )
 
 
-def _folder_pieces(part: tuple[StepState, ...], steps: tuple[StepId, ...]) -> Iterator[Piece]:
-    yield Piece("states.json", part, partial(_steps, part))
-    for step, now in zip(steps, part, strict=True):
-        output = now.output if isinstance(now, Succeeded | Failed) else None
-        if output is not None:
-            yield Piece(f"{step}.output.json", output, partial(codec.dump, output))
-        fan = fan_of(now)
-        if fan is not None:
-            yield Piece(f"{step}/graph.json", fan.graph, partial(_encoded, fan.graph))
-            for number, tasks in enumerate(fan.tasks.parts):
-                yield Piece(f"{step}/tasks-{number:04}.json", tasks, partial(_encoded, tasks))
+def _folder_pieces(now: StepState) -> Iterator[Piece]:
+    output = _output_of(now)
+    if output is not None:
+        yield Piece("output.json", output, partial(codec.dump, output))
+    fan = fan_of(now)
+    if fan is not None:
+        yield Piece("graph.json", fan.graph, partial(_encoded, fan.graph))
+        for number, tasks in enumerate(fan.tasks.parts):
+            yield Piece(f"tasks-{number:04}.json", tasks, partial(_encoded, tasks))
+
+
+def _output_of(now: StepState) -> Json:
+    return now.output if isinstance(now, Succeeded | Failed) else None
 
 
 def _encoded(value: object) -> bytes:
     return codec.dump(codec.encode(value))
-
-
-def _steps(part: tuple[StepState, ...]) -> bytes:
-    return codec.dump([codec.encode(_bare(now)) for now in part])
 
 
 def _bare(now: StepState) -> StepState:
@@ -168,21 +175,11 @@ def _bare_fan(fan: FannedOut) -> FannedOut:
     return replace(fan, graph=NO_GRAPH, tasks=Chunks(), ready=())
 
 
-def _rebuilt(program: Program, files: Mapping[str, bytes], start: int) -> Iterator[StepState]:
-    folder = f"steps/{start // SIZE:04}"
-    rows = codec.load(_file(files, f"{folder}/states.json"))
-    steps = program.order[start : start + SIZE]
-    if not isinstance(rows, list) or len(rows) != len(steps):
-        raise codec.UnreadableError(f"{folder}/states.json does not fit the spec")
-    for step, row in zip(steps, rows, strict=True):
-        yield _rebuilt_step(cast("StepState", codec.decode_any(row)), files, f"{folder}/{step}")
-
-
 def _rebuilt_step(now: StepState, files: Mapping[str, bytes], path: str) -> StepState:
     fan = fan_of(now)
     if fan is not None:
         now = _with_fan(now, _rebuilt_fan(fan, files, path))
-    output = files.get(f"{path}.output.json")
+    output = files.get(f"{path}/output.json")
     if isinstance(now, Succeeded | Failed) and output is not None:
         return replace(now, output=codec.load(output))
     return now

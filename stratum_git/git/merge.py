@@ -65,9 +65,9 @@ def merge(repo: Repository, writer: ObjectWriter, *, base: Oid, ours: Oid, their
         return Merged(theirs)
     if theirs == base:
         return Merged(ours)
-    root = writer.commit(base, (), "base\n", NOBODY, NOBODY)
-    left = writer.commit(ours, (root,), "ours\n", NOBODY, NOBODY)
-    right = writer.commit(theirs, (root,), "theirs\n", NOBODY, NOBODY)
+    root = writer.commit(base, (), "base\n", NOBODY, NOBODY, passing=True)
+    left = writer.commit(ours, (root,), "ours\n", NOBODY, NOBODY, passing=True)
+    right = writer.commit(theirs, (root,), "theirs\n", NOBODY, NOBODY, passing=True)
     done = repo.git.run("merge-tree", "--write-tree", "-z", "--messages", left, right, ok=(0, 1))
     head, _, rest = done.stdout.partition(b"\0")
     tree = Oid(head.decode())

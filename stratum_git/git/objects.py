@@ -64,6 +64,7 @@ class ObjectWriter:
     repo: Repository
     durable: bool
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _flushing: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _unsynced: set[Path] = field(default_factory=set, repr=False)
     _owed: list[tuple[Oid, tuple[Oid, ...]]] = field(default_factory=list, repr=False)
     _made: set[Oid] = field(default_factory=set, repr=False)
@@ -81,13 +82,20 @@ class ObjectWriter:
         return self._write(b"tree", b"".join(_row(name, mode, oid) for _, name, mode, oid in rows))
 
     def commit(
-        self, tree: Oid, parents: Sequence[Oid], message: str, author: Signature, committer: Signature
+        self,
+        tree: Oid,
+        parents: Sequence[Oid],
+        message: str,
+        author: Signature,
+        committer: Signature,
+        *,
+        passing: bool = False,
     ) -> Oid:
-        """Writes a commit."""
+        """Writes a commit; a *passing* one no ref will ever reach, so it need not survive a power cut."""
         lines = [f"tree {tree}".encode(), *(f"parent {p}".encode() for p in parents)]
         lines += [b"author " + author.line(), b"committer " + committer.line(), b""]
         text = message.replace("\0", " ").encode("utf-8", "replace")
-        return self._write(b"commit", b"\n".join(lines) + b"\n" + text)
+        return self._write(b"commit", b"\n".join(lines) + b"\n" + text, passing=passing)
 
     def owe(self, new: Oid, *known: Oid) -> None:
         """Notes that git, not this writer, made what *new* reaches and *known* does not: sync flushes it."""
@@ -103,16 +111,18 @@ class ObjectWriter:
 
     def sync(self) -> None:
         """Flushes what was written since the last call, and what is owed."""
-        with self._lock:
-            folders, self._unsynced = self._unsynced, set()
-            owed, self._owed = self._owed, []
-            made, self._made = self._made, set()
-        folders |= _flush_objects(self.repo, made)
-        folders |= _flush_reached(self.repo, owed)
-        for folder in sorted(folders):
-            sync_folder(folder)
+        # One after another: what another thread has just begun to flush may be what this caller waits for.
+        with self._flushing:
+            with self._lock:
+                folders, self._unsynced = self._unsynced, set()
+                owed, self._owed = self._owed, []
+                made, self._made = self._made, set()
+            folders |= _flush_objects(self.repo, made)
+            folders |= _flush_reached(self.repo, owed)
+            for folder in sorted(folders):
+                sync_folder(folder)
 
-    def _write(self, kind: bytes, data: bytes) -> Oid:
+    def _write(self, kind: bytes, data: bytes, *, passing: bool = False) -> Oid:
         if self.repo.shared_permissions:
             done = Git(self.repo.root).run("hash-object", "-w", "-t", kind.decode(), "--stdin", stdin=data)
             return Oid(done.stdout.decode().strip())
@@ -122,15 +132,15 @@ class ObjectWriter:
         path = folder / oid[2:]
         try:
             if _holds_something(path):
-                # Whoever wrote it may not have flushed its name yet.
-                self._note(folder)
+                # Whoever wrote it may not have flushed it.
+                self.owe_objects([Oid(oid)])
             else:
-                self._place(folder, path, zlib.compress(store, 1))
+                self._place(folder, path, zlib.compress(store, 1), flushed=self.durable and not passing)
         except OSError as error:
             raise HostError(f"an object could not be written to {folder}: {error.strerror}") from error
         return Oid(oid)
 
-    def _place(self, folder: Path, path: Path, data: bytes) -> None:
+    def _place(self, folder: Path, path: Path, data: bytes, *, flushed: bool) -> None:
         if not folder.is_dir():
             folder.mkdir(parents=True, exist_ok=True)
             self._note(folder.parent)
@@ -141,14 +151,15 @@ class ObjectWriter:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
                 file.flush()
-                if self.durable:
+                if flushed:
                     os.fsync(file.fileno())
             temporary.rename(path)
         except BaseException:
             with contextlib.suppress(OSError):
                 temporary.unlink()
             raise
-        self._note(folder)
+        if flushed:
+            self._note(folder)
 
     def _note(self, folder: Path) -> None:
         if self.durable:

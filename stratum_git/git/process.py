@@ -10,12 +10,15 @@ import itertools
 import os
 import re
 import subprocess
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import IO
 
-from stratum_git.errors import HostError, UserError
+from stratum_git.errors import BugError, HostError, UserError
 
 MINIMUM = (2, 39, 0)
 """``merge-tree --write-tree`` is of 2.38; 2.39 is the oldest version that everything here was tried with."""
@@ -40,6 +43,14 @@ KEPT = frozenset(
         "GIT_LFS_SKIP_SMUDGE",
     }
 )
+
+ALWAYS = {
+    b"LC_ALL": b"C",
+    b"GIT_TERMINAL_PROMPT": b"0",
+    b"GIT_PAGER": b"cat",
+    b"GIT_EDITOR": b":",
+    b"GIT_MERGE_AUTOEDIT": b"no",
+}
 
 GUARDS = (
     "core.fsmonitor=false",  # it would start a program named in the repository's configuration
@@ -86,6 +97,35 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
+class Conversation:
+    """A git at work that is asked again and again. It ends by itself when this process does."""
+
+    process: subprocess.Popen[bytes]
+    said: IO[bytes]
+
+    def ask(self, question: bytes, lines: int) -> bool:
+        """Sends *question* and reads *lines* of answer; returns whether all of them came."""
+        asking, answering = self.process.stdin, self.process.stdout
+        if asking is None or answering is None:
+            raise BugError("a conversation without pipes")
+        left = memoryview(question)
+        try:
+            while left:
+                # Past the buffer, which would keep what a git that has ended did not take.
+                left = left[os.write(asking.fileno(), left) :]
+        except BrokenPipeError:
+            return False
+        return all(answering.readline() for _ in range(lines))
+
+    def close(self) -> Done:
+        """Ends it, and returns how it ended."""
+        with self.said:
+            rest, _ = self.process.communicate()
+            self.said.seek(0)
+            return Done(self.process.wait(), rest, self.said.read())
+
+
+@dataclass(frozen=True, slots=True)
 class Git:
     """Git in a directory."""
 
@@ -100,20 +140,43 @@ class Git:
         config: tuple[str, ...] = (),
     ) -> Done:
         """Runs git and returns what it gave; raises GitFailed when its exit code is not one of *ok*."""
-        guards = [word for setting in (*GUARDS, *config) for word in ("-c", setting)]
-        command = ["git", "--no-pager", *guards, *args]
-        next(_started)
-        try:
+        with self._starting():
             done = subprocess.run(
-                command,
+                _command(args, config),
                 cwd=self.cwd,
-                input=stdin,
+                input=stdin or None,
+                stdin=None if stdin else subprocess.DEVNULL,
                 capture_output=True,
                 env=_environment(env or {}),
                 check=False,
                 # A ^C in the terminal is ours to handle; git must finish what it began.
                 start_new_session=True,
             )
+        if done.returncode not in ok:
+            raise GitFailed(args, done.returncode, done.stderr)
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    def talk(self, *args: str, config: tuple[str, ...] = ()) -> Conversation:
+        """Starts a git that answers one line at a time; whoever starts it closes it."""
+        said = tempfile.TemporaryFile()  # noqa: SIM115 - the conversation closes it
+        with self._starting():
+            process = subprocess.Popen(
+                _command(args, config),
+                cwd=self.cwd,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=said,
+                env=_environment({}),
+                start_new_session=True,
+            )
+        return Conversation(process, said)
+
+    @contextmanager
+    def _starting(self) -> Iterator[None]:
+        """Counts a process, and says why it could not be started."""
+        next(_started)
+        try:
+            yield
         except FileNotFoundError as error:
             if not self.cwd.is_dir():
                 raise HostError(f"there is no directory {self.cwd}") from error
@@ -123,9 +186,6 @@ class Git:
             raise UserError("a name with a NUL character cannot be given to git") from error
         except OSError as error:
             raise HostError(f"git could not be started: {error}") from error
-        if done.returncode not in ok:
-            raise GitFailed(args, done.returncode, done.stderr)
-        return Done(done.returncode, done.stdout, done.stderr)
 
     def line(self, *args: str, ok: tuple[int, ...] = (0,)) -> str:
         """Runs git and returns its output as one line of text."""
@@ -156,17 +216,15 @@ def require_git() -> None:
         raise HostError(f"git {words} is too old", hint=f"install {'.'.join(map(str, MINIMUM))} or newer")
 
 
-def _environment(extra: Mapping[str, str]) -> dict[str, str]:
-    mine = {k: v for k, v in os.environ.items() if not k.startswith("GIT_") or k in KEPT}
-    return {
-        **mine,
-        "LC_ALL": "C",
-        "GIT_TERMINAL_PROMPT": "0",
-        "GIT_PAGER": "cat",
-        "GIT_EDITOR": ":",
-        "GIT_MERGE_AUTOEDIT": "no",
-        **extra,
-    }
+def _command(args: tuple[str, ...], config: tuple[str, ...]) -> list[str]:
+    guards = (word for setting in (*GUARDS, *config) for word in ("-c", setting))
+    return ["git", "--no-pager", *guards, *args]
+
+
+def _environment(extra: Mapping[str, str]) -> dict[bytes, bytes]:
+    # Bytes, as they are in the environment: a hundred variables are not decoded and encoded for each git.
+    mine = {k: v for k, v in os.environb.items() if not k.startswith(b"GIT_") or os.fsdecode(k) in KEPT}
+    return {**mine, **ALWAYS, **{os.fsencode(key): os.fsencode(value) for key, value in extra.items()}}
 
 
 def _verb(args: tuple[str, ...]) -> str:

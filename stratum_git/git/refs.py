@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from stratum_git.errors import HostError
 from stratum_git.git.objects import sync_folder
-from stratum_git.git.process import GitFailed
+from stratum_git.git.process import Conversation, Done, GitFailed
 from stratum_git.git.repository import Repository
 from stratum_git.model.ids import Oid, RefName
 
@@ -52,26 +54,67 @@ def transact(
     repo: Repository, updates: Sequence[RefUpdate], *, message: str, durable: bool = False
 ) -> Applied | LostRace:
     """Moves all of *updates* or none; raises HostError when a lock or the disk is in the way."""
-    if not updates:
-        return Applied()
-    stdin = b"start\0" + b"".join(_command(update) for update in updates) + b"prepare\0commit\0"
-    # The value must be on the disk before the rename: a ref that a power cut left empty blocks its readers.
-    config = (*WAITING, "core.fsync=reference") if durable else WAITING
-    said = ""
-    for _ in range(ATTEMPTS):
-        asked = ("update-ref", "-m", message, "--stdin", "-z")
-        done = repo.git.run(*asked, stdin=stdin, ok=(0, 1, 128), config=config)
-        if done.code == 0:
-            if durable:
-                _flush(repo, updates)
+    with RefSession(repo, message, durable=durable) as session:
+        return session.transact(updates)
+
+
+class RefSession:
+    """Moves refs, many times with one git. Safe for several threads; to be closed."""
+
+    def __init__(self, repo: Repository, message: str, *, durable: bool) -> None:
+        self._repo = repo
+        self._message = message
+        self._durable = durable
+        self._lock = threading.Lock()
+        self._git: Conversation | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def transact(self, updates: Sequence[RefUpdate]) -> Applied | LostRace:
+        """Moves all of *updates* or none; raises HostError when a lock or the disk is in the way."""
+        if not updates:
             return Applied()
-        said = done.stderr.decode("utf-8", "replace")
-        if not PASSING.search(said):
-            break
-    lost = _lost(said, updates)
-    if lost is not None:
-        return lost
-    raise _failure(said, updates)
+        said = ""
+        for _ in range(ATTEMPTS):
+            with self._lock:
+                failed = self._try(updates)
+            if failed is None:
+                if self._durable:
+                    _flush(self._repo, updates)
+                return Applied()
+            said = failed.stderr.decode("utf-8", "replace")
+            if not PASSING.search(said):
+                break
+        lost = _lost(said, updates)
+        if lost is not None:
+            return lost
+        raise _failure(said, updates)
+
+    def close(self) -> None:
+        """Ends the git, if there is one. The session can be used again."""
+        with self._lock:
+            git, self._git = self._git, None
+        if git is not None:
+            git.close()
+
+    def _try(self, updates: Sequence[RefUpdate]) -> Done | None:
+        """Returns ``None`` when all refs moved, else how git ended, as it does after a failure."""
+        git = self._git or self._start()
+        moves = b"".join(_command(update) for update in updates)
+        if git.ask(b"start\0" + moves + b"prepare\0commit\0", 3):
+            self._git = git
+            return None
+        self._git = None
+        return git.close()
+
+    def _start(self) -> Conversation:
+        # The value must be on the disk before the rename: a ref that a power cut left empty blocks readers.
+        config = (*WAITING, "core.fsync=reference") if self._durable else WAITING
+        return self._repo.git.talk("update-ref", "-m", self._message, "--stdin", "-z", config=config)
 
 
 def read_refs(repo: Repository, prefix: str) -> dict[RefName, Oid]:

@@ -212,18 +212,13 @@ class SlotPool:
             clean(slot.path, self._folders_of(slot.base))
 
     def _is_worth_keeping(self, slot: Slot) -> bool:
-        return (
-            slot.kind == "worktree"
-            and self._registry.is_sound(slot.path)
-            and is_reusable(slot.path)
-            and len(self._idle()) < self.keep
-        )
+        return slot.kind == "worktree" and self._registry.is_sound(slot.path) and is_reusable(slot.path)
 
     def _is_offered(self, slot: Slot) -> bool:
         """Cleans a slot for whoever comes next, and returns whether there is use for it."""
         folders = self._folders_of(slot.base)
         scrub(slot.path, slot.base, folders, slot.keep_ignored, self.folders.trash)
-        # Counted again, in turn: several may be given back at once.
+        # Counted in turn: several may be given back at once.
         with self._registry.turn():
             wanted = len(self._idle()) < self.keep
             if wanted:
@@ -306,7 +301,7 @@ class SlotPool:
 
     def _paths(self) -> list[Path]:
         folder = self.folders.slots
-        names = {path.name.removesuffix(".json") for path in folder.glob("*.json")}
+        names = (p.name.removesuffix(".json") for p in folder.iterdir() if p.name.endswith(".json"))
         return [folder / name for name in sorted(names) if NAME.fullmatch(name)]
 
 

@@ -91,8 +91,11 @@ class Registry:
         An attempt that is over, or was abandoned, may still be in such a slot. It stays at the same commit,
         detached: were the branch moved under it, what it left would look like the reverse of that move.
         """
-        for place, entry in self._checkouts():
-            if _head(entry) != f"{BRANCH}{branch}":
+        common = self.repo.common_dir
+        for entry in (common, *(common / "worktrees").glob("*")):
+            # Its HEAD first: there are many slots, and where they are takes longer to find out.
+            place = self._place_of(entry) if _head(entry) == f"{BRANCH}{branch}" else None
+            if place is None:
                 continue
             if place.parent != self.slots:
                 hint = f"check out another branch in {place}, or delete that worktree"
@@ -157,10 +160,11 @@ class Registry:
             oid = at.stdout.decode().strip()
             git.run("update-ref", "--no-deref", "-m", "stratum-git: detached", "HEAD", oid, oid, env=env)
 
-    def _checkouts(self) -> Iterator[tuple[Path, Path]]:
+    def _place_of(self, entry: Path) -> Path | None:
         common = self.repo.common_dir
-        yield (common.parent if common.name == ".git" else common), common
-        yield from self._entries().items()
+        if entry == common:
+            return common.parent if common.name == ".git" else common
+        return _place(entry)
 
     def _entries(self) -> dict[Path, Path]:
         folder = self.repo.common_dir / "worktrees"

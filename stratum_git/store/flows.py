@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Self, cast
 
 from stratum_git.core import codec, layout
 from stratum_git.core.narration import narrate
@@ -18,7 +18,7 @@ from stratum_git.core.parse import load_spec
 from stratum_git.core.program import compile_program
 from stratum_git.errors import UserError
 from stratum_git.git.objects import ObjectWriter, Signature, read_objects, read_tree
-from stratum_git.git.refs import LostRace, RefUpdate, read_ref, read_refs, transact
+from stratum_git.git.refs import LostRace, RefSession, RefUpdate, read_ref, read_refs
 from stratum_git.git.repository import Repository
 from stratum_git.model.ids import FlowId, Json, Oid, RefName
 from stratum_git.model.messages import (
@@ -79,6 +79,13 @@ class FlowLog:
         self._committer = committer
         self._spec = writer.blob(spec.encode())
         self._trees = TreeCache(writer)
+        self._refs = RefSession(repo, "stratum-git", durable=writer.durable)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._refs.close()
 
     def append(
         self, flow: FlowId, tip: Oid | None, entries: Sequence[Entry], extra: Sequence[RefUpdate] = ()
@@ -89,7 +96,7 @@ class FlowLog:
             commit = self._commit(entry, commit)
         self._writer.sync()
         updates = [RefUpdate(flow_ref(flow), commit, tip), *extra]
-        answer = transact(self._repo, updates, message=f"stratum-git: {flow}", durable=self._writer.durable)
+        answer = self._refs.transact(updates)
         if isinstance(answer, LostRace):
             return Lost(answer.ref, answer.detail)
         return Stored(commit, entries[-1].after)

@@ -27,33 +27,18 @@ class TreeCache:
         top: dict[str, Entry] = {name: (FILE, oid) for name, oid in beside.items()}
         for piece in layout.files(state):
             top[piece.path] = (FILE, self._piece(piece.path, piece))
-        steps = {folder.path: self._folder(folder) for folder in layout.folders(state)}
-        top["steps"] = (TREE, self._nested("steps", {p.removeprefix("steps/"): o for p, o in steps.items()}))
+        steps = {folder.path: (TREE, self._folder(folder)) for folder in layout.folders(state)}
+        if steps:
+            top["steps"] = (TREE, self._tree("steps", steps))
         return self._writer.tree(top)
 
     def _folder(self, folder: layout.Folder) -> Oid:
         token, oid = self._folders.get(folder.path, (None, Oid("")))
         if token is not folder.token:
-            oid = self._fresh(folder)
+            pieces = {p.path: (FILE, self._piece(f"{folder.path}/{p.path}", p)) for p in folder.pieces()}
+            oid = self._tree(f"steps/{folder.path}", pieces)
             self._folders[folder.path] = (folder.token, oid)
         return oid
-
-    def _fresh(self, folder: layout.Folder) -> Oid:
-        entries: dict[str, Entry] = {}
-        inner: dict[str, dict[str, Entry]] = {}
-        for piece in folder.pieces():
-            name, _, rest = piece.path.partition("/")
-            blob = (FILE, self._piece(f"{folder.path}/{piece.path}", piece))
-            if rest:
-                inner.setdefault(name, {})[rest] = blob
-            else:
-                entries[name] = blob
-        for name, contents in inner.items():
-            entries[name] = (TREE, self._tree(f"{folder.path}/{name}", contents))
-        return self._tree(folder.path, entries)
-
-    def _nested(self, path: str, folders: Mapping[str, Oid]) -> Oid:
-        return self._tree(path, {name: (TREE, oid) for name, oid in folders.items()})
 
     def _tree(self, path: str, entries: dict[str, Entry]) -> Oid:
         known = self._trees.get(path)

@@ -9,5 +9,5 @@ from stratum_git.model.state import FlowState
 def files_of(state: FlowState) -> dict[str, bytes]:
     found = {piece.path: piece.encode() for piece in layout.files(state)}
     for folder in layout.folders(state):
-        found |= {f"{folder.path}/{piece.path}": piece.encode() for piece in folder.pieces()}
+        found |= {f"steps/{folder.path}/{piece.path}": piece.encode() for piece in folder.pieces()}
     return found

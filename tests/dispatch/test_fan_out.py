@@ -241,7 +241,7 @@ async def test_an_interrupted_run_leaves_its_work_on_a_ref(stage: Stage) -> None
         stage.handle.interrupt()
 
     driver, effects = stage.prepare(dispatch_spec(), half, {"tasks": ids("t")})
-    with trio.fail_after(20):
+    with trio.fail_after(20), driver.journal.log:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(interrupt)
             state = await driver.drive(effects)  # type: ignore[arg-type]

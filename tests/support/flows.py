@@ -80,7 +80,8 @@ class Stage:
     ) -> FlowState:
         """Runs a flow over *tasks* to its end."""
         driver, effects = self.prepare(spec, play, {"tasks": list(tasks)}, more)
-        return await driver.drive(effects)  # type: ignore[arg-type]
+        with driver.journal.log:
+            return await driver.drive(effects)  # type: ignore[arg-type]
 
 
 def fan(state: FlowState, step: str = "build") -> FannedOut:
