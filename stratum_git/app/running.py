@@ -269,4 +269,6 @@ def _sole_runner(context: Context, flow: FlowId) -> Iterator[None]:
     try:
         yield
     finally:
+        if context.pool.refs is not None:
+            context.pool.refs.close()
         lock.release()

@@ -16,6 +16,7 @@ from stratum_git.dispatch.clock import local_offset
 from stratum_git.dispatch.context import Context, agent_name, find_agent
 from stratum_git.errors import UserError
 from stratum_git.git.objects import ObjectWriter, Signature
+from stratum_git.git.refs import RefSession
 from stratum_git.git.repository import Repository, identity, open_repository
 from stratum_git.model.spec import Dispatch, Gate
 from stratum_git.model.state import Program
@@ -61,16 +62,20 @@ def make_context(around: Surroundings, repo: Repository, agents: Sequence[str]) 
     """Returns what a run works with; *agents* are options of the form NAME=COMMAND."""
     config = read_config(repo.root)
     folders = around.folders(repo, config)
+    # Where a slot's branch starts is known again from the flow, should a power cut take it.
+    branches = RefSession(repo, "stratum-git", durable=False)
     return Context(
         repo=repo,
         writer=ObjectWriter(repo, durable=True),
         identity=signature(repo),
         folders=folders,
-        pool=SlotPool(repo, folders, keep=config.slots_keep),
+        pool=SlotPool(repo, folders, keep=config.slots_keep, refs=branches),
         agents=_agents(config, agents, around.environment),
         environment=around.environment,
         holder=f"stratum-git run, process {os.getpid()}",
-        git_limit=trio.CapacityLimiter(max(4, 2 * (os.cpu_count() or 1))),
+        # More at once would only wait for each other: for the processors, and for the interpreter's lock.
+        git_limit=trio.CapacityLimiter(max(3, os.cpu_count() or 1)),
+        owner_limit=trio.CapacityLimiter(1),
     )
 
 

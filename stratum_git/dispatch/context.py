@@ -41,7 +41,12 @@ class Context:
     holder: str
     """Who runs the flow, in words: for leases and the history."""
     git_limit: trio.CapacityLimiter
+    owner_limit: trio.CapacityLimiter
     """Threads that may run git at once. Twice the cores: more only makes each of them slower."""
+
+    async def record(self, work: Callable[[], T]) -> T:
+        """Runs the owner's work in a thread of its own: everybody waits for it, so it waits for nobody."""
+        return await trio.to_thread.run_sync(work, limiter=self.owner_limit)
 
     async def git(self, work: Callable[[], T]) -> T:
         """Runs blocking git work in a thread. Git work is short; it is finished, not abandoned, on cancel."""

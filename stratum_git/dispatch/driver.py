@@ -95,7 +95,9 @@ class Driver:
 
     async def catch_up(self, events: Sequence[Event]) -> tuple[Effect, ...]:
         """Records *events* before the run begins, and returns what they call for."""
-        written = await self.context.git(partial(self.journal.record, events, partial(self._extra, events)))
+        written = await self.context.record(
+            partial(self.journal.record, events, partial(self._extra, events))
+        )
         self.leases.note(self.updates)
         for entry in written.entries:
             self.watch(Recorded(entry.event, entry.after, entry.effects, self.journal.stored.tip))
@@ -123,7 +125,9 @@ class Driver:
 
     async def _record(self, deliveries: Sequence[Delivery]) -> None:
         events = [d.event for d in deliveries if d.event is not None]
-        written = await self.context.git(partial(self.journal.record, events, partial(self._extra, events)))
+        written = await self.context.record(
+            partial(self.journal.record, events, partial(self._extra, events))
+        )
         entries = written.entries
         if not isinstance(written, Beaten):
             self.leases.note(self.updates)

@@ -66,6 +66,19 @@ def check_out(path: Path, oid: Oid, branch: RefName | None) -> None:
     Git(path).run("checkout", "-q", "-f", "--no-recurse-submodules", *where, config=config)
 
 
+def attach(path: Path, branch: RefName) -> None:
+    """Puts the HEAD of the worktree at *path* on *branch*, which points at the commit that it is at."""
+    folder = git_dir_of(path)
+    if (folder / "reftable").exists():
+        Git(path).run("symbolic-ref", "HEAD", branch)
+        return
+    # Written as git does, which would take a process for it: a lock file that becomes the HEAD.
+    lock = folder / "HEAD.lock"
+    with lock.open("xb") as file:
+        file.write(b"ref: " + os.fsencode(branch) + b"\n")
+    lock.replace(folder / "HEAD")
+
+
 def folders_of(repo: Repository, commit: Oid) -> frozenset[str]:
     """Returns every folder of a commit, for :func:`clean`."""
     rows = repo.git.run("ls-tree", "-r", "-d", "-z", "--name-only", "--full-tree", commit).stdout

@@ -17,8 +17,9 @@ from pathlib import Path
 from filelock import BaseFileLock
 
 from stratum_git.errors import BugError, HostError, StratumError
+from stratum_git.git.refs import LostRace, RefSession, RefUpdate, tip_nowait, transact
 from stratum_git.git.repository import Repository, identity
-from stratum_git.git.worktree import check_out, clean, clone_private, discard, folders_of
+from stratum_git.git.worktree import attach, check_out, clean, clone_private, discard, folders_of
 from stratum_git.model.ids import Oid, RefName
 from stratum_git.slots import trash
 from stratum_git.slots.folders import StateFolders
@@ -35,6 +36,7 @@ from stratum_git.slots.occupancy import (
 from stratum_git.slots.registry import Registry
 from stratum_git.slots.scrub import is_reusable, scrub
 
+BY = "stratum-git"
 NAME = re.compile(r"(?:slot|clone)-[0-9a-f]{8}")
 
 
@@ -65,13 +67,15 @@ class SlotPool:
     """The slots of one repository. Safe for several threads and processes.
 
     ``keep`` is how many idle slots stay for the next tenants, ``lock_timeout`` how many seconds are spent
-    waiting for other processes that register worktrees in the same repository.
+    waiting for other processes that register worktrees in the same repository. ``refs`` is what moves
+    branches, where many are moved; whoever gave it closes it.
     """
 
     repo: Repository
     folders: StateFolders
     keep: int = 8
     lock_timeout: float = 30.0
+    refs: RefSession | None = None
     _registry: Registry = field(init=False, repr=False)
     _last_folders: tuple[Oid | None, frozenset[str]] = field(
         init=False, repr=False, default=(None, frozenset())
@@ -205,11 +209,27 @@ class SlotPool:
                 self.repo, slot.path, base=slot.base, branch=slot.branch, name=who.name, email=who.email
             )
             return
+        if isinstance(before, Vacant) and before.base == slot.base and before.kept == slot.keep_ignored:
+            # It lies there just as it is wanted; to look at every file again would cost what was saved.
+            self._point(slot.branch, slot.base)
+            attach(slot.path, slot.branch)
+            return
         if before is None:
             self._registry.add(slot.path, slot.base)
         check_out(slot.path, slot.base, slot.branch)
         if isinstance(before, Vacant) and before.kept and before.kept != slot.keep_ignored:
             clean(slot.path, self._folders_of(slot.base))
+
+    def _point(self, branch: RefName, base: Oid) -> None:
+        """Makes *branch*, or moves it, to *base*."""
+        now = tip_nowait(self.repo, branch)
+        if now == base:
+            return
+        update = [RefUpdate(branch, base, now)]
+        session = self.refs
+        answer = transact(self.repo, update, message=BY) if session is None else session.transact(update)
+        if isinstance(answer, LostRace):
+            raise HostError(f"{branch} was moved by somebody else meanwhile")
 
     def _is_worth_keeping(self, slot: Slot) -> bool:
         return slot.kind == "worktree" and self._registry.is_sound(slot.path) and is_reusable(slot.path)

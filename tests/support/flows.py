@@ -81,7 +81,10 @@ class Stage:
         """Runs a flow over *tasks* to its end."""
         driver, effects = self.prepare(spec, play, {"tasks": list(tasks)}, more)
         with driver.journal.log:
-            return await driver.drive(effects)  # type: ignore[arg-type]
+            state = await driver.drive(effects)  # type: ignore[arg-type]
+        if driver.context.pool.refs is not None:
+            driver.context.pool.refs.close()
+        return state
 
 
 def fan(state: FlowState, step: str = "build") -> FannedOut:
