@@ -1,21 +1,15 @@
-"""What can be asked of flows without running anything."""
+"""What can be asked of a flow without running anything."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-
 from stratum_git.app.surroundings import Surroundings
 from stratum_git.core.codec import encode
-from stratum_git.core.parse import load_spec
 from stratum_git.core.questions import fan_of
 from stratum_git.errors import UserError
 from stratum_git.git.diff import patch
 from stratum_git.git.refs import read_refs
 from stratum_git.git.repository import Repository
 from stratum_git.model.ids import FlowId, Json, Oid, StepId, TaskId
-from stratum_git.model.spec import Problem
 from stratum_git.model.state import (
     Exhausted,
     FannedOut,
@@ -27,39 +21,11 @@ from stratum_git.model.state import (
     Verified,
     Working,
 )
-from stratum_git.store.flows import headers, load
+from stratum_git.store.flows import load
 
 
 class UnknownTaskError(UserError):
     """The flow has no such task or step, or it has nothing to show."""
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """A file and what is wrong with it."""
-
-    file: str
-    problems: tuple[Problem, ...]
-
-
-def validate(files: Sequence[Path]) -> tuple[Checked, ...]:
-    """Returns the problems of each file. Nothing of them is run."""
-    return tuple(Checked(str(path), load_spec(read_spec(path)).problems) for path in files)
-
-
-def read_spec(path: Path) -> str:
-    """Returns the text of a spec; raises UserError when it cannot be read."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise UserError(f"there is no file {path}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
-
-
-def flows(around: Surroundings) -> list[Json]:
-    """Returns every flow of the repository in short, oldest first."""
-    return [_summary(row) for row in headers(around.repository())]
 
 
 def flow(around: Surroundings, name: FlowId) -> dict[str, Json]:
@@ -94,40 +60,12 @@ def flow(around: Surroundings, name: FlowId) -> dict[str, Json]:
     }
 
 
-def gates(around: Surroundings) -> list[Json]:
-    """Returns the gates at which flows wait for a decision."""
-    waiting = [row for row in headers(around.repository()) if row.get("status") == "awaiting_gate"]
-    return [{"flow_id": row["flow"], "flow_name": row["name"], "step_id": row["cursor"]} for row in waiting]
-
-
 def diff(around: Surroundings, name: FlowId, task: str, attempt: int | None) -> bytes:
     """Returns what a task, or a step that one agent did, changed, as a patch."""
     repo = around.repository()
     state = load(repo, name)[0].state
     base, result = _change(repo, state, task, attempt)
     return patch(repo, base, result)
-
-
-def log_file(around: Surroundings, name: FlowId, task: str, attempt: int | None) -> Path:
-    """Returns the file with the output of an attempt, by default the last one."""
-    repo = around.repository()
-    state = load(repo, name)[0].state
-    step = _step_of(state, task)
-    own = step == task
-    folders = around.folders(repo)
-    top = folders.attempt_path(name, step, None if own else task, 1).parent
-    numbers = sorted(int(path.name) for path in top.glob("[0-9]*")) if top.is_dir() else []
-    number = attempt if attempt is not None else (numbers[-1] if numbers else None)
-    if number not in numbers:
-        known = ", ".join(map(str, numbers)) or "none"
-        raise UnknownTaskError(f"{task} has no log of attempt {number or 1}", hint=f"there are: {known}")
-    return top / str(number) / "output.log"
-
-
-def _summary(row: dict[str, Json]) -> Json:
-    keys = ("status", "base", "target", "started", "updated", "steps", "tasks")
-    named = {"flow_id": row["flow"], "flow_name": row["name"], "current_step_id": row["cursor"]}
-    return {**named, "events": row["seq"], **{key: row[key] for key in keys}}
 
 
 def _word(now: object) -> str:
@@ -142,7 +80,8 @@ def _task(name: str, now: TaskState) -> Json:
     return {"task_id": name, "state": facts.pop("type", ""), **facts}
 
 
-def _step_of(state: FlowState, task: str) -> str:
+def step_of(state: FlowState, task: str) -> str:
+    """Returns the step that a task is of, or the step itself; raises UnknownTaskError."""
     # A task id may come up in several steps; the last one that came so far is what is meant.
     for step, now in reversed(tuple(zip(state.program.order, state.steps, strict=True))):
         fan = fan_of(now)
@@ -154,7 +93,7 @@ def _step_of(state: FlowState, task: str) -> str:
 
 
 def _change(repo: Repository, state: FlowState, task: str, attempt: int | None) -> tuple[Oid, Oid]:
-    step = _step_of(state, task)
+    step = step_of(state, task)
     now = state.step(StepId(step))
     fan = fan_of(now)
     if fan is not None and task in fan.graph.index and attempt is None:

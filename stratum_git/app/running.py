@@ -14,7 +14,8 @@ from filelock import FileLock, Timeout
 
 from stratum_git.agents.identity import own_identity
 from stratum_git.app.recovery import recover
-from stratum_git.app.surroundings import Surroundings, check_agents, make_context, signature
+from stratum_git.app.surroundings import Surroundings
+from stratum_git.app.workshop import check_agents, make_context, signature
 from stratum_git.core.engine import begin
 from stratum_git.core.parse import load_spec
 from stratum_git.core.program import compile_program

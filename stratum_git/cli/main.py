@@ -21,9 +21,9 @@ YES, NO, ASKED_WRONGLY, WORLD_FAILED, OUR_BUG, INTERRUPTED = 0, 1, 2, 3, 70, 130
 VERBS: dict[str, tuple[str, str, str]] = {
     # verb: (module, one line, example)
     "run": ("running", "Runs a flow and lands results.", "stratum-git run SPEC --agent default='claude -p'"),
-    "validate": ("reading", "Checks specs and names every problem.", "stratum-git validate *.stratum.yaml"),
-    "query": ("reading", "Tells what is going on, as JSON.", "stratum-git query flow docs-1a2b3c"),
-    "log": ("reading", "Shows the history of a flow.", "stratum-git log docs-1a2b3c"),
+    "validate": ("checking", "Checks specs and names every problem.", "stratum-git validate *.stratum.yaml"),
+    "query": ("querying", "Tells what is going on, as JSON.", "stratum-git query flow docs-1a2b3c"),
+    "log": ("history", "Shows the history of a flow.", "stratum-git log docs-1a2b3c"),
     "diff": ("reading", "Shows what a task changed.", "stratum-git diff docs-1a2b3c api"),
     "logs": ("reading", "Shows what an agent printed.", "stratum-git logs docs-1a2b3c api --attempt 1"),
     "resume": ("running", "Takes a flow up where it stands.", "stratum-git resume docs-1a2b3c"),

@@ -13,7 +13,8 @@ from typing import Literal
 
 import trio
 
-from stratum_git.app import reading, running
+from stratum_git.app import running
+from stratum_git.app.checking import read_spec
 from stratum_git.app.surroundings import Surroundings
 from stratum_git.cli.progress import Live, Plain, make_progress
 from stratum_git.dispatch.notices import Watcher
@@ -48,7 +49,7 @@ def run_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, cwd: Path, environment: Mapping[str, str]) -> int:
     """Runs a flow; 0 when it is complete, 1 when it is not."""
     request = running.RunRequest(
-        spec=reading.read_spec(options.spec),
+        spec=read_spec(options.spec),
         flow=options.flow,
         inputs=dict(_input(text, cwd) for text in options.input),
         agents=tuple(options.agent),
@@ -206,7 +207,7 @@ def _input(text: str, cwd: Path) -> tuple[str, Json]:
     if not value.startswith("@"):
         return name, value
     path = cwd / value[1:]
-    content = reading.read_spec(path)
+    content = read_spec(path)
     if path.suffix == ".json":
         try:
             return name, json.loads(content)

@@ -44,7 +44,7 @@ from stratum_git.model.messages import (
 )
 from stratum_git.model.spec import Dispatch
 from stratum_git.model.state import FlowState
-from stratum_git.store.flows import flow_ref
+from stratum_git.store.listing import flow_ref
 
 T = TypeVar("T")
 

@@ -16,7 +16,8 @@ from stratum_git.git.repository import Repository
 from stratum_git.model.ids import Oid, RefName
 from stratum_git.model.messages import Effect, Event
 from stratum_git.model.state import FlowState
-from stratum_git.store.flows import Entry, FlowLog, Stored, events_between, flow_ref
+from stratum_git.store.flows import Entry, FlowLog, Stored, events_between
+from stratum_git.store.listing import flow_ref
 
 Extra = Callable[[FlowState, tuple[Effect, ...]], Sequence[RefUpdate]]
 """Given the state after an event and its effects, the refs that move with it."""

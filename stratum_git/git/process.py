@@ -10,13 +10,11 @@ import itertools
 import os
 import re
 import subprocess
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import IO
 
 from stratum_git.errors import BugError, HostError, UserError
 
@@ -101,7 +99,6 @@ class Conversation:
     """A git at work that is asked again and again. It ends by itself when this process does."""
 
     process: subprocess.Popen[bytes]
-    said: IO[bytes]
 
     def ask(self, question: bytes, lines: int) -> bool:
         """Sends *question* and reads *lines* of answer; returns whether all of them came."""
@@ -119,10 +116,8 @@ class Conversation:
 
     def close(self) -> Done:
         """Ends it, and returns how it ended."""
-        with self.said:
-            rest, _ = self.process.communicate()
-            self.said.seek(0)
-            return Done(self.process.wait(), rest, self.said.read())
+        rest, said = self.process.communicate()
+        return Done(self.process.returncode, rest, said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,18 +153,18 @@ class Git:
 
     def talk(self, *args: str, config: tuple[str, ...] = ()) -> Conversation:
         """Starts a git that answers one line at a time; whoever starts it closes it."""
-        said = tempfile.TemporaryFile()  # noqa: SIM115 - the conversation closes it
         with self._starting():
             process = subprocess.Popen(
                 _command(args, config),
                 cwd=self.cwd,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=said,
+                # Not read before the end, when git says why it ends: a few lines.
+                stderr=subprocess.PIPE,
                 env=_environment({}),
                 start_new_session=True,
             )
-        return Conversation(process, said)
+        return Conversation(process)
 
     @contextmanager
     def _starting(self) -> Iterator[None]:

@@ -16,11 +16,10 @@ from stratum_git.core import codec, layout
 from stratum_git.core.narration import narrate
 from stratum_git.core.parse import load_spec
 from stratum_git.core.program import compile_program
-from stratum_git.errors import UserError
 from stratum_git.git.objects import ObjectWriter, Signature, read_objects, read_tree
-from stratum_git.git.refs import LostRace, RefSession, RefUpdate, read_ref, read_refs
+from stratum_git.git.refs import LostRace, RefSession, RefUpdate, read_ref
 from stratum_git.git.repository import Repository
-from stratum_git.model.ids import FlowId, Json, Oid, RefName
+from stratum_git.model.ids import FlowId, Oid, RefName
 from stratum_git.model.messages import (
     Effect,
     Event,
@@ -31,13 +30,8 @@ from stratum_git.model.messages import (
     TaskReported,
 )
 from stratum_git.model.state import FlowState, Program
+from stratum_git.store.listing import UnknownFlowError, flow_ref
 from stratum_git.store.trees import TreeCache, names_of
-
-PREFIX = "refs/stratum/flows/"
-
-
-class UnknownFlowError(UserError):
-    """There is no flow with this id in the repository."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +57,6 @@ class Lost:
 
     ref: RefName
     detail: str
-
-
-def flow_ref(flow: FlowId) -> RefName:
-    """Returns the ref of a flow."""
-    return RefName(PREFIX + flow)
 
 
 class FlowLog:
@@ -121,9 +110,7 @@ def load(repo: Repository, flow: FlowId) -> tuple[Stored, str]:
     """Returns a flow as it is now, and the text of its spec; raises UnknownFlowError."""
     tip = read_ref(repo, flow_ref(flow))
     if tip is None:
-        raise UnknownFlowError(
-            f"there is no flow called {flow}", hint="`stratum-git query flows` lists those of this repository"
-        )
+        raise UnknownFlowError(flow)
     return load_at(repo, tip)
 
 
@@ -151,15 +138,6 @@ def events_between(repo: Repository, old: Oid, new: Oid) -> tuple[Event, ...]:
         at = Oid(parent.decode())
     blobs = read_objects(repo, [f"{oid}:event.json" for oid in reversed(chain)])
     return tuple(cast("Event", codec.decode_any(codec.load(b.data))) for b in blobs if b is not None)
-
-
-def headers(repo: Repository) -> tuple[dict[str, Json], ...]:
-    """Returns every flow in short, oldest first, with two git processes however many there are."""
-    refs = read_refs(repo, PREFIX)
-    found = read_objects(repo, [f"{tip}:state.json" for tip in refs.values()])
-    rows = [codec.load(item.data) for item in found if item is not None]
-    flows = [row for row in rows if isinstance(row, dict)]
-    return tuple(sorted(flows, key=lambda row: (cast("float", row["started"]), str(row["flow"]))))
 
 
 def _results(event: Event) -> tuple[Oid, ...]:

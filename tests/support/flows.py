@@ -12,7 +12,8 @@ from stratum_git.agents.base import Agent, Assignment
 from stratum_git.agents.scripted import Script, ScriptedAgent
 from stratum_git.app import running
 from stratum_git.app.running import Handle, RunRequest
-from stratum_git.app.surroundings import Surroundings, make_context, signature
+from stratum_git.app.surroundings import Surroundings
+from stratum_git.app.workshop import make_context, signature
 from stratum_git.core.engine import begin
 from stratum_git.core.questions import fan_of
 from stratum_git.dispatch.driver import Driver

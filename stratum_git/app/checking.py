@@ -1,0 +1,34 @@
+"""Whether spec files are valid. Nothing of them is run, and no repository is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from stratum_git.core.parse import load_spec
+from stratum_git.errors import UserError
+from stratum_git.model.spec import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A file and what is wrong with it."""
+
+    file: str
+    problems: tuple[Problem, ...]
+
+
+def validate(files: Sequence[Path]) -> tuple[Checked, ...]:
+    """Returns the problems of each file. Nothing of them is run."""
+    return tuple(Checked(str(path), load_spec(read_spec(path)).problems) for path in files)
+
+
+def read_spec(path: Path) -> str:
+    """Returns the text of a spec; raises UserError when it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise UserError(f"there is no file {path}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from error

@@ -1,0 +1,28 @@
+"""Where the output of an attempt is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from stratum_git.app.config import read_config
+from stratum_git.app.places import folders_of
+from stratum_git.app.reading import UnknownTaskError, step_of
+from stratum_git.app.surroundings import Surroundings
+from stratum_git.model.ids import FlowId
+from stratum_git.store.flows import load
+
+
+def log_file(around: Surroundings, name: FlowId, task: str, attempt: int | None) -> Path:
+    """Returns the file with the output of an attempt, by default the last one."""
+    repo = around.repository()
+    state = load(repo, name)[0].state
+    step = step_of(state, task)
+    own = step == task
+    folders = folders_of(around, repo, read_config(repo.root))
+    top = folders.attempt_path(name, step, None if own else task, 1).parent
+    numbers = sorted(int(path.name) for path in top.glob("[0-9]*")) if top.is_dir() else []
+    number = attempt if attempt is not None else (numbers[-1] if numbers else None)
+    if number not in numbers:
+        known = ", ".join(map(str, numbers)) or "none"
+        raise UnknownTaskError(f"{task} has no log of attempt {number or 1}", hint=f"there are: {known}")
+    return top / str(number) / "output.log"

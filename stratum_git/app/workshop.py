@@ -1,0 +1,74 @@
+"""Gets ready what a run works with: agents, slots, threads, somebody to commit as."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+
+import trio
+
+from stratum_git.agents.base import Agent, AgentSpec
+from stratum_git.agents.command import CommandAgent
+from stratum_git.app.config import Config, agent_option, read_config
+from stratum_git.app.places import folders_of
+from stratum_git.app.surroundings import Surroundings
+from stratum_git.dispatch.clock import local_offset
+from stratum_git.dispatch.context import Context, agent_name, find_agent
+from stratum_git.errors import UserError
+from stratum_git.git.objects import ObjectWriter, Signature
+from stratum_git.git.refs import RefSession
+from stratum_git.git.repository import Repository, identity
+from stratum_git.model.spec import Dispatch, Gate
+from stratum_git.model.state import Program
+from stratum_git.slots.pool import SlotPool
+
+
+class AgentMissingError(UserError):
+    """An agent's program does not exist."""
+
+
+def signature(repo: Repository) -> Signature:
+    """Returns who commits here, at the epoch; whoever uses it fills in the time."""
+    who = identity(repo)
+    return Signature(who.name, who.email, 0.0, local_offset())
+
+
+def make_context(around: Surroundings, repo: Repository, agents: Sequence[str]) -> Context:
+    """Returns what a run works with; *agents* are options of the form NAME=COMMAND."""
+    config = read_config(repo.root)
+    folders = folders_of(around, repo, config)
+    # Where a slot's branch starts is known again from the flow, should a power cut take it.
+    branches = RefSession(repo, "stratum-git", durable=False)
+    return Context(
+        repo=repo,
+        writer=ObjectWriter(repo, durable=True),
+        identity=signature(repo),
+        folders=folders,
+        pool=SlotPool(repo, folders, keep=config.slots_keep, refs=branches),
+        agents=_agents(config, agents, around.environment),
+        environment=around.environment,
+        holder=f"stratum-git run, process {os.getpid()}",
+        # More at once would only wait for each other: for the processors, and for the interpreter's lock.
+        git_limit=trio.CapacityLimiter(max(3, os.cpu_count() or 1)),
+        owner_limit=trio.CapacityLimiter(1),
+    )
+
+
+def check_agents(context: Context, program: Program) -> None:
+    """Raises UserError when an agent that the flow surely needs is not configured or does not exist."""
+    for step in program.flow.steps:
+        if isinstance(step.work, Gate) or (isinstance(step.work, Dispatch) and step.agent is None):
+            # The tasks may all name agents of their own.
+            continue
+        agent = find_agent(context.agents, agent_name(step, None), step)
+        problem = agent.problem() if isinstance(agent, CommandAgent) else None
+        if problem is not None:
+            raise AgentMissingError(problem, hint="install it, or name another command with --agent")
+
+
+def _agents(config: Config, options: Sequence[str], environment: Mapping[str, str]) -> dict[str, Agent]:
+    specs: dict[str, AgentSpec] = dict(config.agents)
+    for option in options:
+        spec = agent_option(option)
+        specs[spec.name] = spec
+    return {name: CommandAgent(spec, environment) for name, spec in specs.items()}
