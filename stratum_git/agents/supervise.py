@@ -15,8 +15,6 @@ import errno
 import os
 import secrets
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -25,11 +23,11 @@ from typing import TypeAlias
 
 import trio
 
+from stratum_git.agents.holder import Tether, start_tether
 from stratum_git.agents.output import LogFile, Output
 from stratum_git.agents.strays import MARK, Said, end_strays, parse_said
 from stratum_git.errors import HostError
 
-TETHER = Path(__file__).with_name("tether.py")
 GRACE = 2.0
 PATIENCE = 5.0
 """Seconds beyond the grace that the tether may take to end everything, before it is killed itself."""
@@ -37,6 +35,7 @@ LOG_LIMIT = 64 * 1024 * 1024
 CHUNK = 64 * 1024
 DRAIN = 1.0
 """Seconds that output may still come after every process of the attempt is gone."""
+TOO_LONG = "the command and its environment are too long"
 EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
 
 
@@ -144,7 +143,7 @@ def _nobody(_: str) -> None:
 class _Held:
     """A tether at work, and our ends of its pipes."""
 
-    process: trio.Process
+    process: Tether
     control: int
     status: int
     mark: str
@@ -181,16 +180,13 @@ async def _hold(
             theirs.callback(os.close, source)
             orders, control = _pipe(theirs, ours)
             status, report = _pipe(ours, theirs)
-            words = [str(orders), str(report), str(grace), env.get("LC_CTYPE", ""), *command]
-            process = await trio.lowlevel.open_process(
-                [sys.executable, "-I", "-S", str(TETHER), *words],
+            process = await start_tether(
+                command,
                 cwd=cwd,
                 env={**env, MARK: mark},
                 stdin=source,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                pass_fds=(orders, report),
-                start_new_session=True,
+                pipes=(orders, report),
+                grace=grace,
             )
             ours.pop_all()
     except ValueError as error:
@@ -209,7 +205,7 @@ def _pipe(reader: ExitStack, writer: ExitStack) -> tuple[int, int]:
 
 def _refused(error: OSError, command: Sequence[str], cwd: Path) -> Unstartable:
     if error.errno == errno.E2BIG:
-        return Unstartable(f"{command[0]}: the command and its environment are too long")
+        return Unstartable(f"{command[0]}: {TOO_LONG}")
     if error.errno not in EXHAUSTED and error.filename in {cwd, str(cwd)}:
         return Unstartable(f"{cwd}: {error.strerror}")
     raise HostError(f"no process could be started: {error}") from error
@@ -234,7 +230,7 @@ async def _attend(held: _Held, output: Output, limit: trio.CancelScope) -> str:
     return output.line.close()
 
 
-async def _listen(process: trio.Process, output: Output, listening: trio.CancelScope) -> None:
+async def _listen(process: Tether, output: Output, listening: trio.CancelScope) -> None:
     with listening:
         async with trio.open_nursery() as telling:
             telling.start_soon(output.line.run)
@@ -265,7 +261,9 @@ def _ended(
 ) -> Exit:
     said, returned = held.said, held.process.returncode
     if said is not None and said.errno is not None:
-        return Unstartable(f"{command[0]}: {os.strerror(said.errno)}")
+        return Unstartable(
+            f"{command[0]}: {TOO_LONG if said.errno == errno.E2BIG else os.strerror(said.errno)}"
+        )
     if said is None or said.status is None:
         if returned is not None and returned >= 0:
             raise HostError(f"the process that holds {command[0]} ended with {returned}: {last_line}")

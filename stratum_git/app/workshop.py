@@ -49,7 +49,7 @@ def make_context(around: Surroundings, repo: Repository, agents: Sequence[str]) 
         environment=around.environment,
         holder=f"stratum-git run, process {os.getpid()}",
         # More at once would only wait for each other: for the processors, and for the interpreter's lock.
-        git_limit=trio.CapacityLimiter(max(3, os.cpu_count() or 1)),
+        git_limit=trio.CapacityLimiter(max(4, os.cpu_count() or 1)),
         owner_limit=trio.CapacityLimiter(1),
     )
 

@@ -12,19 +12,23 @@ import pytest
 import trio
 
 from stratum_git.agents.supervise import Exit, Exited, Signalled, TimedOut, supervise
-from tests.support.programs import Family, parent_of
+from stratum_git.errors import HostError
+from stratum_git.spawn.client import current, serving
+from tests.support.programs import Family, parent_of, wait_until_gone
 
 GRACE = 0.2
 ROOT = Path(__file__).parents[2]
 
 ALONE = """
-import sys, trio
+import contextlib, sys, trio
 from pathlib import Path
 from stratum_git.agents.supervise import supervise
+from stratum_git.spawn.client import serving
 
 async def main():
-    here, *command = sys.argv[1:]
-    await supervise(command, cwd=Path(here), env={}, log=Path(here, "log"), grace=0.2)
+    way, here, *command = sys.argv[1:]
+    with serving() if way == "served" else contextlib.nullcontext():
+        await supervise(command, cwd=Path(here), env={}, log=Path(here, "log"), grace=0.2)
 
 trio.run(main)
 """
@@ -74,8 +78,8 @@ async def test_nobody_survives_a_cancellation(family: Family, tmp_path: Path) ->
     assert family.survivors() == {}
 
 
-async def test_nobody_survives_the_death_of_the_dispatcher(family: Family, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", ALONE, str(tmp_path), *family.command("stay")]
+async def test_nobody_survives_the_death_of_the_dispatcher(family: Family, tmp_path: Path, way: str) -> None:
+    command = [sys.executable, "-c", ALONE, way, str(tmp_path), *family.command("stay")]
     with subprocess.Popen(command, cwd=ROOT) as dispatcher:  # noqa: ASYNC220 - it is to be killed
         await family.assembled()
         tether = parent_of(family.pids()["leader"])
@@ -101,9 +105,9 @@ async def test_nobody_survives_the_death_of_the_tether(family: Family, tmp_path:
     assert ended[0].signal == signal.SIGKILL
 
 
-async def test_the_command_dies_when_tether_and_dispatcher_die_in_one_blow(tmp_path: Path) -> None:
+async def test_the_command_dies_when_tether_and_dispatcher_die_in_one_blow(tmp_path: Path, way: str) -> None:
     family = Family(tmp_path / "family", ())
-    command = [sys.executable, "-c", ALONE, str(tmp_path), *family.command("stay")]
+    command = [sys.executable, "-c", ALONE, way, str(tmp_path), *family.command("stay")]
     with subprocess.Popen(command, cwd=ROOT) as dispatcher:  # noqa: ASYNC220 - it is to be killed
         await family.assembled()
         dispatcher.send_signal(signal.SIGSTOP)
@@ -144,3 +148,33 @@ async def test_a_program_may_say_its_last_words_while_it_is_being_ended(tmp_path
         )
     assert scope.cancelled_caught
     assert (tmp_path / "log").read_bytes().endswith(b"last words\n")
+
+
+async def test_nobody_survives_the_death_of_the_server(family: Family, tmp_path: Path, way: str) -> None:
+    server = current()
+    if server is None:
+        assert way == "direct"
+        return
+    ended: list[Exit] = []
+
+    async def run() -> None:
+        ended.append(await hold(family.command("stay"), tmp_path))
+        assert family.survivors() == {}
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run)
+        await family.assembled()
+        os.kill(server.pid, signal.SIGKILL)
+    assert isinstance(ended[0], Signalled)
+    with pytest.raises(HostError, match="has ended"):
+        await hold(("true",), tmp_path)
+
+
+def test_a_server_ends_with_whoever_began_it() -> None:
+    outer = current()
+    with serving():
+        server = current()
+        assert server is not outer
+        assert server is not None
+    assert current() is outer
+    wait_until_gone(server.pid)

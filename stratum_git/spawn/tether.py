@@ -1,4 +1,4 @@
-"""Holds one command and everything it starts; run as a program of its own, not imported.
+"""Holds one command and everything it starts; a program of its own, or a fork of ``server.py``.
 
 ``python -I -S tether.py CONTROL STATUS GRACE LC_CTYPE COMMAND...``
 
@@ -35,17 +35,24 @@ OF_THE_INTERPRETER = (signal.SIGPIPE, signal.SIGXFSZ)
 
 
 def main(argv: "list[str]") -> int:
+    """Holds the command of the arguments."""
+    restore_locale(argv[3])
+    words = [os.fsencode(word) for word in argv[4:]]
+    return hold(int(argv[0]), int(argv[1]), float(argv[2]), words, dict(os.environb))
+
+
+def hold(
+    control: int, status: int, grace: float, command: "list[bytes]", environment: "dict[bytes, bytes]"
+) -> int:
     """Runs the command and returns its exit code, 128 + N for a signal, 127 when it could not start."""
-    control, status, grace, locale = int(argv[0]), int(argv[1]), float(argv[2]), argv[3]
     for number in AIMED_ASIDE:
         signal.signal(number, signal.SIG_IGN)
-    restore_locale(locale)
     wake, alarm = os.pipe()
     os.set_blocking(wake, False)
     os.set_blocking(alarm, False)
     signal.set_wakeup_fd(alarm, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    child, errno = start(argv[4:], (control, status))
+    child, errno = start(command, environment, (control, status))
     if errno:
         say(status, b'{"errno": %d}\n' % errno)
         return 127
@@ -74,13 +81,17 @@ def say(status: int, line: bytes) -> None:
         pass
 
 
-def start(command: "list[str]", private: "tuple[int, ...]") -> "tuple[int, int]":
+def start(
+    command: "list[bytes]", environment: "dict[bytes, bytes]", private: "tuple[int, ...]"
+) -> "tuple[int, int]":
     """Starts the command in a session of its own; returns its pid, and an errno when that failed."""
-    prctl = reaper()
+    prctl = system_prctl()
+    if prctl is not None:
+        prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
-        become(command, private, writer, prctl)
+        become(command, environment, private, writer, prctl)
     os.close(writer)
     said = os.read(reader, 16)
     os.close(reader)
@@ -89,19 +100,22 @@ def start(command: "list[str]", private: "tuple[int, ...]") -> "tuple[int, int]"
     return child, int(said or b"0")
 
 
-def reaper() -> "Callable[..., object] | None":
-    """Makes orphans below this process its children; returns the system's ``prctl``, where there is one."""
+def system_prctl() -> "Callable[..., object] | None":
+    """Returns the system's ``prctl``, where there is one."""
     if sys.platform != "linux":
         return None
     import ctypes
 
     prctl: Callable[..., object] = ctypes.CDLL(None).prctl
-    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     return prctl
 
 
 def become(
-    command: "list[str]", private: "tuple[int, ...]", writer: int, prctl: "Callable[..., object] | None"
+    command: "list[bytes]",
+    environment: "dict[bytes, bytes]",
+    private: "tuple[int, ...]",
+    writer: int,
+    prctl: "Callable[..., object] | None",
 ) -> None:
     """Becomes the command, or writes the errno that hindered it; never returns."""
     try:
@@ -114,7 +128,7 @@ def become(
             signal.signal(number, signal.SIG_DFL)
         for descriptor in private:
             os.close(descriptor)
-        os.execvp(command[0], command)
+        os.execvpe(command[0], command, environment)
     except OSError as error:
         os.write(writer, str(error.errno or 1).encode())
     finally:

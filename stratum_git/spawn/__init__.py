@@ -1,0 +1,1 @@
+"""Holds what was started: tethers, and a small process beside this one that starts them quickly."""
