@@ -33,6 +33,7 @@ from stratum_git.model.ids import FlowId, Json, StepId, TaskId
 from stratum_git.model.messages import CancelRequested, Event, GateResolved, Resumed, Started
 from stratum_git.model.spec import Dispatch, Problem
 from stratum_git.model.state import FlowState, Program
+from stratum_git.spawn.client import serving
 from stratum_git.store.flows import Entry, FlowLog, Lost, load
 
 
@@ -268,7 +269,8 @@ def _sole_runner(context: Context, flow: FlowId) -> Iterator[None]:
         hint = f"watch it with `stratum-git log {flow}`, or end it with `stratum-git cancel {flow}`"
         raise BusyFlowError(f"another process runs the flow {flow}", hint=hint) from error
     try:
-        yield
+        with serving():
+            yield
     finally:
         if context.pool.refs is not None:
             context.pool.refs.close()
