@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 import trio
@@ -20,19 +21,20 @@ from stratum_git.core.engine import begin
 from stratum_git.core.parse import load_spec
 from stratum_git.core.program import compile_program
 from stratum_git.core.questions import fan_of, in_flight, is_over
-from stratum_git.dispatch.clock import now
+from stratum_git.dispatch.clock import monotonic, now
 from stratum_git.dispatch.context import DEFAULT_TIMEOUT, Context
 from stratum_git.dispatch.driver import Driver
 from stratum_git.dispatch.journal import Journal
 from stratum_git.dispatch.leasing import Leases
-from stratum_git.dispatch.notices import Recorded, Watcher
-from stratum_git.errors import UserError
+from stratum_git.dispatch.notices import Recorded, Remark, Watcher
+from stratum_git.errors import StratumError, UserError
 from stratum_git.git.objects import ObjectWriter
 from stratum_git.git.repository import Repository, head_of, resolve, valid_branch
 from stratum_git.model.ids import FlowId, Json, StepId, TaskId
-from stratum_git.model.messages import CancelRequested, Event, GateResolved, Resumed, Started
+from stratum_git.model.messages import CancelRequested, Effect, Event, GateResolved, Resumed, Started
 from stratum_git.model.spec import Dispatch, Problem
 from stratum_git.model.state import FlowState, Program
+from stratum_git.slots.pool import SlotPool
 from stratum_git.spawn.client import serving
 from stratum_git.store.flows import Entry, FlowLog, Lost, load
 
@@ -57,6 +59,10 @@ class NoGateError(UserError):
 
 class FlowOverError(UserError):
     """The flow has ended; nothing changes it any more."""
+
+
+TIDYING = 2.0
+"""Seconds that a run spends at its end on deleting what it threw away; the rest is for the next one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +108,7 @@ async def run(around: Surroundings, request: RunRequest, watch: Watcher, handle:
             raise BusyFlowError(f"there is a flow called {started.flow} already")
         watch(Recorded(started, state, effects, stored.tip))
         driver = _driver(context, Journal(repo, log, stored), watch, handle)
-        return await driver.drive(effects)
+        return await _driven(driver, effects)
 
 
 async def resume(
@@ -201,7 +207,22 @@ async def _take_up(
     driver.leases.held.update(found.leases)
     effects = await driver.catch_up((*first, *found.events))
     await context.git(found.release)
-    return await driver.drive(effects)
+    return await _driven(driver, effects)
+
+
+async def _driven(driver: Driver, effects: Sequence[Effect]) -> FlowState:
+    """Runs to the end, and tidies up when nobody needs slots any more."""
+    state = await driver.drive(effects)
+    try:
+        await driver.context.git(partial(_tidy, driver.context.pool))
+    except (StratumError, OSError) as error:
+        driver.watch(Remark(f"what nobody needs any more could not be deleted: {error}"))
+    return state
+
+
+def _tidy(pool: SlotPool) -> None:
+    pool.tidy()
+    pool.empty_trash(TIDYING, monotonic)
 
 
 def _driver(context: Context, journal: Journal, watch: Watcher, handle: Handle) -> Driver:

@@ -15,3 +15,8 @@ def local_offset() -> str:
     seconds = time.localtime().tm_gmtoff
     hours, minutes = divmod(abs(seconds) // 60, 60)
     return f"{'-' if seconds < 0 else '+'}{hours:02}{minutes:02}"
+
+
+def monotonic() -> float:
+    """Returns seconds on a clock that nobody sets."""
+    return time.monotonic()
