@@ -1,4 +1,4 @@
-"""The agents of the demo: ``plan`` looks for packages, ``write`` writes a page, ``check`` looks whether it is whole.
+"""The agents of the demo: ``plan`` looks for packages, ``write`` writes a page, ``check`` judges pages.
 
 They stand for coding agents, and see what these would: the prompt, the slot, the names in the environment.
 Nothing of what they write is made up; it is read from the source.
@@ -20,7 +20,7 @@ MOST = 8
 
 
 def plan() -> None:
-    """Returns the task graph: a page for each of the largest packages, what depends on them, what conflicts."""
+    """Returns the task graph: a page for each of the largest packages, an index, and two that conflict."""
     sizes = {
         folder.name: sum(len(p.read_text().splitlines()) for p in modules(folder.name))
         for folder in packages()
@@ -38,8 +38,10 @@ def plan() -> None:
             "files_owned": [f"{PAGES}/index.md"],
         }
     )
-    for task in ("preface-short", "preface-long"):
-        tasks.append({"id": task, "intent": f"Write the {task}.", "files_owned": [f"{PAGES}/README.md"]})
+    tasks += [
+        {"id": name, "intent": f"Write the {name}.", "files_owned": [f"{PAGES}/README.md"]}
+        for name in ("preface-short", "preface-long")
+    ]
     answer(tasks=tasks)
 
 
