@@ -90,13 +90,28 @@ class CommandAgent:
             case TimedOut(after=after):
                 return AgentTimedOut(after)
             case Unstartable(reason=reason):
-                return AgentUnstartable(reason)
+                return AgentUnstartable(f"{reason}{self._interpreter(assignment.slot)}")
 
     def problem(self) -> str | None:
         """Returns why the command cannot be started, before anything is."""
         path = {**self.environment, **self.spec.env}.get("PATH", os.defpath)
         found = which_problem(self.spec.command, path)
         return None if found is None else f"the agent {self.name} wants to run {found}"
+
+    def _interpreter(self, slot: Path) -> str:
+        """Returns what a script says that it is to be run by, should that be what cannot be found."""
+        path = {**self.environment, **self.spec.env}.get("PATH", os.defpath)
+        found = (
+            slot / self.spec.command[0]
+            if "/" in self.spec.command[0]
+            else shutil.which(self.spec.command[0], path=path)
+        )
+        try:
+            with open(found or "", "rb") as file:  # noqa: PTH123 - a path or the answer of which()
+                first = file.readline(200)
+        except OSError:
+            return ""
+        return f" (it begins with {plain_text(first)})" if first.startswith(b"#!") else ""
 
     async def _outcome(self, result: Path, ended: Exited) -> Outcome:
         cut = len(ended.tail) >= TAIL

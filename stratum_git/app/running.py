@@ -14,9 +14,10 @@ import trio
 from filelock import FileLock, Timeout
 
 from stratum_git.agents.identity import own_identity
+from stratum_git.app import foresight
 from stratum_git.app.recovery import recover
 from stratum_git.app.surroundings import Surroundings
-from stratum_git.app.workshop import check_agents, make_context, signature
+from stratum_git.app.workshop import make_context, signature
 from stratum_git.core.engine import begin
 from stratum_git.core.parse import load_spec
 from stratum_git.core.program import compile_program
@@ -94,8 +95,8 @@ async def run(around: Surroundings, request: RunRequest, watch: Watcher, handle:
     program = check_spec(request.spec, request.flow)
     repo = around.repository()
     context = make_context(around, repo, request.agents)
-    check_agents(context, program)
     inputs = check_inputs(program, request.inputs)
+    foresight.check(program, inputs, context.agents)
     started = _started(repo, program, inputs, request)
     _check_revisions(repo, program)
     with (
@@ -122,7 +123,7 @@ async def resume(
         stored, spec = load(repo, flow)
         if is_over(stored.state) and not stored.state.unsynced:
             raise FlowOverError(f"the flow {flow} is {stored.state.status}; there is nothing to resume")
-        check_agents(context, stored.state.program)
+        foresight.check(stored.state.program, stored.state.inputs, context.agents)
         with FlowLog(repo, context.writer, signature(repo), spec) as log:
             resumed = Resumed(now(), _who(repo))
             return await _take_up(context, Journal(repo, log, stored), watch, handle, (resumed,))

@@ -13,18 +13,11 @@ from stratum_git.app.config import Config, agent_option, read_config
 from stratum_git.app.places import folders_of
 from stratum_git.app.surroundings import Surroundings
 from stratum_git.dispatch.clock import local_offset
-from stratum_git.dispatch.context import Context, agent_name, find_agent
-from stratum_git.errors import UserError
+from stratum_git.dispatch.context import Context
 from stratum_git.git.objects import ObjectWriter, Signature
 from stratum_git.git.refs import RefSession
 from stratum_git.git.repository import Repository, identity
-from stratum_git.model.spec import Dispatch, Gate
-from stratum_git.model.state import Program
 from stratum_git.slots.pool import SlotPool
-
-
-class AgentMissingError(UserError):
-    """An agent's program does not exist."""
 
 
 def signature(repo: Repository) -> Signature:
@@ -52,18 +45,6 @@ def make_context(around: Surroundings, repo: Repository, agents: Sequence[str]) 
         git_limit=trio.CapacityLimiter(max(4, os.cpu_count() or 1)),
         owner_limit=trio.CapacityLimiter(1),
     )
-
-
-def check_agents(context: Context, program: Program) -> None:
-    """Raises UserError when an agent that the flow surely needs is not configured or does not exist."""
-    for step in program.flow.steps:
-        if isinstance(step.work, Gate) or (isinstance(step.work, Dispatch) and step.agent is None):
-            # The tasks may all name agents of their own.
-            continue
-        agent = find_agent(context.agents, agent_name(step, None), step)
-        problem = agent.problem() if isinstance(agent, CommandAgent) else None
-        if problem is not None:
-            raise AgentMissingError(problem, hint="install it, or name another command with --agent")
 
 
 def _agents(config: Config, options: Sequence[str], environment: Mapping[str, str]) -> dict[str, Agent]:
