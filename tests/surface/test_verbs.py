@@ -42,7 +42,8 @@ def conforms(answer: Json, contract: str) -> None:
 def begin(shell: Shell, *tasks: str, spec: str = SPEC) -> subprocess.Popen[str]:
     """Starts a run whose agents have done half of their work and take their time now."""
     slow = shell.agent('echo half > "$STRATUM_TASK.txt"; touch "$HOME/at-$STRATUM_TASK"; sleep 60')
-    process = shell.start("run", shell.spec(spec), shell.tasks(*({"id": task} for task in tasks)), slow)
+    rows: list[Json] = [{"id": task} for task in tasks]
+    process = shell.start("run", shell.spec(spec), shell.tasks(*rows), slow)
     for task in tasks:
         wait_for(shell.home / f"at-{task}")
     return process
