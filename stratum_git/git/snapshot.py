@@ -31,6 +31,11 @@ CONFIG = (
     "advice.addEmbeddedRepo=false",
 )
 
+NAMED = 200
+"""Changes up to which they are named to git. It compares each with every file, so more would take longer."""
+LISTED = ("--pathspec-from-file=-", "--pathspec-file-nul")
+LITERAL = {"GIT_LITERAL_PATHSPECS": "1"}
+
 FATAL = 128
 """What git exits with when it gave up."""
 
@@ -78,7 +83,7 @@ def capture(
         return Captured(head, head, dirty=False, paths=paths, unfinished=unfinished)
     git = Git(slot)
     with _index(slot) as env:
-        left = () if _added(git, env) else _left(_status(slot, env)[1])
+        left = () if _added(git, env, changes) else _left(_status(slot, env)[1])
         tree = Oid(os.fsdecode(git.run("write-tree", env=env).stdout).strip())
     result = writer.commit(tree, (head,), message, author, committer)
     writer.owe_objects([tree])
@@ -109,9 +114,19 @@ def _differences(writer: ObjectWriter, base: Oid, head: Oid, result: Oid) -> tup
     return tuple(change.path for change in changes if not change.is_folder)
 
 
-def _added(git: Git, env: dict[str, str]) -> bool:
+def _added(git: Git, env: dict[str, str], changes: tuple[str, ...]) -> bool:
     """Adds everything that can be added to the index; returns whether that was all."""
-    done = git.run("add", "-A", "--ignore-errors", ok=(0, 1, FATAL), config=CONFIG, env=env)
+    asked: tuple[str, ...] = ("add", "-A", "--ignore-errors")
+    stdin, named = b"", env
+    # What is staged and not changed since is in the index, and may be nowhere else.
+    paths = [os.fsencode(_path_of(line)) for line in changes if line[0] != "1" or line[3] != "."]
+    if not paths:
+        return True
+    if len(paths) <= NAMED:
+        # What status found, by name: otherwise git would look at the whole checkout once more.
+        asked, named = (*asked, *LISTED), {**env, **LITERAL}
+        stdin = b"\0".join(paths)
+    done = git.run(*asked, ok=(0, 1, FATAL), stdin=stdin, config=CONFIG, env=named)
     if done.code != FATAL:
         return done.code == 0
     if b"filter '" not in done.stderr:
@@ -125,11 +140,8 @@ def _added(git: Git, env: dict[str, str]) -> bool:
 
 def _add_each(git: Git, env: dict[str, str], paths: list[bytes]) -> None:
     """Adds paths, and where some cannot be added, each half of them."""
-    listed = ("--pathspec-from-file=-", "--pathspec-file-nul")
-    literal = {**env, "GIT_LITERAL_PATHSPECS": "1"}
-    done = git.run(
-        "add", "-A", *listed, ok=(0, 1, FATAL), stdin=b"\0".join(paths), config=CONFIG, env=literal
-    )
+    stdin = b"\0".join(paths)
+    done = git.run("add", "-A", *LISTED, ok=(0, 1, FATAL), stdin=stdin, config=CONFIG, env={**env, **LITERAL})
     if done.code and len(paths) > 1:
         middle = len(paths) // 2
         _add_each(git, env, paths[:middle])
@@ -179,4 +191,10 @@ def _embedded(slot: Path, changes: tuple[str, ...]) -> tuple[str, ...]:
 def _left(changes: tuple[str, ...]) -> tuple[str, ...]:
     """Returns what differs from the index even after everything was added to it."""
     files = (line for line in changes if line.startswith("? ") or (line[0] == "1" and line[3] != "."))
-    return tuple(line[2:] if line[0] == "?" else line.split(" ", 8)[8] for line in files)
+    return tuple(map(_path_of, files))
+
+
+def _path_of(line: str) -> str:
+    """Returns the path of a line of status: it comes after the fields of its kind."""
+    fields = {"1": 8, "u": 10, "?": 1}[line[0]]
+    return line.split(" ", fields)[fields]

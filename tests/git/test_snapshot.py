@@ -9,7 +9,7 @@ import pytest
 from stratum_git.git.objects import ObjectWriter, Signature
 from stratum_git.git.process import processes_started
 from stratum_git.git.repository import Repository
-from stratum_git.git.snapshot import Captured, capture
+from stratum_git.git.snapshot import NAMED, Captured, capture
 from stratum_git.git.worktree import add_worktree, check_out, git_dir_of
 from stratum_git.model.ids import Oid, RefName
 from tests.support.repos import ScratchRepo
@@ -93,6 +93,25 @@ def test_everything_uncommitted_is_captured(slot: ScratchRepo, take: Callable[[]
     assert slot.git("ls-tree", "-r", "-z", "--name-only", taken.result).rstrip("\0").split("\0") == [
         ".gitignore", "a.txt", "committed.txt", "dir/c.txt", "link", "new/deep.bin", "run", "staged.txt", odd,
     ]  # fmt: skip
+
+
+def test_what_is_staged_alone_is_captured_as_it_is(slot: ScratchRepo, take: Callable[[], Captured]) -> None:
+    slot.git("rm", "-q", "a.txt")
+    slot.write("staged.txt", "staged\n")
+    slot.git("add", "staged.txt")
+    slot.git("mv", "b.txt", "*")
+    before = processes_started()
+    taken = take()
+    assert processes_started() == before + 3
+    assert taken.paths == ("*", "a.txt", "b.txt", "staged.txt")
+    assert slot.show(f"{taken.result}:*") == "b"
+
+
+def test_more_changes_than_are_named_are_captured(slot: ScratchRepo, take: Callable[[], Captured]) -> None:
+    for number in range(NAMED + 1):
+        slot.write(f"many{number}", f"{number}\n")
+    slot.git("rm", "-q", "a.txt")
+    assert len(take().paths) == NAMED + 2
 
 
 def test_line_ends_and_filters_are_as_git_would_have_them(
