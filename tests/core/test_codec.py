@@ -1,0 +1,161 @@
+"""What is stored comes back, and what was stored once stays readable."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stratum_git.core.codec import UnreadableError, decode_any, dump, encode, load
+from stratum_git.model import messages
+from stratum_git.model.ids import FlowId, Json, Oid, RefName, StepId, TaskId
+from stratum_git.model.messages import (
+    CancelRequested,
+    Completed,
+    Event,
+    GateResolved,
+    Halted,
+    Landed,
+    LandedResult,
+    LandingBlocked,
+    Lost,
+    Opened,
+    ParkedResult,
+    Rejected,
+    Resumed,
+    Started,
+    StepReported,
+    Suspended,
+    Synced,
+    TaskReported,
+)
+
+TEXT = st.text(max_size=12)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=6,
+)
+OID = st.sampled_from([Oid("a" * 40), Oid("b" * 64)])
+REF = st.sampled_from([RefName("refs/heads/main"), RefName("refs/heads/ä")])
+KNOWN = {
+    "Oid": OID,
+    "RefName": REF,
+    "StepId": TEXT.map(StepId),
+    "TaskId": TEXT.map(TaskId),
+    "FlowId": TEXT.map(FlowId),
+    "Json": JSON,
+}
+OUTCOMES = st.one_of(
+    st.builds(Completed, OID, OID, JSON),
+    st.builds(Rejected, st.sampled_from(["verify", "scope"]), st.lists(TEXT).map(tuple), st.none() | OID),
+    st.builds(Lost, TEXT, st.none() | OID),
+    st.builds(Halted, TEXT, st.none() | OID),
+)
+TASK = st.none() | TEXT.map(TaskId)
+ENTRIES = st.one_of(
+    st.builds(LandedResult, TASK, OID, st.none() | OID),
+    st.builds(ParkedResult, TASK, OID, OID, st.lists(TEXT).map(tuple)),
+)
+AT = st.floats(0, 1e10)
+TEXTS = st.lists(TEXT, max_size=3).map(tuple)
+EVENTS: st.SearchStrategy[Event] = st.one_of(
+    st.builds(Started, AT, TEXT, TEXT.map(FlowId), TEXT, st.dictionaries(TEXT, JSON, max_size=3), OID, REF),
+    st.builds(Opened, AT, TEXT, TEXT.map(StepId), OID, REF),
+    st.builds(StepReported, AT, TEXT, TEXT.map(StepId), st.integers(1, 9), OUTCOMES),
+    st.builds(TaskReported, AT, TEXT, TEXT.map(StepId), TEXT.map(TaskId), st.integers(1, 9), OUTCOMES),
+    st.builds(GateResolved, AT, TEXT, TEXT.map(StepId), st.sampled_from(["approve", "kill"]), TEXT),
+    st.builds(
+        Landed,
+        AT,
+        TEXT,
+        TEXT.map(StepId),
+        REF,
+        OID,
+        OID,
+        st.lists(ENTRIES, max_size=3).map(tuple),
+        TEXTS,
+    ),
+    st.builds(LandingBlocked, AT, TEXT, TEXT.map(StepId), TEXT, TEXTS),
+    st.builds(Synced, AT, TEXT, REF, TEXTS),
+    st.builds(CancelRequested, AT, TEXT, TEXT, TASK),
+    st.builds(Suspended, AT, TEXT),
+    st.builds(Resumed, AT, TEXT),
+)
+
+
+def test_every_event_is_tried() -> None:
+    kinds = {kind.__name__ for kind in messages.Event.__args__}
+    built = {
+        "Started", "Opened", "StepReported", "TaskReported", "GateResolved", "Landed", "LandingBlocked",
+        "Synced", "CancelRequested", "Suspended", "Resumed",
+    }  # fmt: skip
+    assert kinds == built
+
+
+@given(EVENTS)
+def test_every_event_comes_back(event: Event) -> None:
+    assert decode_any(load(dump(encode(event)))) == event
+
+
+@given(JSON)
+def test_all_of_json_comes_back(value: Json) -> None:
+    assert load(dump(value)) == value
+
+
+def test_a_state_reads_well_line_by_line() -> None:
+    assert dump({"b": [1, {"c": "ä"}], "a": None}) == '{\n"a": null,\n"b": [1, {"c": "ä"}]\n}\n'.encode()
+    assert dump([1, [2]]) == b"[\n1,\n[2]\n]\n"
+    assert dump({}) == b"{}\n"
+
+
+REPORTED = """
+{"type": "task_reported", "at": 2, "by": "agent a", "step": "s", "task": "t", "attempt": 1,
+ "outcome": {"type": "completed", "base": "b", "result": "c", "output": {"n": 1}}}
+"""
+LANDED = """
+{"type": "landed", "at": 3, "by": "x", "step": "s", "target": "r", "old": "o", "new": "n",
+ "entries": [{"type": "parked_result", "task": "t", "result": "c", "conflict": "k", "paths": ["p"]}]}
+"""
+PARKED = ParkedResult(TaskId("t"), Oid("c"), Oid("k"), ("p",))
+STORED: list[tuple[str, Event]] = [
+    ('{"type": "suspended", "at": 1.5, "by": "me"}', Suspended(1.5, "me")),
+    (
+        REPORTED,
+        TaskReported(2, "agent a", StepId("s"), TaskId("t"), 1, Completed(Oid("b"), Oid("c"), {"n": 1})),
+    ),
+    (LANDED, Landed(3.0, "x", StepId("s"), RefName("r"), Oid("o"), Oid("n"), (PARKED,))),
+]
+
+
+@pytest.mark.parametrize(("stored", "event"), STORED)
+def test_what_version_one_wrote_is_read(stored: str, event: Event) -> None:
+    assert decode_any(load(stored.encode())) == event
+
+
+def test_a_field_of_a_later_version_is_passed_over() -> None:
+    assert decode_any({"type": "resumed", "at": 1.0, "by": "me", "mood": "good"}) == Resumed(1.0, "me")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        None,
+        [],
+        {},
+        {"type": "no_such_thing"},
+        {"type": "resumed"},
+        {"type": 3},
+        {"type": "synced", "notes": 3},
+    ],
+)
+def test_what_cannot_be_read_is_told(data: Json) -> None:
+    with pytest.raises(UnreadableError):
+        decode_any(data)
+
+
+def test_no_field_of_an_event_is_left_out_of_the_tests() -> None:
+    for kind in messages.Event.__args__:
+        assert dataclasses.fields(kind)[0].name == "at"
