@@ -91,8 +91,11 @@ def clean(path: Path, folders: Iterable[str], keep: Sequence[str] = ()) -> None:
     *folders* are those with tracked files in them: ``git clean`` steps around a repository made in one.
     """
     excluded = [word for pattern in keep for word in ("-e", pattern)]
+    root = path.resolve()
     for folder in folders:
-        _remove_inner_repository(path.resolve(), folder)
+        # A string: there may be ten thousand folders, and hardly ever a repository in one.
+        if os.path.lexists(f"{root}/{folder}/.git"):
+            _remove_inner_repository(root, folder)
     Git(path).run("clean", "-q", "-ffdx", *excluded)
 
 
@@ -219,7 +222,7 @@ def _unhide(path: Path) -> None:
 def _remove_inner_repository(root: Path, folder: str) -> None:
     inner = root / folder / ".git"
     # A folder may be a symlink by now, and what it leads to is not ours.
-    if not os.path.lexists(inner) or inner.parent.resolve() != inner.parent:
+    if inner.parent.resolve() != inner.parent:
         return
     if inner.is_dir() and not inner.is_symlink():
         shutil.rmtree(inner)
