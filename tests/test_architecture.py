@@ -31,7 +31,7 @@ IMPURE_STDLIB = {
     "signal", "socket", "subprocess", "sys", "tempfile", "threading", "time", "urllib", "uuid",
 }  # fmt: skip
 PURE_LIBRARIES = {"jsonschema", "referencing", "yaml", "stratum_git"}
-LATE = {"cli/main.py", "cli/reading.py", "cli/querying.py", "cli/progress.py"}
+LATE = {"cli/main.py", "cli/reading.py", "cli/querying.py", "cli/progress.py", "dispatch/judge.py"}
 MAX_LINES = 400
 MAX_FUNCTION = 50
 

@@ -294,6 +294,5 @@ def _sole_runner(context: Context, flow: FlowId) -> Iterator[None]:
         with serving():
             yield
     finally:
-        if context.pool.refs is not None:
-            context.pool.refs.close()
+        context.close()
         lock.release()

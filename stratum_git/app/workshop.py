@@ -17,6 +17,8 @@ from stratum_git.dispatch.context import Context
 from stratum_git.git.objects import ObjectWriter, Signature
 from stratum_git.git.refs import RefSession
 from stratum_git.git.repository import Repository, identity
+from stratum_git.git.tree_merge import TreeMerger
+from stratum_git.git.tree_reader import TreeReader
 from stratum_git.slots.pool import SlotPool
 
 
@@ -32,12 +34,14 @@ def make_context(around: Surroundings, repo: Repository, agents: Sequence[str]) 
     folders = folders_of(around, repo, config)
     # Where a slot's branch starts is known again from the flow, should a power cut take it.
     branches = RefSession(repo, "stratum-git", durable=False)
+    writer, trees = ObjectWriter(repo, durable=True), TreeReader(repo)
     return Context(
         repo=repo,
-        writer=ObjectWriter(repo, durable=True),
+        writer=writer,
+        merger=TreeMerger(trees, writer),
         identity=signature(repo),
         folders=folders,
-        pool=SlotPool(repo, folders, keep=config.slots_keep, refs=branches),
+        pool=SlotPool(repo, folders, keep=config.slots_keep, refs=branches, trees=trees),
         agents=_agents(config, agents, around.environment),
         environment=around.environment,
         holder=f"stratum-git run, process {os.getpid()}",

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from stratum_git.dispatch.stack import apply, changed, needed_changes, shortcut
 from stratum_git.git.commits import commits_of
 from stratum_git.git.merge import Conflicted
-from stratum_git.git.objects import ObjectWriter, Signature
+from stratum_git.git.objects import Signature
 from stratum_git.git.repository import Repository
+from stratum_git.git.tree_merge import TreeMerger
 from stratum_git.model.ids import Oid, TaskId
 from stratum_git.model.state import FannedOut
 
@@ -22,7 +23,7 @@ class Clash:
 
 
 def base_of(
-    repo: Repository, writer: ObjectWriter, author: Signature, fan: FannedOut, index: int
+    repo: Repository, merger: TreeMerger, author: Signature, fan: FannedOut, index: int
 ) -> Oid | Clash:
     """Returns the commit that task *index* starts from, made in memory where it takes a merge."""
     ready = shortcut(fan, index)
@@ -32,11 +33,11 @@ def base_of(
     commits = commits_of(repo, (fan.base, *(oid for c in changes for oid in (c.base, c.result))))
     at, tree = fan.base, commits[fan.base].tree
     for change in changes:
-        merged = apply(repo, writer, commits, tree, change)
+        merged = apply(repo, merger, commits, tree, change)
         if isinstance(merged, Conflicted):
             return Clash(change.task, merged.paths)
         tree = merged.tree
         message = f"Base of {fan.graph.tasks[index].id}: with {change.task}\n"
         # Each step has the result as a parent: the agent's own commits are in the history it sees.
-        at = writer.commit(tree, (at, change.result), message, author, author)
+        at = merger.writer.commit(tree, (at, change.result), message, author, author)
     return at

@@ -12,6 +12,7 @@ from stratum_git.agents.base import Agent
 from stratum_git.errors import UserError
 from stratum_git.git.objects import ObjectWriter, Signature
 from stratum_git.git.repository import Repository
+from stratum_git.git.tree_merge import TreeMerger
 from stratum_git.model.spec import Step, Task
 from stratum_git.slots.folders import StateFolders
 from stratum_git.slots.pool import SlotPool
@@ -33,6 +34,7 @@ class Context:
 
     repo: Repository
     writer: ObjectWriter
+    merger: TreeMerger
     identity: Signature
     folders: StateFolders
     pool: SlotPool
@@ -41,8 +43,15 @@ class Context:
     holder: str
     """Who runs the flow, in words: for leases and the history."""
     git_limit: trio.CapacityLimiter
+    """Threads that may run git at once."""
     owner_limit: trio.CapacityLimiter
-    """Threads that may run git at once. Twice the cores: more only makes each of them slower."""
+    """The owner's own thread."""
+
+    def close(self) -> None:
+        """Ends the gits that wait for questions."""
+        self.merger.trees.close()
+        if self.pool.refs is not None:
+            self.pool.refs.close()
 
     async def record(self, work: Callable[[], T]) -> T:
         """Runs the owner's work in a thread of its own: everybody waits for it, so it waits for nobody."""

@@ -15,7 +15,6 @@ from stratum_git.core.contracts import breaches
 from stratum_git.core.expr import judge
 from stratum_git.core.paths import covers
 from stratum_git.core.references import Unresolved, resolve
-from stratum_git.core.schema import schema_breaches
 from stratum_git.core.taskgraph import read_graph
 from stratum_git.dispatch.context import Context
 from stratum_git.git.diff import is_ancestor
@@ -114,6 +113,9 @@ def judge_output(repo: Repository, result: Oid, output: Json, wants: Expectation
         if broken:
             return Finding("contract", broken)
     if wants.schema is not None:
+        # Loading it takes a tenth of every run's start, and few specs have a schema.
+        from stratum_git.core.schema import schema_breaches
+
         broken = schema_breaches(wants.schema, output)
         if broken:
             return Finding("contract", broken)

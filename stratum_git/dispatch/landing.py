@@ -14,8 +14,9 @@ from stratum_git.dispatch.stack import Change, apply
 from stratum_git.git.checkout import Refused, checkouts_of, obstacle, sync
 from stratum_git.git.commits import commits_of
 from stratum_git.git.merge import Conflicted
-from stratum_git.git.objects import ObjectWriter, Signature
+from stratum_git.git.objects import Signature
 from stratum_git.git.repository import Repository
+from stratum_git.git.tree_merge import TreeMerger
 from stratum_git.model.ids import FlowId, Oid, RefName, StepId
 from stratum_git.model.messages import LandedResult, LandingEntry, ParkedResult
 
@@ -42,7 +43,7 @@ class Lander:
     """Plans the landing of one step."""
 
     repo: Repository
-    writer: ObjectWriter
+    merger: TreeMerger
     committer: Signature
     flow: FlowId
     step: StepId
@@ -53,7 +54,7 @@ class Lander:
         at, tree = old, commits[old].tree
         entries: list[LandingEntry] = []
         for item in items:
-            merged = apply(self.repo, self.writer, commits, tree, item.change)
+            merged = apply(self.repo, self.merger, commits, tree, item.change)
             if isinstance(merged, Conflicted):
                 entries.append(self._park(at, item, merged))
             elif merged.tree == tree:
@@ -68,7 +69,7 @@ class Lander:
 
     def _commit(self, parent: Oid, item: Item, tree: Oid, author: Signature) -> Oid:
         message = f"{item.title}\n\n{self._trailers(item)}"
-        return self.writer.commit(tree, (parent,), message, author, self.committer)
+        return self.merger.writer.commit(tree, (parent,), message, author, self.committer)
 
     def _park(self, ours: Oid, item: Item, conflict: Conflicted) -> ParkedResult:
         stages = "\n".join(f"{s.mode} {s.oid} {s.stage}\t{s.path}" for s in conflict.stages)
@@ -76,7 +77,7 @@ class Lander:
             f"Conflict: {item.title}\n\n{conflict.messages.strip()}\n\n{stages}\n\n{self._trailers(item)}"
         )
         parents = (ours, item.change.result)
-        oid = self.writer.commit(conflict.tree, parents, message, self.committer, self.committer)
+        oid = self.merger.writer.commit(conflict.tree, parents, message, self.committer, self.committer)
         return ParkedResult(item.change.task, item.change.result, oid, conflict.paths)
 
     def _trailers(self, item: Item) -> str:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from stratum_git.errors import BugError
 from stratum_git.git.commits import Commit
 from stratum_git.git.merge import Conflicted, Merged, merge
-from stratum_git.git.objects import ObjectWriter
 from stratum_git.git.repository import Repository
+from stratum_git.git.tree_merge import TreeMerger
 from stratum_git.model.graph import TaskGraph
 from stratum_git.model.ids import Oid, TaskId
 from stratum_git.model.state import FannedOut, Verified
@@ -30,11 +30,11 @@ class Change:
 
 
 def apply(
-    repo: Repository, writer: ObjectWriter, commits: Mapping[Oid, Commit], ours: Oid, change: Change
+    repo: Repository, merger: TreeMerger, commits: Mapping[Oid, Commit], ours: Oid, change: Change
 ) -> Merged | Conflicted:
     """Returns the tree *ours* with *change* made to it, or where that conflicts."""
     base, theirs = commits[change.base].tree, commits[change.result].tree
-    return merge(repo, writer, base=base, ours=ours, theirs=theirs)
+    return merge(repo, merger.writer, base=base, ours=ours, theirs=theirs, merger=merger)
 
 
 def needed_changes(fan: FannedOut, index: int) -> tuple[Change, ...]:

@@ -29,7 +29,7 @@ def land(context: Context, state: FlowState, step: StepId) -> Landed | LandingBl
     at = now()
     who = context.identity
     committer = Signature(who.name, who.email, at, who.tz)
-    lander = Lander(context.repo, context.writer, committer, state.flow, step)
+    lander = Lander(context.repo, context.merger, committer, state.flow, step)
     plan = lander.plan(old, _items(state, spec, landing.work))
     context.writer.sync()
     blocked = in_the_way(context.repo, target, plan.old, plan.new)

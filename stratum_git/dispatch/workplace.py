@@ -75,7 +75,15 @@ class SlotPlace:
         private = self.slot.kind == "branch"
         # A clone's blobs and trees lie in the clone: its commit is made there, and all of it is fetched.
         writer = ObjectWriter(open_repository(self.path), durable=True) if private else self.context.writer
-        taken = capture(self.path, base=base, writer=writer, message=message, author=author, committer=author)
+        taken = capture(
+            self.path,
+            base=base,
+            writer=writer,
+            message=message,
+            author=author,
+            committer=author,
+            trees=None if private else self.context.merger.trees,
+        )
         writer.sync()
         if private:
             fetch_result(self.context.repo, self.path, taken.result)

@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 from stratum_git.git.objects import ObjectWriter, Signature
 from stratum_git.git.repository import Repository
+from stratum_git.git.tree_merge import TreeMerger
 from stratum_git.model.ids import Oid
 
 NOBODY = Signature("stratum-git", "stratum-git@localhost", 0.0)
@@ -56,15 +57,27 @@ class _Note:
 Outcome: TypeAlias = Merged | Conflicted
 
 
-def merge(repo: Repository, writer: ObjectWriter, *, base: Oid, ours: Oid, theirs: Oid) -> Outcome:
+def merge(
+    repo: Repository,
+    writer: ObjectWriter,
+    *,
+    base: Oid,
+    ours: Oid,
+    theirs: Oid,
+    merger: TreeMerger | None = None,
+) -> Outcome:
     """Merges the change from tree *base* to tree *theirs* into tree *ours*.
 
-    Takes at most one git process, none when one side is the base or both are the same.
+    Takes at most one git process, none when one side is the base or both are the same, and none when
+    *merger* can say what git would.
     """
     if ours in (base, theirs):
         return Merged(theirs)
     if theirs == base:
         return Merged(ours)
+    simple = None if merger is None else merger.merge(base, ours, theirs)
+    if simple is not None:
+        return Merged(simple)
     root = writer.commit(base, (), "base\n", NOBODY, NOBODY, passing=True)
     left = writer.commit(ours, (root,), "ours\n", NOBODY, NOBODY, passing=True)
     right = writer.commit(theirs, (root,), "theirs\n", NOBODY, NOBODY, passing=True)

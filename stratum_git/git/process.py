@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import IO
 
 from stratum_git.errors import BugError, HostError, UserError
 
@@ -102,8 +103,25 @@ class Conversation:
 
     def ask(self, question: bytes, lines: int) -> bool:
         """Sends *question* and reads *lines* of answer; returns whether all of them came."""
-        asking, answering = self.process.stdin, self.process.stdout
-        if asking is None or answering is None:
+        return self._send(question) and all(self._answers.readline() for _ in range(lines))
+
+    def ask_line(self, question: bytes) -> bytes:
+        """Sends *question* and returns a line of answer; empty when git has ended."""
+        return self._answers.readline() if self._send(question) else b""
+
+    def read(self, size: int) -> bytes:
+        """Returns *size* bytes more of the answer, fewer when git has ended."""
+        return self._answers.read(size)
+
+    @property
+    def _answers(self) -> IO[bytes]:
+        if self.process.stdout is None:
+            raise BugError("a conversation without pipes")
+        return self.process.stdout
+
+    def _send(self, question: bytes) -> bool:
+        asking = self.process.stdin
+        if asking is None:
             raise BugError("a conversation without pipes")
         left = memoryview(question)
         try:
@@ -112,7 +130,7 @@ class Conversation:
                 left = left[os.write(asking.fileno(), left) :]
         except BrokenPipeError:
             return False
-        return all(answering.readline() for _ in range(lines))
+        return True
 
     def close(self) -> Done:
         """Ends it, and returns how it ended."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from stratum_git.git.diff import changed_paths
 from stratum_git.git.objects import ObjectWriter, Signature
 from stratum_git.git.process import Git, GitFailed
+from stratum_git.git.tree_reader import TreeReader, differences
 from stratum_git.git.worktree import git_dir_of
 from stratum_git.model.ids import Oid
 
@@ -68,18 +69,25 @@ class Captured:
 
 
 def capture(
-    slot: Path, *, base: Oid, writer: ObjectWriter, message: str, author: Signature, committer: Signature
+    slot: Path,
+    *,
+    base: Oid,
+    writer: ObjectWriter,
+    message: str,
+    author: Signature,
+    committer: Signature,
+    trees: TreeReader | None = None,
 ) -> Captured:
     """Returns the work in *slot* as a commit. Commits of the agent stay as they are, below it.
 
-    One git process when nothing happened, four for uncommitted work; what the result has that *base* has not
-    is on the disk after the writer's sync, the agent's own commits included.
+    One git process when nothing happened, three for uncommitted work, one more without *trees*; what the
+    result has that *base* has not is on the disk after the writer's sync, the agent's own commits included.
     """
     head, changes = _status(slot, {})
     head = head or base
     unfinished = _unfinished(slot)
     if not changes:
-        paths = _differences(writer, base, head, head)
+        paths = _differences(writer, trees, base, head, head)
         return Captured(head, head, dirty=False, paths=paths, unfinished=unfinished)
     git = Git(slot)
     with _index(slot) as env:
@@ -87,7 +95,7 @@ def capture(
         tree = Oid(os.fsdecode(git.run("write-tree", env=env).stdout).strip())
     result = writer.commit(tree, (head,), message, author, committer)
     writer.owe_objects([tree])
-    paths = _differences(writer, base, head, result)
+    paths = _differences(writer, trees, base, head, result)
     embedded = _embedded(slot, changes)
     unsaved = tuple(path for path in left if path not in embedded)
     return Captured(
@@ -101,11 +109,16 @@ def capture(
     )
 
 
-def _differences(writer: ObjectWriter, base: Oid, head: Oid, result: Oid) -> tuple[str, ...]:
+def _differences(
+    writer: ObjectWriter, trees: TreeReader | None, base: Oid, head: Oid, result: Oid
+) -> tuple[str, ...]:
     """Returns the paths in which *result* differs from *base*, and sees to it that all of it is flushed."""
     if result == base:
         return ()
-    changes = changed_paths(writer.repo, base, result, folders=True)
+    if trees is None:
+        changes = changed_paths(writer.repo, base, result, folders=True)
+    else:
+        changes = tuple(differences(trees, trees.root(base), trees.root(result)))
     if head == base:
         # All that is new lies in the difference; what an agent committed may hold more than its end shows.
         writer.owe_objects(change.new for change in changes if change.new != writer.repo.zero)

@@ -19,6 +19,7 @@ from filelock import BaseFileLock
 from stratum_git.errors import BugError, HostError, StratumError
 from stratum_git.git.refs import LostRace, RefSession, RefUpdate, tip_nowait, transact
 from stratum_git.git.repository import Repository, identity
+from stratum_git.git.tree_reader import TreeReader
 from stratum_git.git.worktree import attach, check_out, clean, clone_private, discard, folders_of
 from stratum_git.model.ids import Oid, RefName
 from stratum_git.slots import trash
@@ -68,7 +69,8 @@ class SlotPool:
 
     ``keep`` is how many idle slots stay for the next tenants, ``lock_timeout`` how many seconds are spent
     waiting for other processes that register worktrees in the same repository. ``refs`` is what moves
-    branches, where many are moved; whoever gave it closes it.
+    branches, where many are moved, ``trees`` what saves looking for dirt in small checkouts; whoever gave
+    them closes them.
     """
 
     repo: Repository
@@ -76,6 +78,7 @@ class SlotPool:
     keep: int = 8
     lock_timeout: float = 30.0
     refs: RefSession | None = None
+    trees: TreeReader | None = None
     _registry: Registry = field(init=False, repr=False)
     _last_folders: tuple[Oid | None, frozenset[str]] = field(
         init=False, repr=False, default=(None, frozenset())
@@ -237,7 +240,7 @@ class SlotPool:
     def _is_offered(self, slot: Slot) -> bool:
         """Cleans a slot for whoever comes next, and returns whether there is use for it."""
         folders = self._folders_of(slot.base)
-        scrub(slot.path, slot.base, folders, slot.keep_ignored, self.folders.trash)
+        scrub(slot.path, slot.base, folders, slot.keep_ignored, self.folders.trash, self.trees)
         # Counted in turn: several may be given back at once.
         with self._registry.turn():
             wanted = len(self._idle()) < self.keep

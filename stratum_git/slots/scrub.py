@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Collection
 from pathlib import Path
 
+from stratum_git.git.diff import FOLDER
 from stratum_git.git.process import Git
+from stratum_git.git.tree_reader import TreeReader
 from stratum_git.git.worktree import check_out, clean, discard, git_dir_of
 from stratum_git.model.ids import Oid
 
@@ -26,6 +28,8 @@ HISTORY = ("logs", "refs/bisect", "refs/worktree", "refs/rewritten")
 """What git remembers of a worktree: `git checkout -` would lead to the former tenant's branch."""
 
 GITLINK = "160000"
+FEW = 64
+"""Folders up to which it is quicker to look here than to start ``git clean``."""
 
 
 def is_reusable(slot: Path) -> bool:
@@ -34,7 +38,14 @@ def is_reusable(slot: Path) -> bool:
     return not any((folder / name).exists() for name in TAINTS)
 
 
-def scrub(slot: Path, commit: Oid, folders: Iterable[str], keep: tuple[str, ...], trash: Path) -> None:
+def scrub(
+    slot: Path,
+    commit: Oid,
+    folders: Collection[str],
+    keep: tuple[str, ...],
+    trash: Path,
+    trees: TreeReader | None = None,
+) -> None:
     """Makes the worktree *slot* exactly *commit*, detached; untracked files stay where *keep* matches.
 
     *folders* are those of the commit.
@@ -46,9 +57,28 @@ def scrub(slot: Path, commit: Oid, folders: Iterable[str], keep: tuple[str, ...]
     check_out(slot, commit, None)
     if (slot / ".gitmodules").exists():
         _empty_submodules(slot, trash)
-    clean(slot, folders, keep)
+    if trees is None or len(folders) > FEW or not _is_pristine(slot, trees, trees.root(commit)):
+        clean(slot, folders, keep)
     for name in HISTORY:
         _remove(folder / name)
+
+
+def _is_pristine(folder: Path, trees: TreeReader, tree: Oid, *, top: bool = True) -> bool:
+    """Returns whether there is nothing in *folder* but what *tree* has. Files are not compared."""
+    entries = trees.entries(tree)
+    for found in os.scandir(folder):
+        entry = entries.get(found.name)
+        if entry is None:
+            if not top or found.name != ".git":
+                return False
+        elif (
+            entry[0] == FOLDER
+            and not (
+                found.is_dir(follow_symlinks=False) and _is_pristine(Path(found), trees, entry[1], top=False)
+            )
+        ) or entry[0] == GITLINK:
+            return False
+    return True
 
 
 def _empty_submodules(slot: Path, trash: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import pytest
 import trio
 
@@ -241,7 +243,7 @@ async def test_an_interrupted_run_leaves_its_work_on_a_ref(stage: Stage) -> None
         stage.handle.interrupt()
 
     driver, effects = stage.prepare(dispatch_spec(), half, {"tasks": ids("t")})
-    with trio.fail_after(20), driver.journal.log:
+    with trio.fail_after(20), driver.journal.log, closing(driver.context):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(interrupt)
             state = await driver.drive(effects)  # type: ignore[arg-type]

@@ -83,8 +83,7 @@ class Stage:
         driver, effects = self.prepare(spec, play, {"tasks": list(tasks)}, more)
         with driver.journal.log:
             state = await driver.drive(effects)  # type: ignore[arg-type]
-        if driver.context.pool.refs is not None:
-            driver.context.pool.refs.close()
+        driver.context.close()
         return state
 
 

@@ -1,0 +1,135 @@
+"""Reads trees, many of them with one git, and tells how two differ without starting another."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from typing import Self, TypeAlias, TypeVar
+
+from stratum_git.errors import HostError
+from stratum_git.git.diff import FOLDER, Change
+from stratum_git.git.process import Conversation
+from stratum_git.git.repository import Repository
+from stratum_git.model.ids import Oid
+
+T = TypeVar("T")
+
+Entry: TypeAlias = tuple[str, Oid]
+"""A mode of six digits, and an object."""
+Entries: TypeAlias = Mapping[str, Entry]
+
+NOTHING: Entries = {}
+REMEMBERED = 4096
+"""Trees kept. A run looks at the same few again: the base's, and what lies on the way to a change."""
+
+
+class TreeReader:
+    """Reads the trees of a repository. Safe for several threads; to be closed."""
+
+    def __init__(self, repo: Repository) -> None:
+        self._repo = repo
+        self._lock = threading.Lock()
+        self._git: Conversation | None = None
+        self._known: OrderedDict[Oid, Entries] = OrderedDict()
+        self._roots: OrderedDict[Oid, Oid] = OrderedDict()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the git, if there is one. The reader can be used again."""
+        with self._lock:
+            git, self._git = self._git, None
+        if git is not None:
+            git.close()
+
+    def root(self, commit: Oid) -> Oid:
+        """Returns the tree of a commit."""
+        with self._lock:
+            found = self._roots.get(commit)
+            if found is None:
+                data = self._read(commit)
+                found = Oid(data[5 : data.index(b"\n")].decode("ascii"))
+                _remember(self._roots, commit, found)
+        return found
+
+    def entries(self, tree: Oid) -> Entries:
+        """Returns what is in a tree, not in those below it."""
+        with self._lock:
+            found = self._known.get(tree)
+            if found is None:
+                found = _parsed(self._read(tree), len(tree) // 2)
+                _remember(self._known, tree, found)
+        return found
+
+    def _read(self, oid: Oid) -> bytes:
+        self._git = self._git or self._repo.git.talk("cat-file", "--batch")
+        head = self._git.ask_line(oid.encode("ascii") + b"\n").split()
+        if len(head) != 3 or not head[2].isdigit():
+            git, self._git = self._git, None
+            said = git.close().stderr.decode("utf-8", "replace").strip()
+            raise HostError(
+                f"the object {oid} cannot be read: {said or 'it is missing'}", hint="see `git fsck`"
+            )
+        size = int(head[2])
+        return self._git.read(size + 1)[:size]
+
+
+def differences(trees: TreeReader, old: Oid, new: Oid, place: str = "") -> Iterator[Change]:
+    """Yields what ``git diff-tree -t --no-renames`` tells of two trees, in its order, folders included."""
+    if old == new:
+        return
+    before = NOTHING if set(old) == {"0"} else trees.entries(old)
+    after = NOTHING if set(new) == {"0"} else trees.entries(new)
+    changed = {name for name in {*before, *after} if before.get(name) != after.get(name)}
+    sides = [(name, side) for name in changed for side in _sides(before.get(name), after.get(name))]
+    zero = Oid("0" * len(old))
+    for name, (was, now) in sorted(sides, key=_order):
+        mode, entry = was or ("000000", zero)
+        new_mode, new_entry = now or ("000000", zero)
+        path = f"{place}{name}"
+        yield Change(path, _status(was, now), mode, new_mode, entry, new_entry)
+        if FOLDER in {mode, new_mode}:
+            yield from differences(trees, entry, new_entry, f"{path}/")
+
+
+def _sides(was: Entry | None, now: Entry | None) -> tuple[tuple[Entry | None, Entry | None], ...]:
+    """Returns a change as it is told: a folder that became a file is one less and one more."""
+    if was is not None and now is not None and (was[0] == FOLDER) is not (now[0] == FOLDER):
+        return ((was, None), (None, now))
+    return ((was, now),)
+
+
+def _order(side: tuple[str, tuple[Entry | None, Entry | None]]) -> bytes:
+    name, (was, now) = side
+    mode = (was or now or ("", ""))[0]
+    return os.fsencode(name) + (b"/" if mode == FOLDER else b"")
+
+
+def _status(was: Entry | None, now: Entry | None) -> str:
+    if was is None or now is None:
+        return "A" if was is None else "D"
+    return "M" if was[0][:3] == now[0][:3] else "T"
+
+
+def _parsed(data: bytes, width: int) -> Entries:
+    found: dict[str, Entry] = {}
+    at = 0
+    while at < len(data):
+        space = data.index(b" ", at)
+        end = data.index(b"\0", space)
+        mode = data[at:space].decode("ascii").rjust(6, "0")
+        at = end + 1 + width
+        found[os.fsdecode(data[space + 1 : end])] = (mode, Oid(data[end + 1 : at].hex()))
+    return found
+
+
+def _remember(memory: OrderedDict[Oid, T], key: Oid, value: T) -> None:
+    memory[key] = value
+    if len(memory) > REMEMBERED:
+        memory.popitem(last=False)
