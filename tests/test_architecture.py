@@ -23,7 +23,8 @@ FLOORS = {
     "slots": 3,
     "dispatch": 4,
     "app": 5,
-    "cli": 6,
+    "server": 6,
+    "cli": 7,
 }
 PURE = {"errors", "model", "core"}
 IMPURE_STDLIB = {

@@ -10,9 +10,8 @@ from pathlib import Path
 
 from stratum_git.app.surroundings import Surroundings
 from stratum_git.git.history import flow_log
-from stratum_git.git.refs import read_ref
 from stratum_git.model.ids import FlowId
-from stratum_git.store.listing import UnknownFlowError, flow_ref
+from stratum_git.store.listing import known_ref
 
 
 def log_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,9 +24,7 @@ def log_arguments(parser: argparse.ArgumentParser) -> None:
 def log(options: argparse.Namespace, cwd: Path, environment: Mapping[str, str]) -> int:
     """Prints the events of a flow, oldest first."""
     repo = Surroundings(cwd, environment).repository()
-    ref = flow_ref(FlowId(options.flow))
-    if read_ref(repo, ref) is None:
-        raise UnknownFlowError(FlowId(options.flow))
+    ref = known_ref(repo, FlowId(options.flow))
     entries = flow_log(repo, ref, options.limit)
     if options.json:
         rows = [

@@ -10,7 +10,7 @@ from typing import cast
 
 from stratum_git.errors import UserError
 from stratum_git.git.objects import read_objects
-from stratum_git.git.refs import read_refs
+from stratum_git.git.refs import read_ref, read_refs
 from stratum_git.git.repository import Repository
 from stratum_git.model.ids import FlowId, Json, RefName
 
@@ -28,6 +28,14 @@ class UnknownFlowError(UserError):
 def flow_ref(flow: FlowId) -> RefName:
     """Returns the ref of a flow."""
     return RefName(PREFIX + flow)
+
+
+def known_ref(repo: Repository, flow: FlowId) -> RefName:
+    """Returns the ref of a flow; raises UnknownFlowError when there is none."""
+    ref = flow_ref(flow)
+    if read_ref(repo, ref) is None:
+        raise UnknownFlowError(flow)
+    return ref
 
 
 def headers(repo: Repository) -> tuple[dict[str, Json], ...]:

@@ -1,0 +1,64 @@
+"""Specs that offer themselves as workflows, and drafts of ones to come."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from stratum_git.app.checking import read_spec
+from stratum_git.core.parse import load_spec
+from stratum_git.errors import HostError, UserError
+from stratum_git.model.ids import Json
+from stratum_git.model.spec import Workflow
+
+DRAFT = Path(".stratum/pipeline-draft.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """A workflow and the file that offers it."""
+
+    workflow: Workflow
+    path: Path
+
+
+def list_workflows(folder: Path) -> tuple[tuple[Offered, ...], tuple[str, ...]]:
+    """Returns the workflows of the ``*.stratum.yaml`` files in *folder*, and what is wrong with others."""
+    found: dict[str, Offered] = {}
+    errors = []
+    for path in sorted(folder.glob("*.stratum.yaml")):
+        try:
+            loaded = load_spec(read_spec(path))
+        except UserError as error:
+            errors.append(f"{path.name}: {error.message}")
+            continue
+        if loaded.spec is None:
+            first = loaded.problems[0]
+            errors.append(f"{path.name}: line {first.line}: {first.message}")
+        elif loaded.spec.workflow is not None:
+            name = loaded.spec.workflow.name
+            if name in found:
+                errors.append(f"Duplicate workflow name '{name}': {found[name].path} and {path}")
+            else:
+                found[name] = Offered(loaded.spec.workflow, path)
+    return tuple(found.values()), tuple(errors)
+
+
+def save_draft(project: Path, draft: dict[str, Json]) -> Path:
+    """Writes a draft into a project and returns where it is; what it lacks has its defaults."""
+    if not project.is_dir():
+        raise UserError(f"there is no directory {project}")
+    path = (project / DRAFT).absolute()
+    data = json.dumps({"name": "my-pipeline", "phases": [], **draft}, indent=2, ensure_ascii=False)
+    fresh = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    try:
+        path.parent.mkdir(exist_ok=True)
+        # Whole or not at all: somebody may be reading the one before.
+        fresh.write_text(data + "\n", encoding="utf-8")
+        os.replace(fresh, path)  # noqa: PTH105 - the two are beside each other
+    except OSError as error:
+        raise HostError(f"the draft cannot be written to {path}: {error.strerror}") from error
+    return path

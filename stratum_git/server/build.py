@@ -1,0 +1,31 @@
+"""The server as a whole: its name, its words for the client, its tools."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mcp.server import MCPServer
+
+from stratum_git import __version__
+from stratum_git.app.surroundings import Surroundings
+from stratum_git.server import specs, watching
+
+INSTRUCTIONS = """\
+stratum-git runs task graphs over many coding agents at once: each attempt in a git worktree of its own,
+judged by git's facts, landed one after another as one history. What it knows is in the repository, under
+refs/stratum.
+
+Write a spec (.stratum.yaml) and check it with stratum_validate. Run it in a terminal: `stratum-git run SPEC`.
+Then stratum_flows lists the flows, stratum_events tells what happened, stratum_task_diff and stratum_task_log
+show what a task did, stratum_conflicts what was set aside. A flow that was interrupted goes on with
+`stratum-git resume FLOW`."""
+
+
+def build(around: Surroundings) -> MCPServer[Any]:
+    """Returns the server for whoever started it in *around*."""
+    server: MCPServer[Any] = MCPServer(
+        "stratum-git", version=__version__, instructions=INSTRUCTIONS, log_level="WARNING"
+    )
+    specs.register(server, around)
+    watching.register(server, around)
+    return server

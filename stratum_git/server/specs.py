@@ -1,0 +1,93 @@
+"""The tools for specs: they need no flow and no repository."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mcp.server import MCPServer
+from mcp_types import ToolAnnotations
+
+from stratum_git.app.speckit import compile_folder
+from stratum_git.app.surroundings import Surroundings
+from stratum_git.app.workflows import Offered, list_workflows, save_draft
+from stratum_git.core.parse import load_spec
+from stratum_git.core.speckit import TaskFile
+from stratum_git.model.spec import Problem
+from stratum_git.server.boundary import Answer, tool
+
+KINDS = {"parse": "ir_parse_error", "shape": "ir_validation_error", "semantic": "ir_semantic_error"}
+READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
+WRITES = ToolAnnotations(
+    read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False
+)
+
+
+def register(server: MCPServer[Any], around: Surroundings) -> None:
+    """Adds the tools to a server that was started in *around*."""
+
+    @server.tool(annotations=READS)
+    @tool
+    def stratum_validate(spec: str) -> Answer:
+        """Check a .stratum.yaml spec, given as text. Names every problem at once, with line and hint."""
+        found = load_spec(spec).problems
+        return {"valid": not found, "errors": [_error(problem) for problem in found]}
+
+    @server.tool(annotations=READS)
+    @tool
+    def stratum_list_workflows(workflows_dir: str = ".") -> Answer:
+        """List the workflows that *.stratum.yaml files of a directory offer, and what is wrong with them."""
+        found, errors = list_workflows(around.cwd / workflows_dir)
+        return {"workflows": [_workflow(one) for one in found], "errors": list(errors)}
+
+    @server.tool(annotations=READS)
+    @tool
+    def stratum_compile_speckit(tasks_dir: str, flow_name: str = "tasks") -> Answer:
+        """Compile a directory of task files (*.md with acceptance criteria) into a spec, as YAML."""
+        made = compile_folder(_folder(around, tasks_dir), flow_name)
+        steps = [_step(task) for task in made.tasks]
+        return {"status": "ok", "yaml": made.text, "flow_name": flow_name, "steps": steps}
+
+    @server.tool(annotations=WRITES)
+    @tool
+    def stratum_draft_pipeline(draft: dict[str, Any], project_dir: str = ".") -> Answer:
+        """Save a draft of a pipeline as .stratum/pipeline-draft.json of a project, replacing the last one."""
+        return {"status": "saved", "path": str(save_draft(_folder(around, project_dir), draft))}
+
+
+def _folder(around: Surroundings, name: str) -> Path:
+    return around.cwd / name
+
+
+def _error(problem: Problem) -> Answer:
+    error: Answer = {"success": False, "error_type": KINDS[problem.kind], "message": problem.message}
+    if problem.kind != "parse":
+        error["path"] = problem.path or "root"
+    if problem.kind != "semantic" or problem.hint:
+        error["suggestion"] = problem.hint
+    return {**error, "line": problem.line}
+
+
+def _workflow(offered: Offered) -> Answer:
+    workflow = offered.workflow
+    inputs = {}
+    for name, given in workflow.input.items():
+        inputs[name] = {"type": given.type, "required": given.required}
+        if given.default is not None:
+            inputs[name]["default"] = given.default
+    return {
+        "name": workflow.name,
+        "description": workflow.description,
+        "input": inputs,
+        "path": str(offered.path),
+    }
+
+
+def _step(task: TaskFile) -> Answer:
+    return {
+        "id": task.id,
+        "title": task.title,
+        "parallel": task.parallel,
+        "ensures": list(task.ensures),
+        "judgment": list(task.judgment),
+    }
