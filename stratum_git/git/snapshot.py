@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stratum_git.git.diff import changed_paths
+from stratum_git.git.index import reveal
 from stratum_git.git.objects import ObjectWriter, Signature
 from stratum_git.git.process import Git, GitFailed
 from stratum_git.git.tree_reader import TreeReader, differences
@@ -83,14 +84,15 @@ def capture(
     One git process when nothing happened, three for uncommitted work, one more without *trees*; what the
     result has that *base* has not is on the disk after the writer's sync, the agent's own commits included.
     """
-    head, changes = _status(slot, {})
-    head = head or base
-    unfinished = _unfinished(slot)
-    if not changes:
-        paths = _differences(writer, trees, base, head, head)
-        return Captured(head, head, dirty=False, paths=paths, unfinished=unfinished)
-    git = Git(slot)
+    git, unfinished = Git(slot), _unfinished(slot)
     with _index(slot) as env:
+        index = Path(env.get("GIT_INDEX_FILE", git_dir_of(slot) / "index"))
+        reveal(slot, index, len(base) // 2, env)
+        head, changes = _status(slot, env)
+        head = head or base
+        if not changes:
+            paths = _differences(writer, trees, base, head, head)
+            return Captured(head, head, dirty=False, paths=paths, unfinished=unfinished)
         left = () if _added(git, env, changes) else _left(_status(slot, env)[1])
         tree = Oid(os.fsdecode(git.run("write-tree", env=env).stdout).strip())
     result = writer.commit(tree, (head,), message, author, committer)

@@ -95,6 +95,41 @@ def test_everything_uncommitted_is_captured(slot: ScratchRepo, take: Callable[[]
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("version", ["2", "3", "4"])
+def test_what_was_hidden_from_git_is_captured(
+    slot: ScratchRepo, take: Callable[[], Captured], version: str
+) -> None:
+    slot.git("update-index", "--index-version", version)
+    slot.git("update-index", "--assume-unchanged", "a.txt")
+    if version != "2":
+        slot.git("update-index", "--skip-worktree", "b.txt")
+    slot.write("a.txt", "changed\n")
+    slot.write("b.txt", "changed too\n")
+    taken = take()
+    assert taken.paths == ("a.txt", "b.txt")
+    assert slot.show(f"{taken.result}:a.txt") == "changed"
+    assert slot.show(f"{taken.result}:b.txt") == "changed too"
+
+
+def test_what_a_sparse_checkout_leaves_out_is_not_deleted(
+    slot: ScratchRepo, take: Callable[[], Captured]
+) -> None:
+    slot.git("sparse-checkout", "set", "--no-cone", "/a.txt", "/new.txt")
+    assert not (slot.path / "b.txt").exists()
+    slot.write("new.txt", "new\n")
+    assert take().paths == ("new.txt",)
+
+
+def test_a_long_name_and_a_hidden_file_behind_it(slot: ScratchRepo, take: Callable[[], Captured]) -> None:
+    deep = "/".join(["d" * 200] * 25)
+    slot.git("config", "core.longpaths", "true")
+    blob = slot.git("hash-object", "-w", "a.txt")
+    slot.git("update-index", "--add", "--cacheinfo", f"100644,{blob},aa/{deep}")
+    slot.git("update-index", "--assume-unchanged", "b.txt")
+    slot.write("b.txt", "changed\n")
+    assert "b.txt" in take().paths
+
+
 def test_what_is_staged_alone_is_captured_as_it_is(slot: ScratchRepo, take: Callable[[], Captured]) -> None:
     slot.git("rm", "-q", "a.txt")
     slot.write("staged.txt", "staged\n")
