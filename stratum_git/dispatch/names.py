@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stratum_git.model.ids import FlowId, RefName, StepId, TaskId
+from stratum_git.model.ids import FlowId, Oid, RefName, StepId, TaskId
 
 OWN = "-step"
 """Stands for the task in the refs of a step that one agent does; no task id begins with a dash."""
@@ -21,3 +21,8 @@ def attempt_ref(flow: FlowId, step: StepId, task: TaskId | None, attempt: int) -
 def conflict_ref(flow: FlowId, step: StepId, task: TaskId | None) -> RefName:
     """Returns the ref of a parked conflict."""
     return RefName(f"refs/stratum/conflicts/{flow}/{step}/{task or OWN}")
+
+
+def stash_ref(flow: FlowId, step: StepId, task: str | None, attempt: int, oid: Oid) -> RefName:
+    """Returns the ref of what an attempt left in the stash of its private clone."""
+    return RefName(f"refs/stratum/stashes/{flow}/{step}/{task or OWN}/{attempt}/{oid[:12]}")

@@ -6,6 +6,7 @@ need to know which one it has.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -13,14 +14,16 @@ from typing import Protocol
 from stratum_git.dispatch.context import Context
 from stratum_git.dispatch.errand import Errand
 from stratum_git.dispatch.judge import Finding
-from stratum_git.dispatch.names import branch_ref
+from stratum_git.dispatch.names import branch_ref, stash_ref
 from stratum_git.dispatch.shared import Fingerprint, fingerprint
 from stratum_git.errors import HostError, StratumError
 from stratum_git.git.objects import ObjectWriter, Signature
+from stratum_git.git.refs import RefUpdate, transact
 from stratum_git.git.repository import open_repository
 from stratum_git.git.snapshot import Captured, capture
+from stratum_git.git.stash import stashed_on
 from stratum_git.git.worktree import fetch_result
-from stratum_git.model.ids import Oid
+from stratum_git.model.ids import FlowId, Oid, StepId
 from stratum_git.model.messages import Launch
 from stratum_git.model.state import FlowState
 from stratum_git.slots.occupancy import Occupant
@@ -64,6 +67,7 @@ class SlotPlace:
     slot: Slot
     folder: Path
     base: Oid
+    stashed: frozenset[str] = frozenset()
 
     @property
     def path(self) -> Path:
@@ -90,8 +94,22 @@ class SlotPlace:
         return taken
 
     def violation(self) -> Finding | None:
-        """Returns nothing: a slot is the attempt's own."""
-        return None
+        """Returns the work that was put where it is not the attempt's own: into the stash."""
+        new = _stash(self.context, self.slot) - self.stashed
+        if not new:
+            return None
+        if self.slot.kind == "branch":
+            self._bring_home(new)
+        what = f"work was left in the stash, which all worktrees share ({', '.join(sorted(new))[:200]})"
+        return Finding("stash", (what, "commit it instead, or leave it uncommitted"))
+
+    def _bring_home(self, stashes: Iterable[str]) -> None:
+        """Keeps what a private clone's stash has, which goes with the clone."""
+        who = self.slot.occupant
+        for oid in map(Oid, sorted(stashes)):
+            fetch_result(self.context.repo, self.path, oid)
+            ref = stash_ref(FlowId(who.flow), StepId(who.step), who.task, who.attempt, oid)
+            transact(self.context.repo, [RefUpdate(ref, oid, None)], message="stratum-git", durable=True)
 
     def close(self) -> None:
         """Releases the slot."""
@@ -145,4 +163,9 @@ def open_workplace(
         )
     except StratumError as error:
         raise WorkplaceError(f"no slot could be made ready: {error.message}", hint=error.hint) from error
-    return SlotPlace(context, slot, folder, base)
+    return SlotPlace(context, slot, folder, base, _stash(context, slot))
+
+
+def _stash(context: Context, slot: Slot) -> frozenset[str]:
+    place = slot.path / ".git" if slot.kind == "branch" else context.repo.common_dir
+    return stashed_on(place, slot.branch)

@@ -20,6 +20,7 @@ RejectionKind: TypeAlias = Literal[
     "output",  # what it returned is not a JSON object
     "scope",  # it touched files that the task does not own
     "no_change",  # it changed nothing where a change was promised
+    "stash",  # it left work in the stash that all worktrees share
     "history",  # its result does not build on its base
     "shared",  # it changed the shared, read-only directory
     "contract",  # its output breaks the contract or schema

@@ -12,7 +12,7 @@ from stratum_git.agents.scripted import Script
 from stratum_git.core.questions import in_flight
 from stratum_git.dispatch.notices import Recorded
 from stratum_git.model.ids import Json
-from stratum_git.model.messages import Landed, TaskReported
+from stratum_git.model.messages import Landed, Rejected, TaskReported
 from stratum_git.model.state import Exhausted, Failed, Merged, Parked, Stopped
 from tests.support.flows import Stage, dispatch_spec, fan, words, writes
 from tests.support.repos import ScratchRepo
@@ -406,6 +406,38 @@ async def test_an_agent_that_goes_wrong_in_our_own_code_is_no_success(stage: Sta
         await stage.play(dispatch_spec(), play, ids("t"))
 
     assert stage.scratch.git("log", "--format=%s", "-1") == "first"
+
+
+@pytest.mark.parametrize("isolation", ["worktree", "branch"])
+async def test_work_that_is_put_into_the_stash_is_no_result(stage: Stage, isolation: str) -> None:
+    def play(assignment: Assignment) -> Script:
+        if assignment.attempt == 2:
+            return own_file(assignment)
+
+        def stash(at: Assignment) -> None:
+            ScratchRepo(at.slot).git("add", "-A")
+            ScratchRepo(at.slot).git("-c", "user.name=a", "-c", "user.email=a@b", "stash")
+
+        return Script(files={"hidden.txt": b"hidden\n"}, then=stash)
+
+    stage.scratch.write("mine.txt", "mine\n")
+    stage.scratch.git("add", "mine.txt")
+    stage.scratch.git("stash")
+    state = await stage.play(dispatch_spec(isolation=isolation, task_retries=1), play, ids("t"))
+
+    assert state.status == "complete"
+    told = [n.event for n in stage.notices if isinstance(n, Recorded)]
+    first = next(event for event in told if isinstance(event, TaskReported))
+    assert isinstance(first.outcome, Rejected)
+    assert first.outcome.kind == "stash"
+    kept = (
+        "stash@{0}"
+        if isolation == "worktree"
+        else stage.scratch.git("for-each-ref", "--format=%(refname)", "refs/stratum/stashes")
+    )
+    assert stage.scratch.show(f"{kept}:hidden.txt") == "hidden"
+    mine = "stash@{1}" if isolation == "worktree" else "stash@{0}"
+    assert stage.scratch.show(f"{mine}:mine.txt") == "mine"
 
 
 async def test_a_failed_step_lands_nothing(stage: Stage) -> None:
