@@ -270,6 +270,10 @@ def _landed(state: FlowState, step: Step, now: Landing, event: Landed) -> Turn:
 def _fan_landed(state: FlowState, step: Step, fan: FannedOut, event: Landed) -> Turn:
     fan = fanout.landed(fan, event.entries)
     short = fanout.shortfall(step.work, fan) if isinstance(step.work, Dispatch) else ()
+    if short and isinstance(step.work, Dispatch) and state.cancelling is None:
+        again = fanout.reopen(step.id, step.work, fan, paused=state.paused)
+        if again is not None:
+            return _with(state, step.id, again[0]), again[1]
     findings = (*short, *event.findings)
     output = fanout.aggregate(fan, ok=not findings)
     if findings:

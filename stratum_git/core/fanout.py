@@ -105,6 +105,35 @@ def stop_all(step: StepId, fan: FannedOut, why: str) -> Turn:
     return replace(fan, ready=()), tuple(effects)
 
 
+def reopen(step: StepId, work: Dispatch, fan: FannedOut, *, paused: bool) -> Turn | None:
+    """Returns the step at work again, where too few of the results that were enough could be landed.
+
+    What was given up because enough results were in is taken up again; ``None`` when that cannot suffice.
+    """
+    alive = {index for index, now in enumerate(fan.tasks) if isinstance(now, Merged)}
+    merged, ready, tasks = len(alive), [], fan.tasks
+    for index in fan.graph.order:
+        now, needs = fan.tasks[index], fan.graph.needs[index]
+        if isinstance(now, Stopped) and now.why == ENOUGH and alive.issuperset(needs):
+            alive.add(index)
+            waits = sum(not isinstance(fan.tasks[need], Merged) for need in needs)
+            # How many of its attempts failed is not known any more: all before the last, to be strict.
+            failures = min(max(now.attempt - 1, 0), work.task_retries)
+            tasks = tasks.replace(index, Pending(waits, now.attempt, failures))
+            ready += [] if waits else [index]
+    if len(alive) == merged or len(alive) < needed(work.require, len(fan.tasks)):
+        return None
+    fan = replace(
+        fan,
+        tasks=tasks,
+        ready=tuple(sorted(ready)),
+        merged=merged,
+        dead=len(fan.tasks) - len(alive),
+        verdict="open",
+    )
+    return (fan, ()) if paused else _fill(step, work, fan, [])
+
+
 def is_over(fan: FannedOut) -> bool:
     """Returns whether no task is running and none will start."""
     return not fan.running and not fan.ready
@@ -161,6 +190,8 @@ def check(fan: FannedOut, max_concurrent: int) -> list[str]:
     broken = []
     if fan.running != sum(isinstance(t, Running) for t in tasks) or fan.running > max_concurrent:
         broken.append(f"running is {fan.running}")
+    if fan.merged != sum(isinstance(t, Merged) for t in tasks):
+        broken.append(f"merged is {fan.merged}")
     if fan.verified != sum(isinstance(t, Verified) for t in tasks):
         broken.append(f"verified is {fan.verified}")
     if fan.ready != tuple(i for i, t in enumerate(tasks) if isinstance(t, Pending) and not t.waits):
@@ -198,7 +229,7 @@ def _findings(outcome: Outcome) -> tuple[str, ...]:
 
 def _settle(step: StepId, work: Dispatch, fan: FannedOut, effects: list[Effect], *, paused: bool) -> Turn:
     if fan.verdict == "open":
-        verdict = decide(work.require, len(fan.tasks), good=fan.verified, dead=fan.dead)
+        verdict = decide(work.require, len(fan.tasks), good=fan.verified + fan.merged, dead=fan.dead)
         fan = replace(fan, verdict=verdict)
         if verdict != "open":
             fan = _wind_up(step, work, fan, verdict, effects)
@@ -280,7 +311,10 @@ def _never_begun(fan: FannedOut, index: int, why: str) -> FannedOut:
     ready = fan.ready
     if place < len(ready) and ready[place] == index:
         ready = (*ready[:place], *ready[place + 1 :])
-    return replace(fan, tasks=fan.tasks.replace(index, Stopped(0, why)), ready=ready)
+    now = fan.tasks[index]
+    # An attempt that was interrupted counts: its number is not given again.
+    attempt = now.attempt if isinstance(now, Pending) else 0
+    return replace(fan, tasks=fan.tasks.replace(index, Stopped(attempt, why)), ready=ready)
 
 
 def _stop_running(step: StepId, fan: FannedOut, index: int, why: str, effects: list[Effect]) -> FannedOut:

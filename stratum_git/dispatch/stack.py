@@ -17,6 +17,7 @@ from stratum_git.git.tree_merge import TreeMerger
 from stratum_git.model.graph import TaskGraph
 from stratum_git.model.ids import Oid, TaskId
 from stratum_git.model.state import FannedOut, Verified
+from stratum_git.model.state import Merged as OnTarget
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,6 @@ def _ancestors(graph: TaskGraph, index: int) -> set[int]:
 
 def _change(fan: FannedOut, index: int) -> Change:
     now = fan.tasks[index]
-    if not isinstance(now, Verified):
+    if not isinstance(now, Verified | OnTarget):
         raise BugError(f"{fan.graph.tasks[index].id} is needed and not verified")
     return Change(fan.graph.tasks[index].id, now.attempt, now.base, now.result)

@@ -125,8 +125,9 @@ class FannedOut:
     """The step's tasks are being run in parallel.
 
     ``ready`` are the indices of pending tasks that wait for nothing but a place, ascending; it follows from
-    ``tasks`` and is kept because finding it again would make a run quadratic. So do the four counts.
-    ``verdict`` is ``met`` or ``missed`` once the quorum is decided.
+    ``tasks`` and is kept because finding it again would make a run quadratic. So do the counts; ``merged`` is
+    not 0 only when some results have landed and others are still needed. ``verdict`` is ``met`` or ``missed``
+    once the quorum is decided.
     """
 
     base: Oid
@@ -138,6 +139,7 @@ class FannedOut:
     verified: int = 0
     dead: int = 0
     verdict: Literal["open", "met", "missed"] = "open"
+    merged: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,10 +40,22 @@ from stratum_git.model.messages import (
     StepReported,
     Stop,
     Suspended,
+    Sync,
     Synced,
     TaskReported,
 )
-from stratum_git.model.state import Failed, FannedOut, FlowState, Landing, Program, Running, Stopped, Verified
+from stratum_git.model.state import (
+    Failed,
+    FannedOut,
+    FlowState,
+    Landing,
+    Merged,
+    Program,
+    Running,
+    Stopped,
+    Succeeded,
+    Verified,
+)
 from tests.core.files import files_of
 
 BASE = Oid("b" * 40)
@@ -107,7 +119,7 @@ class EngineMachine(RuleBasedStateMachine):
         graph=graphs(),
         concurrent=st.integers(1, 4),
         retries=st.integers(0, 2),
-        require=st.sampled_from(["all", "any", "1"]),
+        require=st.sampled_from(["all", "any", "1", "2"]),
         on_quorum=st.sampled_from(["cancel", "drain", "keep"]),
     )
     def start(self, graph: list[Json], concurrent: int, retries: int, require: str, on_quorum: str) -> None:
@@ -152,7 +164,7 @@ class EngineMachine(RuleBasedStateMachine):
         if launch.task is None or not isinstance(fan, FannedOut):
             return
         index = fan.graph.index[launch.task]
-        assert all(isinstance(fan.tasks[n], Verified) for n in fan.graph.needs[index])
+        assert all(isinstance(fan.tasks[n], Verified | Merged) for n in fan.graph.needs[index])
 
     @rule(data=st.data())
     @precondition(lambda self: bool(getattr(self, "opens", [])))
@@ -351,6 +363,33 @@ def test_a_parked_conflict_counts_against_the_quorum() -> None:
     now = state.step(BUILD)
     assert isinstance(now, Failed)
     assert now.findings == ("require: all needs 2 of 2 tasks; 1 landed", "b: conflicts in x.py")
+
+
+def test_what_was_stopped_is_taken_up_again_when_a_conflict_makes_the_rest_too_few() -> None:
+    graph: list[Json] = [*tasks("a", "b", "c"), {"id": "d", "depends_on": ["a", "c"]}]
+    state = started(graph, require="2", concurrent=3)
+    state, _ = say(state, "a", 1, Completed(BASE, RESULT))
+    state, effects = say(state, "b", 1, Completed(BASE, RESULT))
+    assert effects == (Stop(BUILD, TaskId("c"), 1, "enough results are in"),)
+    state, effects = say(state, "c", 1, Halted("enough results are in"))
+    assert effects == (Land(BUILD),)
+    parked = (
+        LandedResult(TaskId("a"), RESULT, RESULT),
+        ParkedResult(TaskId("b"), RESULT, RESULT, ("x.py",)),
+    )
+
+    state, effects = advance(state, Landed(3.0, "s", BUILD, MAIN, BASE, RESULT, parked))
+
+    assert state.status == "running"
+    assert effects == (Sync(MAIN, BASE, RESULT), Launch(BUILD, TaskId("c"), 2))
+    state, effects = say(state, "c", 2, Completed(BASE, RESULT))
+    assert effects == (Land(BUILD),)
+    more = (LandedResult(TaskId("c"), RESULT, RESULT),)
+    state, _ = advance(state, Landed(4.0, "s", BUILD, MAIN, BASE, RESULT, more))
+    fan = fan_of(state.step(BUILD))
+    assert fan is not None
+    assert [type(task).__name__ for task in fan.tasks] == ["Merged", "Parked", "Merged", "Stopped"]
+    assert isinstance(state.step(BUILD), Succeeded)
 
 
 def test_a_graph_that_makes_no_sense_fails_the_step_with_every_problem() -> None:

@@ -408,6 +408,26 @@ async def test_an_agent_that_goes_wrong_in_our_own_code_is_no_success(stage: Sta
     assert stage.scratch.git("log", "--format=%s", "-1") == "first"
 
 
+async def test_a_conflict_among_enough_results_brings_the_rest_back(stage: Stage) -> None:
+    def play(assignment: Assignment) -> Script:
+        if assignment.task in {"one", "two"}:
+            return writes("same.txt", f"{assignment.task}\n")
+        # At work still when the other two are enough.
+        return Script(
+            files={f"{assignment.task}.txt": b"x\n"}, seconds=60.0 if assignment.attempt == 1 else 0
+        )
+
+    tasks: list[Json] = [{"id": "one"}, {"id": "two"}, {"id": "late"}, {"id": "last", "depends_on": ["late"]}]
+    with trio.fail_after(30):
+        state = await stage.play(dispatch_spec(require=2, max_concurrent=3), play, tasks)
+
+    assert state.status == "complete"
+    assert words(state) == {"one": "merged", "two": "parked", "late": "merged", "last": "stopped"}
+    assert stage.scratch.git("log", "--format=%s", "-3").splitlines()[0].startswith("late")
+    assert (stage.scratch.path / "late.txt").exists()
+    assert stage.scratch.git("status", "--porcelain") == ""
+
+
 @pytest.mark.parametrize("isolation", ["worktree", "branch"])
 async def test_work_that_is_put_into_the_stash_is_no_result(stage: Stage, isolation: str) -> None:
     def play(assignment: Assignment) -> Script:
