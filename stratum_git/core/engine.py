@@ -13,9 +13,8 @@ from typing import TypeAlias, assert_never
 
 from stratum_git.core import fanout
 from stratum_git.core.program import tries_of
-from stratum_git.core.questions import is_over, outputs, outstanding
-from stratum_git.core.references import Unresolved, resolve
-from stratum_git.core.taskgraph import read_graph
+from stratum_git.core.questions import is_over, outstanding
+from stratum_git.core.source import graph_of
 from stratum_git.model.chunks import Chunks
 from stratum_git.model.graph import TaskGraph
 from stratum_git.model.ids import Json, StepId, TaskId
@@ -157,28 +156,11 @@ def _opened(state: FlowState, step: Step, event: Opened) -> Turn:
     if not isinstance(step.work, Dispatch):
         working = Working(event.base, event.target, Running(1))
         return _with(state, step.id, working), (Launch(step.id, None, 1),)
-    graph = _graph(state, step.work)
+    graph = graph_of(state, step.work)
     if not isinstance(graph, TaskGraph):
         return _fail(state, step, Failed(graph))
     fan, effects = fanout.fan_out(step.id, step.work, graph, event.base, event.target)
     return _with(state, step.id, fan), effects
-
-
-def _graph(state: FlowState, work: Dispatch) -> TaskGraph | tuple[str, ...]:
-    source = resolve(work.source, state.inputs, outputs(state))
-    if isinstance(source, Unresolved):
-        return (f"source: {source.reason}",)
-    graph = read_graph(source.value)
-    if not isinstance(graph, TaskGraph):
-        return tuple(_sentence(p.path, p.message, p.hint) for p in graph)
-    if isinstance(work.require, int) and work.require > len(graph.tasks):
-        return (f"require: {work.require} can never be met by {len(graph.tasks)} tasks",)
-    return graph
-
-
-def _sentence(path: str, message: str, hint: str) -> str:
-    head = f"{path}: {message}" if path else message
-    return f"{head} ({hint})" if hint else head
 
 
 # --- reports ----------------------------------------------------------------------------------------------
