@@ -6,7 +6,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from typing import Self, TypeAlias, TypeVar
+from typing import Self, TypeAlias
 
 from stratum_git.errors import HostError
 from stratum_git.git.diff import FOLDER, Change
@@ -14,15 +14,14 @@ from stratum_git.git.process import Conversation
 from stratum_git.git.repository import Repository
 from stratum_git.model.ids import Oid
 
-T = TypeVar("T")
-
 Entry: TypeAlias = tuple[str, Oid]
 """A mode of six digits, and an object."""
 Entries: TypeAlias = Mapping[str, Entry]
 
 NOTHING: Entries = {}
-REMEMBERED = 4096
-"""Trees kept. A run looks at the same few again: the base's, and what lies on the way to a change."""
+REMEMBERED = 50_000
+"""Entries of trees that are kept, some ten megabytes. A run looks at the same few trees again and again: the
+base's, and those on the way to a change; of the rest each is seen once or twice."""
 
 
 class TreeReader:
@@ -33,7 +32,8 @@ class TreeReader:
         self._lock = threading.Lock()
         self._git: Conversation | None = None
         self._known: OrderedDict[Oid, Entries] = OrderedDict()
-        self._roots: OrderedDict[Oid, Oid] = OrderedDict()
+        self._kept = 0
+        self._roots: dict[Oid, Oid] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -55,7 +55,7 @@ class TreeReader:
             if found is None:
                 data = self._read(commit)
                 found = Oid(data[5 : data.index(b"\n")].decode("ascii"))
-                _remember(self._roots, commit, found)
+                self._roots[commit] = found
         return found
 
     def entries(self, tree: Oid) -> Entries:
@@ -64,8 +64,17 @@ class TreeReader:
             found = self._known.get(tree)
             if found is None:
                 found = _parsed(self._read(tree), len(tree) // 2)
-                _remember(self._known, tree, found)
+                self._remember(tree, found)
+            else:
+                self._known.move_to_end(tree)
         return found
+
+    def _remember(self, tree: Oid, entries: Entries) -> None:
+        self._known[tree] = entries
+        self._kept += len(entries) + 1
+        while self._kept > REMEMBERED and len(self._known) > 1:
+            _, old = self._known.popitem(last=False)
+            self._kept -= len(old) + 1
 
     def _read(self, oid: Oid) -> bytes:
         self._git = self._git or self._repo.git.talk("cat-file", "--batch")
@@ -127,9 +136,3 @@ def _parsed(data: bytes, width: int) -> Entries:
         at = end + 1 + width
         found[os.fsdecode(data[space + 1 : end])] = (mode, Oid(data[end + 1 : at].hex()))
     return found
-
-
-def _remember(memory: OrderedDict[Oid, T], key: Oid, value: T) -> None:
-    memory[key] = value
-    if len(memory) > REMEMBERED:
-        memory.popitem(last=False)

@@ -15,7 +15,7 @@ from stratum_git.git.objects import ObjectWriter
 from stratum_git.git.process import processes_started
 from stratum_git.git.repository import Repository
 from stratum_git.git.tree_merge import TreeMerger
-from stratum_git.git.tree_reader import TreeReader, differences
+from stratum_git.git.tree_reader import REMEMBERED, TreeReader, differences
 from stratum_git.model.ids import Oid
 from tests.support.repos import ScratchRepo
 
@@ -139,3 +139,15 @@ def test_what_cannot_be_read_is_told_and_the_next_is_read(scratch: ScratchRepo, 
     with pytest.raises(HostError, match="cannot be read"):
         trees.entries(Oid("1" * 40))
     assert set(trees.entries(trees.root(Oid(scratch.head())))) == {"a.txt", "b.txt", "dir"}
+
+
+def test_what_is_remembered_is_bounded(writer: ObjectWriter, trees: TreeReader) -> None:
+    blob = writer.blob(b"x")
+    first = writer.tree({"one": (PLAIN, blob)})
+    trees.entries(first)
+    for number in range(120):
+        large = {f"{number}-{n}": (PLAIN, blob) for n in range(1000)}
+        assert len(trees.entries(writer.tree(large))) == 1000
+        assert set(trees.entries(first)) == {"one"}
+    assert sum(len(entries) for entries in trees._known.values()) <= REMEMBERED
+    assert first in trees._known
