@@ -79,6 +79,8 @@ def _unserved(spec: Spec, flow: Flow, step: Step) -> list[Problem]:
         "reasoning_template": step.reasoning_template,
         "max_iterations": step.max_iterations,
         "budget": step.budget or flow.budget,
+        "model": step.model,
+        "max_rounds": flow.max_rounds,
     }
     match step.work:
         case SubFlow(flow=name):
@@ -86,8 +88,10 @@ def _unserved(spec: Spec, flow: Flow, step: Step) -> list[Problem]:
         case Call(function):
             called = spec.functions[function]
             wants |= {"function guardrails": called.guardrails, "function budget": called.budget}
-        case Gate(policy=policy):
-            wants["policy"] = policy if policy != "gate" else None
+            wants["function model"] = called.model
+        case Gate():
+            wants["policy"] = step.work.policy if step.work.policy != "gate" else None
+            wants |= {"timeout": step.work.timeout, "on_kill": step.work.on_kill}
         case Dispatch():
             wants |= _unserved_dispatch(step.work)
         case Inline() | Decompose():
