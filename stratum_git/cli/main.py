@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -47,6 +48,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read our output has seen enough; Python would complain once more while it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return YES
+    except Exception:  # noqa: BLE001 - whatever else comes this far is a mistake of ours
+        # The traceback is what a report needs; exit code 1 would say "no" to a script.
+        traceback.print_exc()
+        return _report(BugError("this is a mistake of stratum-git's; please report it"), as_json=wants_json)
 
 
 def _run(arguments: list[str]) -> int:

@@ -236,6 +236,17 @@ def test_without_a_verb_it_says_which_there_are(shell: Shell) -> None:
     assert shell.run("no-such-verb").code == 2
 
 
+def test_a_mistake_of_ours_is_no_answer(shell: Shell) -> None:
+    script = (
+        "import sys\nfrom stratum_git.app import checking\nfrom stratum_git.cli.main import main\n"
+        "checking.validate = lambda files: 1 / 0\nsys.exit(main(['validate', 'x', *sys.argv[1:]]))"
+    )
+    done = subprocess.run([PROGRAM[0], "-c", script, "--json"], capture_output=True, text=True, check=False)
+    assert done.returncode == 70
+    assert "ZeroDivisionError" in done.stderr
+    assert json.loads(done.stdout)["error"]["code"] == "BugError"
+
+
 HEAVY = ("trio", "mcp", "jsonschema", "git", "rich", "filelock")
 
 
