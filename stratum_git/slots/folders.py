@@ -12,11 +12,9 @@ from pathlib import Path
 
 from stratum_git.errors import BugError, HostError, UserError
 from stratum_git.git.repository import Repository
+from stratum_git.model.ids import OWN
 
 PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
-OWN = "-step"
-"""Stands for the task where a step is done by one agent; no task id begins with a dash."""
-
 FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, FS_TOPDIR_FL = 0x80086601, 0x40086602, 0x00020000
 
 

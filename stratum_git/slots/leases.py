@@ -15,11 +15,9 @@ from stratum_git.agents.identity import is_alive as runs
 from stratum_git.git.objects import ObjectWriter, read_objects
 from stratum_git.git.refs import read_refs
 from stratum_git.git.repository import Repository
-from stratum_git.model.ids import Oid, RefName
+from stratum_git.model.ids import OWN, Oid, RefName
 
 PREFIX = "refs/stratum/leases/"
-OWN = "-step"
-"""Stands for the task where a step is done by one agent; no task id begins with a dash."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,12 +34,17 @@ class Occupant:
 
 @dataclass(frozen=True, slots=True)
 class Vacant:
-    """Nobody's work is in the slot. ``ready`` says that it is clean, but for the patterns in ``kept``."""
+    """Nobody's work is in the slot. ``ready`` says that it is clean, but for the patterns in ``kept``.
+
+    ``boot`` is the boot of the machine in which it was cleaned: its files are not flushed, so after a power
+    cut they may be empty, and have to be looked at again.
+    """
 
     kind: Kind
     base: Oid
     ready: bool
     kept: tuple[str, ...] = ()
+    boot: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +122,7 @@ def _parsed(data: bytes) -> Record:
     kind: Kind = "branch" if row["kind"] == "branch" else "worktree"
     base, kept = Oid(str(row["base"])), tuple(map(str, row["kept"]))
     if "occupant" not in row:
-        return Vacant(kind, base, bool(row["ready"]), kept)
+        return Vacant(kind, base, bool(row["ready"]), kept, str(row.get("boot", "")))
     who = row["occupant"]
     task = who["task"]
     occupant = Occupant(

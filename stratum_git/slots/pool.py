@@ -16,6 +16,7 @@ from pathlib import Path
 
 from filelock import BaseFileLock
 
+from stratum_git.agents.identity import own_identity
 from stratum_git.errors import BugError, HostError, StratumError
 from stratum_git.git.refs import LostRace, RefSession, RefUpdate, tip_nowait, transact
 from stratum_git.git.repository import Repository, identity
@@ -212,7 +213,7 @@ class SlotPool:
                 self.repo, slot.path, base=slot.base, branch=slot.branch, name=who.name, email=who.email
             )
             return
-        if isinstance(before, Vacant) and before.base == slot.base and before.kept == slot.keep_ignored:
+        if before == _as_left(slot):
             # It lies there just as it is wanted; to look at every file again would cost what was saved.
             self._point(slot.branch, slot.base)
             attach(slot.path, slot.branch)
@@ -245,8 +246,7 @@ class SlotPool:
         with self._registry.turn():
             wanted = len(self._idle()) < self.keep
             if wanted:
-                ready = Vacant(slot.kind, slot.base, ready=True, kept=slot.keep_ignored)
-                write_record(slot.path, ready)
+                write_record(slot.path, _as_left(slot))
         return wanted
 
     def _abandoned(self, path: Path, flow: str | None) -> Slot | None:
@@ -326,6 +326,12 @@ class SlotPool:
         folder = self.folders.slots
         names = (p.name.removesuffix(".json") for p in folder.iterdir() if p.name.endswith(".json"))
         return [folder / name for name in sorted(names) if NAME.fullmatch(name)]
+
+
+def _as_left(slot: Slot) -> Vacant:
+    """Returns the record of a slot that was cleaned for whoever wants the same commit."""
+    boot = own_identity().boot_id
+    return Vacant(slot.kind, slot.base, ready=True, kept=slot.keep_ignored, boot=boot)
 
 
 def _work_in(path: Path, flow: str | None) -> Occupied | None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from stratum_git.git.diff import FOLDER
 from stratum_git.git.process import Git
-from stratum_git.git.tree_reader import TreeReader
+from stratum_git.git.tree_reader import Entries, TreeReader
 from stratum_git.git.worktree import check_out, clean, discard, git_dir_of
 from stratum_git.model.ids import Oid
 
@@ -66,19 +66,19 @@ def scrub(
 def _is_pristine(folder: Path, trees: TreeReader, tree: Oid, *, top: bool = True) -> bool:
     """Returns whether there is nothing in *folder* but what *tree* has. Files are not compared."""
     entries = trees.entries(tree)
-    for found in os.scandir(folder):
-        entry = entries.get(found.name)
-        if entry is None:
-            if not top or found.name != ".git":
-                return False
-        elif (
-            entry[0] == FOLDER
-            and not (
-                found.is_dir(follow_symlinks=False) and _is_pristine(Path(found), trees, entry[1], top=False)
-            )
-        ) or entry[0] == GITLINK:
-            return False
-    return True
+    with os.scandir(folder) as listing:
+        return all(
+            found.name == ".git" if top and found.name not in entries else _is_known(found, trees, entries)
+            for found in listing
+        )
+
+
+def _is_known(found: os.DirEntry[str], trees: TreeReader, entries: Entries) -> bool:
+    mode, oid = entries.get(found.name, (GITLINK, Oid("")))
+    if mode != FOLDER:
+        # What is in a submodule's folder, nobody here knows.
+        return mode != GITLINK
+    return found.is_dir(follow_symlinks=False) and _is_pristine(Path(found), trees, oid, top=False)
 
 
 def _empty_submodules(slot: Path, trash: Path) -> None:

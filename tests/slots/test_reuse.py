@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from stratum_git.git.repository import Repository, open_repository
 from stratum_git.git.worktree import git_dir_of
 from stratum_git.model.ids import Oid
 from stratum_git.slots.folders import state_folders
-from stratum_git.slots.occupancy import Kind, read_record
+from stratum_git.slots.occupancy import Kind, Vacant, read_record, write_record
 from stratum_git.slots.pool import SlotPool
 from stratum_git.slots.scrub import TAINTS
 from tests.slots.tenancy import condition, git, take
@@ -247,3 +248,17 @@ def test_a_hostile_configuration_changes_nothing(pool: SlotPool, base: Oid, scra
             write_everywhere(slot.path)
             pool.release(slot)
     assert (scratch.path / ".git/config").read_bytes() == config
+
+
+def test_after_a_restart_of_the_machine_every_file_is_looked_at_again(pool: SlotPool, base: Oid) -> None:
+    slot = take(pool, base)
+    pool.release(slot)
+    record = read_record(slot.path)
+    assert isinstance(record, Vacant)
+    write_record(slot.path, replace(record, boot="another"))
+    # What a power cut makes of a file that was not flushed.
+    (slot.path / "a.txt").write_bytes(b"")
+
+    again = take(pool, base, "t2")
+    assert again.path == slot.path
+    assert_as_new(again.path, base)
