@@ -9,7 +9,7 @@ from stratum_git.errors import UserError
 from stratum_git.git.diff import patch
 from stratum_git.git.refs import read_refs
 from stratum_git.git.repository import Repository
-from stratum_git.model.ids import FlowId, Json, Oid, StepId, TaskId
+from stratum_git.model.ids import OWN, FlowId, Json, Oid, StepId, TaskId
 from stratum_git.model.state import (
     Exhausted,
     FannedOut,
@@ -100,7 +100,7 @@ def _change(repo: Repository, state: FlowState, task: str, attempt: int | None) 
         found = _result(fan, task)
         if found is not None:
             return found
-    prefix = f"refs/stratum/attempts/{state.flow}/{step}/{task if task != step else '-step'}/"
+    prefix = f"refs/stratum/attempts/{state.flow}/{step}/{task if task != step else OWN}/"
     refs = read_refs(repo, prefix)
     branch = read_refs(repo, f"refs/heads/stratum/{state.flow}/{task}")
     numbers = {int(ref.rpartition("/")[2]): oid for ref, oid in refs.items()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +57,7 @@ def save_draft(project: Path, draft: dict[str, Json]) -> Path:
         path.parent.mkdir(exist_ok=True)
         # Whole or not at all: somebody may be reading the one before.
         fresh.write_text(data + "\n", encoding="utf-8")
-        os.replace(fresh, path)  # noqa: PTH105 - the two are beside each other
+        fresh.replace(path)
     except OSError as error:
         raise HostError(f"the draft cannot be written to {path}: {error.strerror}") from error
     return path

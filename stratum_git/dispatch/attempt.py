@@ -34,9 +34,6 @@ from stratum_git.model.ids import Oid
 from stratum_git.model.messages import Completed, Halted, Launch, Lost, Outcome, Rejected
 from stratum_git.model.state import FannedOut, FlowState, Working
 
-RESCUE = 120.0
-"""Seconds that saving the work of an ended attempt may take before the attempt is given up as it lies."""
-
 
 @dataclass
 class Attempt:
@@ -157,7 +154,7 @@ class Attempt:
         result: Oid | None = None
         place = self.workplace
         if place is not None:
-            with trio.move_on_after(RESCUE, shield=True):
+            with trio.CancelScope(shield=True):
                 captured = await self.context.git(partial(self._capture, place, place.base))
                 result = None if captured.result == place.base else captured.result
         if self.halted is not None and not self.interrupted:

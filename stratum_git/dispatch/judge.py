@@ -87,9 +87,12 @@ def judge_tree(repo: Repository, base: Oid, captured: Captured, wants: Expectati
     """Returns what git's facts say against a result, if anything."""
     if captured.embedded:
         made = _few(captured.embedded)
-        return Finding(
-            "scope", (f"git repositories were made in the slot; their files are not seen: {made}",)
-        )
+        what = f"git repositories were made or changed in the slot; their files are not seen: {made}"
+        return Finding("scope", (what,))
+    if captured.unsaved:
+        return Finding("scope", (f"git could not record {_few(captured.unsaved)}",))
+    if captured.unfinished is not None:
+        return Finding("history", (f"a {captured.unfinished} is not finished",))
     if captured.result == base:
         return Finding("no_change", ("no file was changed",)) if wants.changes == "required" else None
     if captured.head != base and not is_ancestor(repo, base, captured.head):

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from stratum_git.model.ids import FlowId, Oid, RefName, StepId, TaskId
-
-OWN = "-step"
-"""Stands for the task in the refs of a step that one agent does; no task id begins with a dash."""
+from stratum_git.model.ids import OWN, FlowId, Oid, RefName, StepId, TaskId
 
 
 def branch_ref(flow: FlowId, step: StepId, task: TaskId | None) -> RefName:

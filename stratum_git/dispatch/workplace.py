@@ -6,6 +6,8 @@ need to know which one it has.
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +30,9 @@ from stratum_git.model.messages import Launch
 from stratum_git.model.state import FlowState
 from stratum_git.slots.occupancy import Occupant
 from stratum_git.slots.pool import Slot
+
+LEFT = "left"
+"""The folder of an attempt's own that takes what could not be made a commit."""
 
 
 class WorkplaceError(HostError):
@@ -91,6 +96,9 @@ class SlotPlace:
         writer.sync()
         if private:
             fetch_result(self.context.repo, self.path, taken.result)
+            # The clone goes when the attempt is over, and its stash with it.
+            self._bring_home(_stash(self.context, self.slot))
+        self._set_aside((*taken.embedded, *taken.unsaved))
         return taken
 
     def violation(self) -> Finding | None:
@@ -98,13 +106,19 @@ class SlotPlace:
         new = _stash(self.context, self.slot) - self.stashed
         if not new:
             return None
-        if self.slot.kind == "branch":
-            self._bring_home(new)
         what = f"work was left in the stash, which all worktrees share ({', '.join(sorted(new))[:200]})"
         return Finding("stash", (what, "commit it instead, or leave it uncommitted"))
 
+    def _set_aside(self, paths: Iterable[str]) -> None:
+        """Moves what no commit can hold out of the slot, which is made clean: beside the attempt's log."""
+        for name in paths:
+            source, place = self.path / name, self.folder / LEFT / name
+            if os.path.lexists(source) and not os.path.lexists(place):
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.move(source, place)
+
     def _bring_home(self, stashes: Iterable[str]) -> None:
-        """Keeps what a private clone's stash has, which goes with the clone."""
+        """Gives a private clone's stash refs in the repository."""
         who = self.slot.occupant
         for oid in map(Oid, sorted(stashes)):
             fetch_result(self.context.repo, self.path, oid)

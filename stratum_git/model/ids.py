@@ -14,3 +14,6 @@ RefName = NewType("RefName", str)
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 """What can be written as JSON. Treated as immutable: nothing changes a value after it was made."""
+
+OWN = "-step"
+"""Stands for the task, in refs and folders, where one agent does a step; no task id begins with a dash."""

@@ -17,7 +17,6 @@ RejectionKind: TypeAlias = Literal[
     "agent",  # it reported failure
     "timeout",  # it was still at work at its deadline
     "start",  # it could not be started
-    "output",  # what it returned is not a JSON object
     "scope",  # it touched files that the task does not own
     "no_change",  # it changed nothing where a change was promised
     "stash",  # it left work in the stash that all worktrees share

@@ -15,8 +15,6 @@ P = ParamSpec("P")
 Answer: TypeAlias = dict[str, Any]
 """An object of JSON; the SDK takes its type from here for the tool's output schema."""
 
-SUGGESTED = 20
-
 
 def refusal(kind: str, message: str, *, hint: str = "", **facts: Json) -> Answer:
     """Returns the answer to a call that cannot be fulfilled."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 import trio
@@ -458,6 +460,59 @@ async def test_work_that_is_put_into_the_stash_is_no_result(stage: Stage, isolat
     assert stage.scratch.show(f"{kept}:hidden.txt") == "hidden"
     mine = "stash@{1}" if isolation == "worktree" else "stash@{0}"
     assert stage.scratch.show(f"{mine}:mine.txt") == "mine"
+
+
+async def test_a_merge_that_is_not_finished_is_no_result(stage: Stage) -> None:
+    def play(assignment: Assignment) -> Script:
+        def merge(at: Assignment) -> None:
+            slot = ScratchRepo(at.slot)
+            slot.commit("ours", {"a.txt": "ours\n"})
+            slot.git("checkout", "-q", "--detach", "HEAD~1")
+            theirs = slot.commit("theirs", {"a.txt": "theirs\n"})
+            slot.git("checkout", "-q", str(at.branch).removeprefix("refs/heads/"))
+            slot.git("merge", theirs, check=False)
+
+        return Script(then=merge)
+
+    state = await stage.play(dispatch_spec(), play, ids("t"))
+
+    now = fan(state).tasks[0]
+    assert isinstance(now, Exhausted)
+    assert (now.kind, now.findings) == ("history", ("a merge is not finished",))
+    assert "<<<<<<<" in stage.scratch.show(f"refs/stratum/attempts/{state.flow}/build/t/1:a.txt")
+
+
+@pytest.mark.parametrize("isolation", ["worktree", "branch"])
+async def test_what_no_commit_can_hold_is_kept_beside_the_log(stage: Stage, isolation: str) -> None:
+    def play(assignment: Assignment) -> Script:
+        def nest(at: Assignment) -> None:
+            ScratchRepo.make(at.slot / "inner" / "repo").commit("inner", {"work.txt": "hours of it\n"})
+
+        return Script(then=nest)
+
+    state = await stage.play(dispatch_spec(isolation=isolation), play, ids("t"))
+
+    now = fan(state).tasks[0]
+    assert isinstance(now, Exhausted)
+    assert now.kind == "scope"
+    (kept,) = Path(os.environ["XDG_STATE_HOME"]).glob("**/left/**/work.txt")
+    assert kept.read_text() == "hours of it\n"
+    assert ScratchRepo(kept.parent).git("log", "--format=%s") == "inner"
+
+
+async def test_the_stash_of_a_clone_outlives_an_attempt_that_failed(stage: Stage) -> None:
+    def play(assignment: Assignment) -> Script:
+        def stash(at: Assignment) -> None:
+            ScratchRepo(at.slot).git("add", "-A")
+            ScratchRepo(at.slot).git("stash")
+
+        return Script(files={"hidden.txt": b"hidden\n"}, then=stash, fails="gave up")
+
+    state = await stage.play(dispatch_spec(isolation="branch"), play, ids("t"))
+
+    assert state.status == "failed"
+    kept = stage.scratch.git("for-each-ref", "--format=%(refname)", "refs/stratum/stashes")
+    assert stage.scratch.show(f"{kept}:hidden.txt") == "hidden"
 
 
 async def test_a_failed_step_lands_nothing(stage: Stage) -> None:
