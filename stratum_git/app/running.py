@@ -20,7 +20,7 @@ from stratum_git.app.surroundings import Surroundings
 from stratum_git.app.workshop import make_context, signature
 from stratum_git.core.engine import begin
 from stratum_git.core.parse import load_spec
-from stratum_git.core.program import compile_program
+from stratum_git.core.program import compile_program, unserved
 from stratum_git.core.questions import fan_of, in_flight, is_over
 from stratum_git.dispatch.clock import monotonic, now
 from stratum_git.dispatch.context import DEFAULT_TIMEOUT, Context
@@ -31,8 +31,9 @@ from stratum_git.dispatch.notices import Recorded, Remark, Watcher
 from stratum_git.errors import StratumError, UserError
 from stratum_git.git.objects import ObjectWriter
 from stratum_git.git.repository import Repository, head_of, resolve, valid_branch
+from stratum_git.model.effects import Effect
 from stratum_git.model.ids import FlowId, Json, StepId, TaskId
-from stratum_git.model.messages import CancelRequested, Effect, Event, GateResolved, Resumed, Started
+from stratum_git.model.messages import CancelRequested, Event, GateResolved, Resumed, Started
 from stratum_git.model.spec import Dispatch, Problem
 from stratum_git.model.state import FlowState, Program
 from stratum_git.slots.pool import SlotPool
@@ -178,6 +179,9 @@ def check_spec(text: str, flow: str | None) -> Program:
     program = compile_program(loaded.spec, flow)
     if not isinstance(program, Program):
         raise InvalidSpecError(program)
+    wanting = unserved(program)
+    if wanting:
+        raise InvalidSpecError(wanting)
     return program
 
 

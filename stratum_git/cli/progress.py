@@ -10,7 +10,8 @@ import trio
 
 from stratum_git.core.narration import narrate
 from stratum_git.dispatch.notices import Line, Notice, Recorded, Remark
-from stratum_git.model.messages import Effect, Launch, StepReported, TaskReported
+from stratum_git.model.effects import Effect, Launch
+from stratum_git.model.messages import StepReported, TaskReported
 
 ROWS = 20
 

@@ -18,7 +18,8 @@ from types import ModuleType
 from typing import TypeAlias, TypeVar, cast
 
 from stratum_git.errors import UserError
-from stratum_git.model import graph, messages, spec, state
+from stratum_git.model import book, graph, messages, spec, state
+from stratum_git.model.chunks import Chunks
 from stratum_git.model.ids import Json
 
 T = TypeVar("T")
@@ -31,6 +32,8 @@ class UnreadableError(UserError):
 
 def encode(value: object) -> Json:
     """Returns a value of the model as JSON."""
+    if isinstance(value, Chunks):
+        return [encode(item) for item in value]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {"type": _tag(type(value))} | {
             name: encode(getattr(value, name))
@@ -101,7 +104,7 @@ def _tag(kind: type) -> str:
 @cache
 def _classes() -> dict[str, type]:
     found: dict[str, type] = {}
-    for module in (messages, state, graph, spec):
+    for module in (messages, state, graph, spec, book):
         for item in _dataclasses(module):
             if found.setdefault(_tag(item), item) is not item:
                 raise AssertionError(f"two classes are called {item.__name__}")
@@ -139,6 +142,8 @@ def _decoder(node: ast.expr) -> Decoder:
             return _nested
         case ast.Subscript(ast.Name("tuple"), ast.Tuple(elts)):
             return _tuple_of(_decoder(elts[0]))
+        case ast.Subscript(ast.Name("Mapping"), ast.Tuple([_, item])):
+            return _mapping_of(_decoder(item))
         case ast.BinOp(left, ast.BitOr(), right):
             first, second = _decoder(left), _decoder(right)
             return first if first is not _plain else second
@@ -149,7 +154,7 @@ def _decoder(node: ast.expr) -> Decoder:
 def _is_model(name: str) -> bool:
     if any(kind.__name__ == name for kind in _classes().values()):
         return True
-    return name in {"Outcome", "LandingEntry", "TaskState", "StepState"}
+    return name in {"Outcome", "LandingEntry", "TaskState", "StepState", "Record"}
 
 
 def _plain(data: Json) -> object:
@@ -167,5 +172,14 @@ def _tuple_of(item: Decoder) -> Decoder:
         if not isinstance(data, list):
             raise UnreadableError("a stored list is not a list")
         return tuple(item(entry) for entry in data)
+
+    return read
+
+
+def _mapping_of(item: Decoder) -> Decoder:
+    def read(data: Json) -> object:
+        if item is _plain or not isinstance(data, dict):
+            return data
+        return {key: item(entry) for key, entry in data.items()}
 
     return read

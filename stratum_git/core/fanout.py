@@ -7,26 +7,25 @@ comes out beside the new state are the effects for the tasks that start or are t
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal, TypeAlias, assert_never
 
 from stratum_git.core.quorum import decide, needed
 from stratum_git.model.chunks import Chunks
+from stratum_git.model.effects import Effect, Launch, Stop
 from stratum_git.model.graph import TaskGraph
-from stratum_git.model.ids import Json, Oid, RefName, StepId, TaskId
+from stratum_git.model.ids import Json, Oid, StepId, TaskId
 from stratum_git.model.messages import (
     Completed,
-    Effect,
     Halted,
     LandedResult,
     LandingEntry,
-    Launch,
     Lost,
+    Opened,
     Outcome,
     ParkedResult,
     Rejected,
-    Stop,
 )
 from stratum_git.model.spec import Dispatch
 from stratum_git.model.state import (
@@ -51,11 +50,12 @@ HOPELESS_STEP = "the step can no longer succeed"
 BLAMED = 20
 
 
-def fan_out(step: StepId, work: Dispatch, graph: TaskGraph, base: Oid, target: RefName) -> Turn:
+def fan_out(step: StepId, work: Dispatch, graph: TaskGraph, event: Opened, tries: int) -> Turn:
     """Returns the step with its first tasks launched."""
     tasks: Chunks[TaskState] = Chunks.of(Pending(len(needs)) for needs in graph.needs)
     ready = tuple(i for i, needs in enumerate(graph.needs) if not needs)
-    return _fill(step, work, FannedOut(base, target, graph, tasks, ready), [])
+    fan = FannedOut(event.base, event.target, graph, tasks, ready, since=event.at, tries=tries)
+    return _fill(step, work, fan, [])
 
 
 def report(
@@ -76,6 +76,47 @@ def report(
     fan = replace(fan, running=fan.running - 1)
     fan = _freed(fan, index) if isinstance(after, Verified) else _buried(fan, index)
     return _settle(step, work, fan, effects, paused=paused)
+
+
+def take(step: StepId, work: Dispatch, fan: FannedOut, reports: Mapping[int, Outcome]) -> Turn:
+    """Returns the step after reports about several tasks at once, none of which stops another of them.
+
+    A task that had not been launched counts as done without a place of its own. Of a verified result whoever
+    reports may still say that it is none.
+    """
+    effects: list[Effect] = []
+    for index in fan.graph.order:
+        if index in reports:
+            fan = _taken(step, work, fan, index, reports[index], effects)
+    return _settle(step, work, fan, effects, paused=False)
+
+
+def retry(step: StepId, work: Dispatch, fan: FannedOut, base: Oid, at: float) -> Turn:
+    """Returns the step at work again on whatever is not done, from *base*, after it was not enough."""
+    alive = (Verified, Merged)
+    tasks, ready, counts = fan.tasks, [], {"verified": 0, "merged": 0}
+    for index in fan.graph.order:
+        now = fan.tasks[index]
+        counts["verified"] += isinstance(now, Verified)
+        counts["merged"] += isinstance(now, Merged)
+        if isinstance(now, alive):
+            continue
+        waits = sum(not isinstance(fan.tasks[need], alive) for need in fan.graph.needs[index])
+        attempt = 0 if isinstance(now, Pending) else now.attempt
+        tasks = tasks.replace(index, Pending(waits, attempt))
+        ready += [] if waits else [index]
+    again = FannedOut(
+        base=base,
+        target=fan.target,
+        graph=fan.graph,
+        tasks=tasks,
+        ready=tuple(sorted(ready)),
+        verified=counts["verified"],
+        merged=counts["merged"],
+        since=at,
+        tries=fan.tries + 1,
+    )
+    return _fill(step, work, again, [])
 
 
 def relaunch(step: StepId, work: Dispatch, fan: FannedOut) -> Turn:
@@ -172,8 +213,9 @@ def aggregate(fan: FannedOut, *, ok: bool) -> Json:
     failed: list[Json] = []
     for task, now in zip(fan.graph.tasks, fan.tasks, strict=True):
         good = isinstance(now, Merged)
-        (done if good else failed).append(task.id)
-        rows.append(_row(task.id, now, good=good))
+        row = _row(task.id, now, good=good)
+        (done if good else failed).append(row)
+        rows.append(row)
     conflict = any(isinstance(now, Parked) for now in fan.tasks)
     return {
         "tasks": rows,
@@ -203,6 +245,30 @@ def check(fan: FannedOut, max_concurrent: int) -> list[str]:
         if isinstance(now, Pending) and now.waits != len(unmet):
             broken.append(f"task {index} waits for {now.waits}, not {len(unmet)}")
     return broken
+
+
+def _taken(
+    step: StepId, work: Dispatch, fan: FannedOut, index: int, outcome: Outcome, effects: list[Effect]
+) -> FannedOut:
+    now = fan.tasks[index]
+    if isinstance(now, Pending) and not now.waits:
+        place = bisect_left(fan.ready, index)
+        ready = (*fan.ready[:place], *fan.ready[place + 1 :])
+        now = Running(now.attempt + 1, now.failures)
+        fan = replace(fan, tasks=fan.tasks.replace(index, now), ready=ready, running=fan.running + 1)
+    if isinstance(now, Verified) and isinstance(outcome, Rejected):
+        withdrawn = Exhausted(now.attempt, outcome.kind, outcome.findings, now.result)
+        fan = replace(fan, tasks=fan.tasks.replace(index, withdrawn), verified=fan.verified - 1)
+        return _buried(fan, index)
+    if not isinstance(now, Running):
+        return fan
+    after = _judged(work, now, outcome)
+    fan = replace(fan, tasks=fan.tasks.replace(index, after))
+    if isinstance(after, Running):
+        effects.append(Launch(step, fan.graph.tasks[index].id, after.attempt, _findings(outcome)))
+        return fan
+    fan = replace(fan, running=fan.running - 1)
+    return _freed(fan, index) if isinstance(after, Verified) else _buried(fan, index)
 
 
 def _judged(work: Dispatch, now: Running, outcome: Outcome) -> TaskState:

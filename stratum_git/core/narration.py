@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import assert_never
+from typing import TypeAlias, assert_never
 
+from stratum_git.model.effects import Effect, Launch
 from stratum_git.model.messages import (
+    Answered,
+    Called,
     CancelRequested,
+    Checkpointed,
     Completed,
-    Effect,
+    Considered,
     Event,
     GateResolved,
+    Gathered,
     Halted,
     Landed,
     LandedResult,
     LandingBlocked,
-    Launch,
+    LoopAborted,
+    LoopReported,
+    LoopStarted,
     Lost,
     Opened,
     Outcome,
     Rejected,
     Resumed,
+    Reverted,
+    SkipRequested,
     Started,
     StepReported,
     Suspended,
@@ -29,6 +38,9 @@ from stratum_git.model.messages import (
 )
 from stratum_git.model.state import FlowState
 
+ClientEvent: TypeAlias = (
+    Considered | Answered | SkipRequested | Called | Gathered | LoopStarted | LoopReported | LoopAborted
+)
 SHORT = 10
 """Digits of an object id in a sentence; trailers have all of them."""
 
@@ -82,6 +94,36 @@ def _tell(event: Event) -> tuple[str, tuple[str, ...]]:
             return "Interrupt the flow", ()
         case Resumed():
             return "Resume the flow", ()
+        case Checkpointed():
+            return f"Checkpoint {event.label}", ()
+        case Reverted():
+            return f"Go back to checkpoint {event.label}", ()
+        case _:
+            return _tell_client(event)
+
+
+def _tell_client(event: ClientEvent) -> tuple[str, tuple[str, ...]]:
+    match event:
+        case Considered():
+            return f"{event.step}: {'to be skipped' if event.skip else 'not to be skipped'}", ()
+        case Answered():
+            said = "done" if event.verdict == "ok" else event.verdict.replace("_", " ")
+            return f"{event.step}: {said}", event.violations
+        case SkipRequested():
+            return f"{event.step}: skip", (event.reason,)
+        case Called():
+            return f"{event.step}: start flow {event.child}", ()
+        case Gathered():
+            lines = (f"{r.task}: {_outcome('', r.outcome)[0].lstrip(': ')}" for r in event.reports)
+            told = f"{event.step}: {len(event.reports)} tasks reported"
+            return f"{told}, merging them failed" if event.conflict else told, tuple(lines)
+        case LoopStarted():
+            return f"{event.step}: start a loop", ()
+        case LoopReported():
+            met = "the criterion is met" if event.met else "go on"
+            return f"{event.step}: a pass of the loop, {met}", ()
+        case LoopAborted():
+            return f"{event.step}: give the loop up", (event.reason,)
         case _ as never:
             assert_never(never)
 

@@ -30,11 +30,13 @@ def compile_program(spec: Spec, name: str | None) -> Program | tuple[Problem, ..
     if isinstance(order, Cycle):
         path = " -> ".join(order.path)
         return (Problem(f"flows.{flow.name}.steps", f"steps wait for each other: {path}", flow.line),)
-    unserved = tuple(p for step in flow.steps for p in _unserved(spec, flow, step))
-    if unserved:
-        return unserved
     position = {step: i for i, step in enumerate(order)}
     return Program(spec, flow, order, position, {step.id: step for step in flow.steps})
+
+
+def unserved(program: Program) -> tuple[Problem, ...]:
+    """Returns what the flow asks for that a runner does not do. Nothing is ignored in silence."""
+    return tuple(p for step in program.flow.steps for p in _unserved(program.spec, program.flow, step))
 
 
 def function_of(program: Program, step: Step) -> Function | None:
@@ -70,17 +72,12 @@ def _pick(spec: Spec, name: str | None) -> Flow | Problem:
 
 
 def _unserved(spec: Spec, flow: Flow, step: Step) -> list[Problem]:
-    """Returns what the step asks for that this version does not do. Nothing is ignored in silence."""
     wants: dict[str, object] = {
-        "skip_if": step.skip_if,
-        "on_fail": step.on_fail,
-        "next": step.next,
         "guardrails": step.guardrails,
         "reasoning_template": step.reasoning_template,
         "max_iterations": step.max_iterations,
         "budget": step.budget or flow.budget,
         "model": step.model,
-        "max_rounds": flow.max_rounds,
     }
     match step.work:
         case SubFlow(flow=name):
@@ -90,8 +87,7 @@ def _unserved(spec: Spec, flow: Flow, step: Step) -> list[Problem]:
             wants |= {"function guardrails": called.guardrails, "function budget": called.budget}
             wants["function model"] = called.model
         case Gate():
-            wants["policy"] = step.work.policy if step.work.policy != "gate" else None
-            wants |= {"timeout": step.work.timeout, "on_kill": step.work.on_kill}
+            wants["timeout"] = step.work.timeout
         case Dispatch():
             wants |= _unserved_dispatch(step.work)
         case Inline() | Decompose():
@@ -99,9 +95,9 @@ def _unserved(spec: Spec, flow: Flow, step: Step) -> list[Problem]:
     return [
         Problem(
             f"flows.{flow.name}.steps.{step.id}.{key}",
-            f"{key} is valid, but this version does not run it yet",
+            f"{key} is valid, but `run` does not do it yet",
             step.line,
-            hint="leave it out, or run the flow with a version that does",
+            hint="leave it out, or let an MCP client drive the flow: stratum_plan",
         )
         for key, value in wants.items()
         if value

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from stratum_git.model.effects import Ask, AwaitGate, Consider, Effect, Land, Open, Summon, Sync
 from stratum_git.model.ids import Json, StepId, TaskId
-from stratum_git.model.messages import AwaitGate, Effect, Land, Open, Sync
+from stratum_git.model.spec import SubFlow
 from stratum_git.model.state import (
     Abandoned,
+    Asked,
     AtGate,
+    Considering,
     Failed,
     FannedOut,
     FlowState,
@@ -25,6 +28,12 @@ def outstanding(state: FlowState) -> tuple[Effect, ...]:
     if state.cursor is None:
         return tuple(again)
     match state.step(state.cursor):
+        case Considering():
+            again.append(Consider(state.cursor))
+        case Asked(child=None) if isinstance(state.program.steps[state.cursor].work, SubFlow):
+            again.append(Summon(state.cursor))
+        case Asked():
+            again.append(Ask(state.cursor))
         case Opening():
             again.append(Open(state.cursor))
         case AtGate():
@@ -51,9 +60,9 @@ def in_flight(state: FlowState) -> tuple[tuple[StepId, TaskId | None, int], ...]
 
 
 def outputs(state: FlowState) -> dict[StepId, Json]:
-    """Returns what the finished steps produced, for references."""
-    pairs = zip(state.program.order, state.steps, strict=True)
-    return {step: now.output for step, now in pairs if isinstance(now, Succeeded)}
+    """Returns what the steps produced, for references."""
+    pairs = zip(state.program.order, state.outputs, strict=True)
+    return {step: made[0] for step, made in pairs if made}
 
 
 def is_over(state: FlowState) -> bool:

@@ -30,8 +30,9 @@ from stratum_git.dispatch.names import branch_ref
 from stratum_git.dispatch.workplace import Workplace, WorkplaceError, open_workplace
 from stratum_git.git.objects import Signature
 from stratum_git.git.snapshot import Captured
+from stratum_git.model.effects import Launch
 from stratum_git.model.ids import Oid
-from stratum_git.model.messages import Completed, Halted, Launch, Lost, Outcome, Rejected
+from stratum_git.model.messages import Completed, Halted, Lost, Outcome, Rejected
 from stratum_git.model.state import FannedOut, FlowState, Working
 
 

@@ -21,27 +21,25 @@ from stratum_git.dispatch.journal import Beaten, Journal
 from stratum_git.dispatch.landing import follow
 from stratum_git.dispatch.leasing import Leases
 from stratum_git.dispatch.notices import Line, Recorded, Remark, Watcher
-from stratum_git.dispatch.opening import open_step
+from stratum_git.dispatch.opening import consider, open_step
 from stratum_git.dispatch.publishing import result_updates
 from stratum_git.dispatch.touchdown import land
 from stratum_git.git.refs import RefUpdate, tip_nowait
-from stratum_git.model.ids import StepId, TaskId
-from stratum_git.model.messages import (
+from stratum_git.model.effects import (
+    Ask,
     AwaitGate,
+    Consider,
     Effect,
-    Event,
     Finish,
     Land,
-    Landed,
     Launch,
     Open,
-    StepReported,
     Stop,
-    Suspended,
+    Summon,
     Sync,
-    Synced,
-    TaskReported,
 )
+from stratum_git.model.ids import StepId, TaskId
+from stratum_git.model.messages import Event, Landed, StepReported, Suspended, Synced, TaskReported
 from stratum_git.model.spec import Dispatch
 from stratum_git.model.state import FlowState
 from stratum_git.store.listing import flow_ref
@@ -167,7 +165,9 @@ class Driver:
                 self._spawn(self._land, step)
             case Sync():
                 self._spawn(self._sync, effect)
-            case AwaitGate() | Finish():
+            case Consider(step):
+                self._spawn(self._consider, step)
+            case AwaitGate() | Finish() | Ask() | Summon():
                 pass
             case _ as never:
                 assert_never(never)
@@ -223,6 +223,12 @@ class Driver:
 
     def _line(self, launch: Launch, text: str) -> None:
         self.watch(Line(launch.step, launch.task, launch.attempt, text))
+
+    async def _consider(self, step: StepId) -> None:
+        if not self.interrupted:
+            await self._deliver(
+                await self.context.git(partial(consider, self.context, self.journal.state, step))
+            )
 
     async def _open(self, step: StepId) -> None:
         if not self.interrupted:

@@ -10,8 +10,8 @@ from stratum_git.core.questions import outputs
 from stratum_git.core.references import Unresolved, resolve, steps_named
 from stratum_git.core.template import MissingField, render
 from stratum_git.dispatch.judge import Expectations
+from stratum_git.model.effects import Launch
 from stratum_git.model.ids import Json, StepId
-from stratum_git.model.messages import Launch
 from stratum_git.model.spec import Command, Contract, Decompose, Dispatch, Inline, Isolation, Step, Task
 from stratum_git.model.state import FannedOut, FlowState
 

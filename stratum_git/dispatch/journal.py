@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from stratum_git.core.engine import advance
 from stratum_git.git.refs import RefUpdate, tip_nowait
 from stratum_git.git.repository import Repository
+from stratum_git.model.effects import Effect
 from stratum_git.model.ids import Oid, RefName
-from stratum_git.model.messages import Effect, Event
+from stratum_git.model.messages import Event
 from stratum_git.model.state import FlowState
 from stratum_git.store.flows import Entry, FlowLog, Stored, events_between
 from stratum_git.store.listing import flow_ref

@@ -10,8 +10,9 @@ from stratum_git.agents.identity import ProcessIdentity
 from stratum_git.dispatch.clock import now
 from stratum_git.git.objects import ObjectWriter
 from stratum_git.git.refs import RefUpdate
+from stratum_git.model.effects import Effect, Launch
 from stratum_git.model.ids import FlowId, Oid, RefName, StepId, TaskId
-from stratum_git.model.messages import Effect, Event, Launch, StepReported, TaskReported
+from stratum_git.model.messages import Event, StepReported, TaskReported
 from stratum_git.slots.leases import Lease, lease_ref, write_lease
 
 Key = tuple[StepId, TaskId | None]

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from stratum_git.model.effects import Effect
 from stratum_git.model.ids import Oid, StepId, TaskId
-from stratum_git.model.messages import Effect, Event
+from stratum_git.model.messages import Event
 from stratum_git.model.state import FlowState
 
 

@@ -36,6 +36,9 @@ def land(context: Context, state: FlowState, step: StepId) -> Landed | LandingBl
     if blocked is not None:
         return LandingBlocked(at, "stratum-git", step, blocked.reason, blocked.paths)
     findings = _findings(context, state, spec, landing.work, plan)
+    if findings:
+        # Nothing lands that is not as it has to be.
+        plan = LandingPlan(plan.old, plan.old, ())
     return _landed(at, step, target, plan, findings)
 
 
@@ -75,9 +78,10 @@ def _findings(
     if not isinstance(work, FannedOut) or not step.ensure or not isinstance(step.work, Dispatch):
         return ()
     whole = fanout.landed(work, plan.entries)
-    ok = not fanout.shortfall(step.work, whole)
+    if fanout.shortfall(step.work, whole):
+        return ()
     names: dict[str, Json] = {
-        "result": fanout.aggregate(whole, ok=ok),
+        "result": fanout.aggregate(whole, ok=True),
         "input": dict(state.inputs),
     }
     return judge(step.ensure, names, TreeFiles(context.repo, Oid(plan.new)))

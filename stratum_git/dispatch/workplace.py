@@ -25,8 +25,8 @@ from stratum_git.git.repository import open_repository
 from stratum_git.git.snapshot import Captured, capture
 from stratum_git.git.stash import stashed_on
 from stratum_git.git.worktree import fetch_result
+from stratum_git.model.effects import Launch
 from stratum_git.model.ids import FlowId, Oid, StepId
-from stratum_git.model.messages import Launch
 from stratum_git.model.state import FlowState
 from stratum_git.slots.occupancy import Occupant
 from stratum_git.slots.pool import Slot

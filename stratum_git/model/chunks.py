@@ -36,6 +36,12 @@ class Chunks(Generic[T]):
         part = (*part[:column], item, *part[column + 1 :])
         return Chunks((*self.parts[:row], part, *self.parts[row + 1 :]))
 
+    def append(self, item: T) -> Chunks[T]:
+        """Returns a version with one more *item*, sharing every full chunk."""
+        if self.parts and len(self.parts[-1]) < SIZE:
+            return Chunks((*self.parts[:-1], (*self.parts[-1], item)))
+        return Chunks((*self.parts, (item,)))
+
     def __getitem__(self, index: int) -> T:
         row, column = divmod(index, SIZE)
         return self.parts[row][column]

@@ -1,8 +1,7 @@
-"""The engine's whole vocabulary: events come in, effects go out.
+"""What the engine is told: events, and the outcomes of attempts.
 
 An event is a fact that was persisted; it holds everything an outcome depends on (time, verdicts, object
-ids), so replaying a flow's events rebuilds its state. An effect is an order to the shell; it may be given
-again after a crash, so it names the attempt it is about.
+ids), so replaying a flow's events rebuilds its state. What comes out is in ``effects.py``.
 """
 
 from __future__ import annotations
@@ -72,6 +71,9 @@ class Halted:
 
 Outcome: TypeAlias = Completed | Rejected | Lost | Halted
 
+Verdict: TypeAlias = Literal["ok", "schema_failed", "guardrail_blocked", "ensure_failed"]
+"""What became of a client's result; the words are the protocol's."""
+
 
 # --- events -----------------------------------------------------------------------------------------------
 
@@ -87,6 +89,126 @@ class Started:
     inputs: Mapping[str, Json]
     base: Oid
     target: RefName
+    driver: Literal["runner", "client"] = "runner"
+    parent: FlowId | None = None
+    parent_step: StepId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Considered:
+    """Whether a step's ``skip_if`` holds."""
+
+    at: float
+    by: str
+    step: StepId
+    skip: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The client did a step; ``verdict`` is what became of its ``result``, and ``violations`` say why.
+
+    ``audit`` is that of the flow which did the step, if one did.
+    """
+
+    at: float
+    by: str
+    step: StepId
+    result: Json
+    verdict: Verdict
+    violations: tuple[str, ...] = ()
+    audit: Json = None
+
+
+@dataclass(frozen=True, slots=True)
+class SkipRequested:
+    """Somebody left a step out."""
+
+    at: float
+    by: str
+    step: StepId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """A flow was started that does a step."""
+
+    at: float
+    by: str
+    step: StepId
+    child: FlowId
+
+
+@dataclass(frozen=True, slots=True)
+class TaskReport:
+    """What became of one task, in a client's words and git's."""
+
+    task: TaskId
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """The client reported tasks of a dispatch step. ``conflict``: it says that its own merge failed."""
+
+    at: float
+    by: str
+    step: StepId
+    reports: tuple[TaskReport, ...]
+    conflict: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LoopStarted:
+    """The client begins to do a step several times."""
+
+    at: float
+    by: str
+    step: StepId
+
+
+@dataclass(frozen=True, slots=True)
+class LoopReported:
+    """A pass of the loop is done; ``met`` says whether the exit criterion holds, ``digest`` is a digest."""
+
+    at: float
+    by: str
+    step: StepId
+    result: Json
+    digest: str
+    met: bool = False
+    score: float | None = None
+    score_error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LoopAborted:
+    """The client gives the loop up."""
+
+    at: float
+    by: str
+    step: StepId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpointed:
+    """Somebody gave the flow's present state a name; ``code`` is what the checkout was at."""
+
+    at: float
+    by: str
+    label: str
+    code: Oid | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reverted:
+    """Somebody took the flow back to a named state."""
+
+    at: float
+    by: str
+    label: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +254,7 @@ class GateResolved:
     step: StepId
     outcome: Literal["approve", "revise", "kill"]
     rationale: str = ""
+    resolver: Literal["human", "agent", "system"] = "human"
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +345,16 @@ class Resumed:
 
 Event: TypeAlias = (
     Started
+    | Considered
+    | Answered
+    | SkipRequested
+    | Called
+    | Gathered
+    | LoopStarted
+    | LoopReported
+    | LoopAborted
+    | Checkpointed
+    | Reverted
     | Opened
     | StepReported
     | TaskReported
@@ -233,72 +366,3 @@ Event: TypeAlias = (
     | Suspended
     | Resumed
 )
-
-
-# --- effects ----------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Open:
-    """Pin the base of a step."""
-
-    step: StepId
-
-
-@dataclass(frozen=True, slots=True)
-class Launch:
-    """Hand an attempt to an agent. ``task`` is ``None`` for a step that one agent does.
-
-    ``findings`` are what was wrong with the attempt before, for the prompt.
-    """
-
-    step: StepId
-    task: TaskId | None
-    attempt: int
-    findings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """End an attempt; its result is no longer wanted. It still reports."""
-
-    step: StepId
-    task: TaskId | None
-    attempt: int
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Land:
-    """Merge the step's verified results onto its target."""
-
-    step: StepId
-
-
-@dataclass(frozen=True, slots=True)
-class Sync:
-    """Let the checkouts of a moved branch follow it."""
-
-    target: RefName
-    old: Oid
-    new: Oid
-
-
-@dataclass(frozen=True, slots=True)
-class AwaitGate:
-    """Somebody has to decide."""
-
-    step: StepId
-
-
-EndStatus: TypeAlias = Literal["complete", "failed", "cancelled", "killed", "blocked"]
-
-
-@dataclass(frozen=True, slots=True)
-class Finish:
-    """Nothing more happens in this flow unless it is resumed."""
-
-    status: EndStatus
-
-
-Effect: TypeAlias = Open | Launch | Stop | Land | Sync | AwaitGate | Finish

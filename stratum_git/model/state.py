@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from stratum_git.model.book import Book
 from stratum_git.model.chunks import Chunks
 from stratum_git.model.graph import TaskGraph
 from stratum_git.model.ids import FlowId, Json, Oid, RefName, StepId
-from stratum_git.model.messages import RejectionKind
+from stratum_git.model.messages import RejectionKind, Verdict
 from stratum_git.model.spec import Flow, Spec, Step
 
 # --- tasks ------------------------------------------------------------------------------------------------
@@ -107,8 +108,29 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
+class Considering:
+    """The flow has come to this step; whether to skip it is being found out."""
+
+    tries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The client was asked to do this step, after ``tries`` that were found wanting.
+
+    ``child`` is the flow that was started for it, where the step is one.
+    """
+
+    since: float
+    tries: int = 0
+    child: FlowId | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Opening:
     """The flow has come to this step; its base is being pinned."""
+
+    tries: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +140,7 @@ class Working:
     base: Oid
     target: RefName
     task: Pending | Running | Verified
+    since: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +163,8 @@ class FannedOut:
     dead: int = 0
     verdict: Literal["open", "met", "missed"] = "open"
     merged: int = 0
+    since: float = 0.0
+    tries: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,19 +184,26 @@ class AtGate:
 
 @dataclass(frozen=True, slots=True)
 class Succeeded:
-    """The step is done; ``output`` is what later steps see. ``work`` keeps the tasks of a dispatch step."""
+    """The step is done, after ``tries`` of the client's. ``work`` keeps the tasks of a dispatch step."""
 
-    output: Json = None
     work: FannedOut | None = None
+    tries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """The step was left out; its output is null."""
+
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The step is over without success."""
+    """The step is over without success. The flow ends, or goes on where the step's ``on_fail`` says."""
 
     findings: tuple[str, ...]
-    output: Json = None
     work: FannedOut | None = None
+    tries: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,8 +215,29 @@ class Abandoned:
 
 
 StepState: TypeAlias = (
-    Waiting | Opening | Working | FannedOut | Landing | AtGate | Succeeded | Failed | Abandoned
+    Waiting
+    | Considering
+    | Asked
+    | Opening
+    | Working
+    | FannedOut
+    | Landing
+    | AtGate
+    | Succeeded
+    | Skipped
+    | Failed
+    | Abandoned
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Setback:
+    """Why the client's last report did not bring the flow on. ``last``: no further try is left."""
+
+    status: Verdict
+    step: StepId
+    violations: tuple[str, ...]
+    last: bool = False
 
 
 # --- the flow ---------------------------------------------------------------------------------------------
@@ -210,6 +263,12 @@ class PendingSync:
     new: Oid
 
 
+Output: TypeAlias = "tuple[Json, ...]"
+"""What a step produced: one value, or none when there is nothing (yet)."""
+
+Driver: TypeAlias = Literal["runner", "client"]
+"""Who does the steps: a runner with its agents, or the client, who is told what is next."""
+
 Status: TypeAlias = Literal[
     "running", "awaiting_gate", "blocked", "complete", "failed", "cancelled", "killed"
 ]
@@ -226,6 +285,7 @@ class FlowState:
     target: RefName
     started: float
     steps: Chunks[StepState]
+    outputs: Chunks[Output]
     cursor: StepId | None = None
     status: Status = "running"
     seq: int = 0
@@ -234,7 +294,23 @@ class FlowState:
     unsynced: tuple[PendingSync, ...] = ()
     paused: bool = False
     """Somebody interrupted the run: nothing is launched until it is resumed."""
+    book: Book = field(default_factory=Book)
+    driver: Driver = "runner"
+    parent: FlowId | None = None
+    """The flow of which this one does a step, and which step of it."""
+    parent_step: StepId | None = None
+    checkpoints: tuple[Checkpoint, ...] = ()
+    setback: Setback | None = None
 
     def step(self, step: StepId) -> StepState:
         """Returns the state of a step of the program."""
         return self.steps[self.program.position[step]]
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A flow as it was, under a name, and the commit ``code`` that the checkout was at."""
+
+    label: str
+    state: FlowState
+    code: Oid | None = None

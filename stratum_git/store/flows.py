@@ -12,18 +12,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self, cast
 
-from stratum_git.core import codec, layout
+from stratum_git.core import codec
 from stratum_git.core.narration import narrate
 from stratum_git.core.parse import load_spec
 from stratum_git.core.program import compile_program
+from stratum_git.core.rebuild import rebuild
 from stratum_git.git.objects import ObjectWriter, Signature, read_objects, read_tree
 from stratum_git.git.refs import LostRace, RefSession, RefUpdate, read_ref
 from stratum_git.git.repository import Repository
+from stratum_git.model.effects import Effect
 from stratum_git.model.ids import FlowId, Oid, RefName
 from stratum_git.model.messages import (
-    Effect,
+    Checkpointed,
     Event,
+    Gathered,
     Landed,
+    Outcome,
     ParkedResult,
     Started,
     StepReported,
@@ -122,7 +126,7 @@ def load_at(repo: Repository, tip: Oid) -> tuple[Stored, str]:
     files = {p: o.data for p, o in zip((p for p in paths if p in tree), found, strict=True) if o is not None}
     spec = files.pop("spec.yaml", b"").decode()
     program = _program(spec, _name_of(files))
-    return Stored(tip, layout.rebuild(program, files)), spec
+    return Stored(tip, rebuild(program, files)), spec
 
 
 def events_between(repo: Repository, old: Oid, new: Oid) -> tuple[Event, ...]:
@@ -146,13 +150,21 @@ def _results(event: Event) -> tuple[Oid, ...]:
         case Started(base=base):
             return (base,)
         case StepReported(outcome=outcome) | TaskReported(outcome=outcome):
-            kept = outcome.result
-            return () if kept is None or kept == getattr(outcome, "base", None) else (kept,)
+            return _kept(outcome)
+        case Gathered(reports=reports):
+            return tuple(oid for report in reports for oid in _kept(report.outcome))
+        case Checkpointed(code=code):
+            return () if code is None else (code,)
         case Landed(old=old, new=new, entries=entries):
             conflicts = tuple(e.conflict for e in entries if isinstance(e, ParkedResult))
             return (*(() if new == old else (new,)), *conflicts)
         case _:
             return ()
+
+
+def _kept(outcome: Outcome) -> tuple[Oid, ...]:
+    kept = outcome.result
+    return () if kept is None or kept == getattr(outcome, "base", None) else (kept,)
 
 
 def _name_of(files: Mapping[str, bytes]) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from stratum_git.core import layout
 from stratum_git.git.objects import ObjectWriter
 from stratum_git.model.ids import Oid
-from stratum_git.model.state import FlowState
+from stratum_git.model.state import Checkpoint, FlowState
 
 FILE, TREE = "100644", "040000"
 Entry = tuple[str, Oid]
@@ -21,23 +21,60 @@ class TreeCache:
         self._pieces: dict[str, tuple[object, Oid]] = {}
         self._trees: dict[str, tuple[dict[str, Entry], Oid]] = {}
         self._folders: dict[str, tuple[object, Oid]] = {}
+        self._groups: dict[int, tuple[object, dict[str, Entry]]] = {}
 
     def write(self, state: FlowState, beside: Mapping[str, Oid]) -> Oid:
         """Returns the tree of *state*, with the blobs *beside* it at the top."""
-        top: dict[str, Entry] = {name: (FILE, oid) for name, oid in beside.items()}
-        for piece in layout.files(state):
-            top[piece.path] = (FILE, self._piece(piece.path, piece))
-        steps = {folder.path: (TREE, self._folder(folder)) for folder in layout.folders(state)}
-        if steps:
-            top["steps"] = (TREE, self._tree("steps", steps))
+        top = {name: (FILE, oid) for name, oid in beside.items()}
+        top |= self._entries(state, "")
+        named = {f"{n:03}": (TREE, self._checkpoint(n, one)) for n, one in enumerate(state.checkpoints)}
+        if named:
+            top["checkpoints"] = (TREE, self._tree("checkpoints", named))
         return self._writer.tree(top)
 
-    def _folder(self, folder: layout.Folder) -> Oid:
-        token, oid = self._folders.get(folder.path, (None, Oid("")))
+    def _entries(self, state: FlowState, below: str) -> dict[str, Entry]:
+        found = {piece.path: (FILE, self._piece(below, piece)) for piece in layout.files(state)}
+        steps: dict[str, Entry] = {}
+        for number, group in enumerate(layout.groups(state)):
+            steps |= self._group(below, number, group)
+        if steps:
+            found["steps"] = (TREE, self._tree(f"{below}steps", steps))
+        outputs = dict(self._all(f"{below}outputs", layout.outputs(state)))
+        if outputs:
+            found["outputs"] = (TREE, self._tree(f"{below}outputs", outputs))
+        return found
+
+    def _checkpoint(self, number: int, checkpoint: Checkpoint) -> Oid:
+        """Returns the tree of a named state: written when it got its name, and never again."""
+        path = f"checkpoints/{number:03}"
+        token, oid = self._folders.get(path, (None, Oid("")))
+        if token is not checkpoint:
+            # A writer of its own, so that the cache for the present state is not the poorer for it.
+            entries = TreeCache(self._writer)._entries(checkpoint.state, "")  # noqa: SLF001 - its own kind
+            label = layout.label(checkpoint)
+            entries[label.path] = (FILE, self._writer.blob(label.encode()))
+            oid = self._writer.tree(entries)
+            self._folders[path] = (checkpoint, oid)
+        return oid
+
+    def _group(self, below: str, number: int, group: layout.Group) -> dict[str, Entry]:
+        token, entries = self._groups.get(number, (None, {}))
+        if token is not group.token:
+            entries = dict(self._all(f"{below}steps", group.folders()))
+            self._groups[number] = (group.token, entries)
+        return entries
+
+    def _all(self, path: str, folders: Iterator[layout.Folder]) -> Iterator[tuple[str, Entry]]:
+        for folder in folders:
+            yield folder.path, (TREE, self._folder(path, folder))
+
+    def _folder(self, above: str, folder: layout.Folder) -> Oid:
+        path = f"{above}/{folder.path}"
+        token, oid = self._folders.get(path, (None, Oid("")))
         if token is not folder.token:
-            pieces = {p.path: (FILE, self._piece(f"{folder.path}/{p.path}", p)) for p in folder.pieces()}
-            oid = self._tree(f"steps/{folder.path}", pieces)
-            self._folders[folder.path] = (folder.token, oid)
+            pieces = {p.path: (FILE, self._piece(f"{path}/", p)) for p in folder.pieces()}
+            oid = self._tree(path, pieces)
+            self._folders[path] = (folder.token, oid)
         return oid
 
     def _tree(self, path: str, entries: dict[str, Entry]) -> Oid:
@@ -48,7 +85,8 @@ class TreeCache:
         self._trees[path] = (entries, oid)
         return oid
 
-    def _piece(self, path: str, piece: layout.Piece) -> Oid:
+    def _piece(self, below: str, piece: layout.Piece) -> Oid:
+        path = f"{below}{piece.path}"
         token, oid = self._pieces.get(path, (None, Oid("")))
         if token is not piece.token:
             oid = self._writer.blob(piece.encode())
@@ -57,5 +95,5 @@ class TreeCache:
 
 
 def names_of(paths: Iterable[str]) -> tuple[str, ...]:
-    """Returns the paths that :func:`layout.rebuild` reads, out of all in a flow's tree."""
+    """Returns the paths that :func:`rebuild` reads, out of all in a flow's tree."""
     return tuple(p for p in paths if p.endswith(".json") and p != "event.json")

@@ -8,6 +8,12 @@ from stratum_git.model.state import FlowState
 
 def files_of(state: FlowState) -> dict[str, bytes]:
     found = {piece.path: piece.encode() for piece in layout.files(state)}
-    for folder in layout.folders(state):
-        found |= {f"steps/{folder.path}/{piece.path}": piece.encode() for piece in folder.pieces()}
+    for group in layout.groups(state):
+        for folder in group.folders():
+            found |= {f"steps/{folder.path}/{piece.path}": piece.encode() for piece in folder.pieces()}
+    for folder in layout.outputs(state):
+        found |= {f"outputs/{folder.path}/{piece.path}": piece.encode() for piece in folder.pieces()}
+    for number, one in enumerate(state.checkpoints):
+        inner = {**files_of(one.state), "checkpoint.json": layout.label(one).encode()}
+        found |= {f"checkpoints/{number:03}/{path}": data for path, data in inner.items()}
     return found

@@ -12,23 +12,34 @@ from stratum_git.core.codec import UnreadableError, decode_any, dump, encode, lo
 from stratum_git.model import messages
 from stratum_git.model.ids import FlowId, Json, Oid, RefName, StepId, TaskId
 from stratum_git.model.messages import (
+    Answered,
+    Called,
     CancelRequested,
+    Checkpointed,
     Completed,
+    Considered,
     Event,
     GateResolved,
+    Gathered,
     Halted,
     Landed,
     LandedResult,
     LandingBlocked,
+    LoopAborted,
+    LoopReported,
+    LoopStarted,
     Lost,
     Opened,
     ParkedResult,
     Rejected,
     Resumed,
+    Reverted,
+    SkipRequested,
     Started,
     StepReported,
     Suspended,
     Synced,
+    TaskReport,
     TaskReported,
 )
 
@@ -61,7 +72,19 @@ ENTRIES = st.one_of(
 )
 AT = st.floats(0, 1e10)
 TEXTS = st.lists(TEXT, max_size=3).map(tuple)
+STEP = TEXT.map(StepId)
+REPORTS = st.builds(TaskReport, TEXT.map(TaskId), OUTCOMES)
 EVENTS: st.SearchStrategy[Event] = st.one_of(
+    st.builds(Considered, AT, TEXT, STEP, st.booleans()),
+    st.builds(Answered, AT, TEXT, STEP, JSON, st.sampled_from(["ok", "ensure_failed"]), TEXTS, JSON),
+    st.builds(SkipRequested, AT, TEXT, STEP, TEXT),
+    st.builds(Called, AT, TEXT, STEP, TEXT.map(FlowId)),
+    st.builds(Gathered, AT, TEXT, STEP, st.lists(REPORTS, max_size=3).map(tuple), st.booleans()),
+    st.builds(LoopStarted, AT, TEXT, STEP),
+    st.builds(LoopReported, AT, TEXT, STEP, JSON, TEXT, st.booleans(), st.none() | AT, st.none() | TEXT),
+    st.builds(LoopAborted, AT, TEXT, STEP, TEXT),
+    st.builds(Checkpointed, AT, TEXT, TEXT, st.none() | OID),
+    st.builds(Reverted, AT, TEXT, TEXT),
     st.builds(Started, AT, TEXT, TEXT.map(FlowId), TEXT, st.dictionaries(TEXT, JSON, max_size=3), OID, REF),
     st.builds(Opened, AT, TEXT, TEXT.map(StepId), OID, REF),
     st.builds(StepReported, AT, TEXT, TEXT.map(StepId), st.integers(1, 9), OUTCOMES),
@@ -90,7 +113,8 @@ def test_every_event_is_tried() -> None:
     kinds = {kind.__name__ for kind in messages.Event.__args__}
     built = {
         "Started", "Opened", "StepReported", "TaskReported", "GateResolved", "Landed", "LandingBlocked",
-        "Synced", "CancelRequested", "Suspended", "Resumed",
+                    "Synced", "CancelRequested", "Suspended", "Resumed", "Considered", "Answered", "SkipRequested",
+            "Called", "Gathered", "LoopStarted", "LoopReported", "LoopAborted", "Checkpointed", "Reverted",
     }  # fmt: skip
     assert kinds == built
 

@@ -10,27 +10,23 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from stratum_git.core import fanout
 from stratum_git.core.engine import advance, begin
-from stratum_git.core.layout import rebuild
 from stratum_git.core.parse import load_spec
 from stratum_git.core.program import compile_program
 from stratum_git.core.questions import fan_of, in_flight, is_over, outstanding
+from stratum_git.core.rebuild import rebuild
+from stratum_git.model.effects import Effect, Finish, Land, Launch, Open, Stop, Sync
 from stratum_git.model.ids import FlowId, Json, Oid, RefName, StepId, TaskId
 from stratum_git.model.messages import (
     CancelRequested,
     Completed,
-    Effect,
     Event,
-    Finish,
     GateResolved,
     Halted,
-    Land,
     Landed,
     LandedResult,
     LandingBlocked,
     LandingEntry,
-    Launch,
     Lost,
-    Open,
     Opened,
     Outcome,
     ParkedResult,
@@ -38,9 +34,7 @@ from stratum_git.model.messages import (
     Resumed,
     Started,
     StepReported,
-    Stop,
     Suspended,
-    Sync,
     Synced,
     TaskReported,
 )

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from stratum_git.core.engine import advance, begin
 from stratum_git.core.narration import Narration, narrate
 from stratum_git.core.parse import load_spec
-from stratum_git.core.program import compile_program
+from stratum_git.core.program import compile_program, unserved
 from stratum_git.core.prompt import step_prompt, task_prompt
 from stratum_git.core.quorum import decide
 from stratum_git.model.ids import FlowId, Oid, RefName, TaskId
@@ -78,29 +78,24 @@ def test_a_quorum_is_decided_as_early_as_it_can_be(
 @pytest.mark.parametrize(
     ("step", "message"),
     [
-        ("{id: x, intent: do, skip_if: 'true'}", "skip_if"),
         ("{id: x, intent: do, max_iterations: 2, exit_criterion: 'true'}", "max_iterations"),
         ("{id: x, flow: b}", "flow"),
         ("{id: x, intent: do, guardrails: [never]}", "guardrails"),
         ("{id: x, intent: do, model: m}", "model"),
         ("{id: x, function: g, on_approve: null, on_revise: w, on_kill: null}", "timeout"),
-        ("{id: x, function: h, on_approve: null, on_revise: w, on_kill: w}", "on_kill"),
     ],
 )
 def test_what_is_not_run_yet_is_refused_with_its_line(step: str, message: str) -> None:
     text = (
-        (
-            f"version: 0.3\nflows:\n  a:\n    steps:\n      - {step}\n      - {{id: w, intent: do}}\n"
-            "  b: {steps: [{id: y, intent: do}]}\n"
-            "functions: {g: {mode: gate, timeout: 9}, h: {mode: gate}}\n"
-        )
-        .replace("on_kill: w}", "on_kill: w, depends_on: [w]}")
-        .replace("on_kill: null}", "on_kill: null, depends_on: [w]}")
-    )
-    refused = compiled(text, "a")
-    assert isinstance(refused, tuple)
-    assert refused[0].startswith("5: ")
-    assert message in refused[0]
+        f"version: 0.3\nflows:\n  a:\n    steps:\n      - {step}\n      - {{id: w, intent: do}}\n"
+        "  b: {steps: [{id: y, intent: do}]}\n"
+        "functions: {g: {mode: gate, timeout: 9}}\n"
+    ).replace("on_kill: null}", "on_kill: null, depends_on: [w]}")
+    program = compiled(text, "a")
+    assert isinstance(program, Program)
+    refused = unserved(program)
+    assert refused[0].line == 5
+    assert message in refused[0].message
 
 
 def test_which_flow_is_meant_has_to_be_said_where_there_are_several() -> None:
@@ -110,9 +105,3 @@ def test_which_flow_is_meant_has_to_be_said_where_there_are_several() -> None:
         refused = compiled(text, name)
         assert isinstance(refused, tuple)
         assert "a" in refused[0]
-
-
-def test_rounds_that_are_not_counted_yet_are_refused() -> None:
-    refused = compiled(PLAIN.replace("  a:\n", "  a:\n    max_rounds: 2\n"))
-    assert isinstance(refused, tuple)
-    assert "max_rounds" in refused[0]

@@ -1,0 +1,158 @@
+"""A dispatch step as a part of its flow: opened, reported on, landed, tried again.
+
+What happens among its tasks is in ``fanout.py``; here is what it means for the step. A runner's step has one
+go. A client is told what was wrong, and may report the tasks that are not done once more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from stratum_git.core import fanout, single
+from stratum_git.core.route import Turn, abandoned, failed, succeeded, with_step
+from stratum_git.core.source import graph_of
+from stratum_git.model.effects import Ask, Effect, Land
+from stratum_git.model.graph import TaskGraph
+from stratum_git.model.ids import Oid, TaskId
+from stratum_git.model.messages import Gathered, Landed, Opened, TaskReported
+from stratum_git.model.spec import Dispatch, Step
+from stratum_git.model.state import (
+    Exhausted,
+    Failed,
+    FannedOut,
+    FlowState,
+    Landing,
+    Merged,
+    Opening,
+    Running,
+    Setback,
+    StepState,
+    Succeeded,
+    Verified,
+)
+
+
+def opened(state: FlowState, step: Step, now: Opening, event: Opened) -> Turn:
+    """Fans the step out, or hands it to its agent."""
+    if not isinstance(step.work, Dispatch):
+        return single.opened(state, step, event)
+    graph = graph_of(state, step.work)
+    if not isinstance(graph, TaskGraph):
+        return failed(state, step, Failed(graph), (), event.at)
+    fan, effects = fanout.fan_out(step.id, step.work, graph, event, now.tries)
+    if state.driver == "client":
+        # Even a graph without tasks is reported on, as it was by whoever merged by himself.
+        return with_step(state, step.id, fan), (Ask(step.id), *effects)
+    return with_step(state, step.id, fan), effects
+
+
+def task_reported(state: FlowState, step: Step, now: FannedOut, event: TaskReported) -> Turn:
+    """Goes on after an attempt at a task."""
+    index = now.graph.index.get(event.task)
+    if index is None or not isinstance(step.work, Dispatch):
+        return state, ()
+    task = now.tasks[index]
+    if not isinstance(task, Running) or task.attempt != event.attempt:
+        return state, ()
+    turn = fanout.report(step.id, step.work, now, index, event.outcome, paused=state.paused)
+    return (state, ()) if turn is None else _fanned(state, step, *turn, event.at)
+
+
+def gathered(state: FlowState, step: Step, now: FannedOut, event: Gathered) -> Turn:
+    """Goes on after the client reported on several tasks."""
+    if not isinstance(step.work, Dispatch):
+        return state, ()
+    found = {now.graph.index[r.task]: r.outcome for r in event.reports if r.task in now.graph.index}
+    fan, effects = fanout.take(step.id, step.work, now, found)
+    if event.conflict and fanout.is_over(fan):
+        return _again(state, step, fan, ("merge conflict: merge_status='conflict'",), fan.base, event.at)
+    return _fanned(state, step, fan, effects, event.at)
+
+
+def task_cancelled(state: FlowState, step: Step, now: StepState, task: TaskId, why: str) -> Turn:
+    """Gives one task up."""
+    if not isinstance(now, FannedOut) or not isinstance(step.work, Dispatch):
+        return state, ()
+    index = now.graph.index.get(task)
+    turn = None if index is None else fanout.stop_task(step.id, step.work, now, index, why)
+    return (state, ()) if turn is None else _fanned(state, step, *turn, state.updated)
+
+
+def all_cancelled(state: FlowState, step: Step, now: FannedOut, why: str, at: float) -> Turn:
+    """Gives every task up."""
+    return _fanned(state, step, *fanout.stop_all(step.id, now, why), at)
+
+
+def resumed(
+    state: FlowState, step: Step, work: Dispatch, now: FannedOut
+) -> tuple[FlowState, tuple[Effect, ...]]:
+    """Launches as many tasks as may run, after an interruption."""
+    fan, launches = fanout.relaunch(step.id, work, now)
+    return with_step(state, step.id, fan), launches
+
+
+def landed(state: FlowState, step: Step, fan: FannedOut, event: Landed) -> Turn:
+    """Goes on after the step's results were landed. With nothing landed, its postconditions do not hold."""
+    if event.findings and not event.entries:
+        return _missed(state, step, fan, event.findings, fan.base, event.at)
+    fan = fanout.landed(fan, event.entries)
+    short = fanout.shortfall(step.work, fan) if isinstance(step.work, Dispatch) else ()
+    if short and isinstance(step.work, Dispatch) and state.cancelling is None:
+        again = fanout.reopen(step.id, step.work, fan, paused=state.paused)
+        if again is not None:
+            return with_step(state, step.id, again[0]), again[1]
+    findings = (*short, *event.findings)
+    if findings:
+        return _missed(state, step, fan, findings, event.new, event.at)
+    done = Succeeded(fan, fan.tries + 1)
+    return succeeded(state, step, done, (fanout.aggregate(fan, ok=True),), event.at)
+
+
+def _fanned(state: FlowState, step: Step, fan: FannedOut, effects: tuple[Effect, ...], at: float) -> Turn:
+    state = with_step(state, step.id, fan)
+    if not fanout.is_over(fan):
+        return state, effects
+    if state.cancelling is not None:
+        after, more = abandoned(state, step, state.cancelling, fan)
+    elif fan.verdict == "missed":
+        after, more = _missed(state, step, fan, _why(state, step, fan), fan.base, at)
+    else:
+        after, more = with_step(state, step.id, Landing(fan)), (Land(step.id),)
+    return after, (*effects, *more)
+
+
+def _why(state: FlowState, step: Step, fan: FannedOut) -> tuple[str, ...]:
+    if not isinstance(step.work, Dispatch):
+        return ()
+    if state.driver == "runner":
+        return fanout.shortfall(step.work, fan)
+    done = sum(isinstance(now, Verified | Merged) for now in fan.tasks)
+    head = f"require={step.work.require!r} not satisfied: {done} completed, {len(fan.tasks) - done} failed"
+    return (head, *_facts(fan))
+
+
+def _facts(fan: FannedOut) -> list[str]:
+    """Returns what git and the checks say against tasks; what the client said itself is no news to it."""
+    pairs = zip(fan.graph.tasks, fan.tasks, strict=True)
+    failures = [(t, now) for t, now in pairs if isinstance(now, Exhausted) and now.kind != "agent"]
+    return [f"{task.id}: {now.kind}: {'; '.join(now.findings)}" for task, now in failures[: fanout.BLAMED]]
+
+
+def _missed(state: FlowState, step: Step, fan: FannedOut, why: tuple[str, ...], base: Oid, at: float) -> Turn:
+    if state.driver == "client":
+        return _again(state, step, fan, why, base, at)
+    lost = Failed(why, fan)
+    return failed(state, step, lost, (fanout.aggregate(fan, ok=False),), at)
+
+
+def _again(state: FlowState, step: Step, fan: FannedOut, why: tuple[str, ...], base: Oid, at: float) -> Turn:
+    """Lets the client report once more what is not done, from *base*, unless that was the last try."""
+    setback = Setback("ensure_failed", step.id, why)
+    tries = fan.tries + 1
+    if tries < step.retries and isinstance(step.work, Dispatch):
+        again, effects = fanout.retry(step.id, step.work, fan, base, at)
+        state = replace(with_step(state, step.id, again), setback=setback)
+        return state, (Ask(step.id), *effects)
+    state = replace(with_step(state, step.id, fan), setback=replace(setback, last=True))
+    lost = Failed(why, fan, tries)
+    return failed(state, step, lost, (fanout.aggregate(fan, ok=False),), at)

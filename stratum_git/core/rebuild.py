@@ -1,0 +1,169 @@
+"""Reads a flow's state back out of the files that ``layout.py`` describes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import cast
+
+from stratum_git.core import codec
+from stratum_git.core.layout import VERSION
+from stratum_git.core.questions import fan_of
+from stratum_git.model.book import Book, Pass, Record
+from stratum_git.model.chunks import SIZE, Chunks
+from stratum_git.model.graph import TaskGraph
+from stratum_git.model.ids import FlowId, Json, Oid, RefName, StepId
+from stratum_git.model.state import (
+    Abandoned,
+    Checkpoint,
+    Driver,
+    Failed,
+    FannedOut,
+    FlowState,
+    Landing,
+    Output,
+    Pending,
+    PendingSync,
+    Program,
+    Setback,
+    Status,
+    StepState,
+    Succeeded,
+    TaskState,
+)
+
+Files = Mapping[str, bytes]
+
+
+def rebuild(program: Program, files: Files) -> FlowState:
+    """Returns the state that *files* hold; raises UnreadableError when they do not fit together."""
+    head = codec.load(_file(files, "state.json"))
+    if not isinstance(head, dict) or head.get("version") not in {1, VERSION}:
+        raise codec.UnreadableError("the flow was written by a version that this one does not know")
+    rows = cast("list[Json]", head.get("states") or list(_rows(files, "states")))
+    if len(rows) != len(program.order):
+        raise codec.UnreadableError("the flow's state does not fit its spec")
+    steps = [
+        _step(cast("StepState", codec.decode_any(row)), files, f"steps/{step}")
+        for step, row in zip(program.order, rows, strict=True)
+    ]
+    state = _from_header(program, head)
+    return replace(
+        state,
+        inputs=cast("dict[str, Json]", codec.load(_file(files, "inputs.json"))),
+        steps=Chunks.of(steps),
+        outputs=Chunks.of(_output(files, step, index) for index, step in enumerate(program.order)),
+        book=_book(program, head.get("book"), files),
+        checkpoints=tuple(_checkpoints(program, files)),
+    )
+
+
+def _from_header(program: Program, head: dict[str, Json]) -> FlowState:
+    cursor, cancelling = head.get("cursor"), head.get("cancelling")
+    parent, parent_step, setback = head.get("parent"), head.get("parent_step"), head.get("setback")
+    return FlowState(
+        program=program,
+        flow=FlowId(str(head["flow"])),
+        inputs={},
+        base=Oid(str(head["base"])),
+        target=RefName(str(head["target"])),
+        started=cast("float", head["started"]),
+        steps=Chunks(),
+        outputs=Chunks(),
+        cursor=None if cursor is None else StepId(str(cursor)),
+        status=cast("Status", head["status"]),
+        seq=cast("int", head["seq"]),
+        updated=cast("float", head["updated"]),
+        cancelling=None if cancelling is None else str(cancelling),
+        paused=head.get("paused") is True,
+        unsynced=tuple(codec.decode(PendingSync, s) for s in cast("list[Json]", head["unsynced"])),
+        driver=cast("Driver", head.get("driver", "runner")),
+        parent=None if parent is None else FlowId(str(parent)),
+        parent_step=None if parent_step is None else StepId(str(parent_step)),
+        setback=None if setback is None else codec.decode(Setback, setback),
+    )
+
+
+def _book(program: Program, data: Json, files: Files) -> Book:
+    if data is None:
+        return Book()
+    passes = {step: Chunks.of(_passes(_rows(files, f"passes-{step}"))) for step in program.order}
+    past = cast("list[dict[str, Json]]", codec.load(files.get("past.json", b"[]")))
+    audits = cast("dict[str, list[Json]]", codec.load(files.get("audits.json", b"{}")))
+    rounds = (name for name in sorted(files) if name.startswith("round-"))
+    return replace(
+        codec.decode(Book, data),
+        records=Chunks.of(_records(_rows(files, "records"))),
+        rounds=tuple(Chunks.of(_records(_list(files[name]))) for name in rounds),
+        passes={step: found for step, found in passes.items() if len(found)},
+        past=tuple(
+            {StepId(step): Chunks.of(_passes(cast("list[Json]", rows))) for step, rows in one.items()}
+            for one in past
+        ),
+        audits={StepId(step): tuple(found) for step, found in audits.items()},
+    )
+
+
+def _checkpoints(program: Program, files: Files) -> Iterator[Checkpoint]:
+    numbers = sorted({name.split("/")[1] for name in files if name.startswith("checkpoints/")})
+    for number in numbers:
+        prefix = f"checkpoints/{number}/"
+        mine = {n.removeprefix(prefix): data for n, data in files.items() if n.startswith(prefix)}
+        row = cast("dict[str, Json]", codec.load(_file(mine, "checkpoint.json")))
+        code = row.get("code")
+        state = rebuild(program, mine)
+        yield Checkpoint(str(row["label"]), state, None if code is None else Oid(str(code)))
+
+
+def _passes(rows: Iterable[Json]) -> Iterator[Pass]:
+    return (codec.decode(Pass, row) for row in rows)
+
+
+def _records(rows: Iterable[Json]) -> Iterator[Record]:
+    return (cast("Record", codec.decode_any(row)) for row in rows)
+
+
+def _list(data: bytes) -> list[Json]:
+    return cast("list[Json]", codec.load(data))
+
+
+def _rows(files: Files, name: str) -> Iterator[Json]:
+    number = 0
+    while (path := f"{name}-{number:04}.json") in files:
+        yield from cast("list[Json]", codec.load(files[path]))
+        number += 1
+
+
+def _output(files: Files, step: StepId, index: int) -> Output:
+    for path in (f"outputs/{index // SIZE:04}/{step}.json", f"steps/{step}/output.json"):
+        if path in files:
+            return (codec.load(files[path]),)
+    return ()
+
+
+def _step(now: StepState, files: Files, path: str) -> StepState:
+    fan = fan_of(now)
+    return now if fan is None else _with_fan(now, _fan(fan, files, path))
+
+
+def _fan(fan: FannedOut, files: Files, folder: str) -> FannedOut:
+    graph = codec.decode(TaskGraph, codec.load(_file(files, f"{folder}/graph.json")))
+    rows = [cast("TaskState", codec.decode_any(row)) for row in _rows(files, f"{folder}/tasks")]
+    if len(rows) != len(graph.tasks):
+        raise codec.UnreadableError(f"the flow's commit lacks tasks of {folder}")
+    ready = tuple(i for i, now in enumerate(rows) if isinstance(now, Pending) and not now.waits)
+    return replace(fan, graph=graph, tasks=Chunks.of(rows), ready=ready)
+
+
+def _with_fan(now: StepState, fan: FannedOut) -> StepState:
+    match now:
+        case Landing() | Succeeded() | Failed() | Abandoned():
+            return replace(now, work=fan)
+        case _:
+            return fan
+
+
+def _file(files: Files, path: str) -> bytes:
+    if path not in files:
+        raise codec.UnreadableError(f"the flow's commit has no {path}")
+    return files[path]

@@ -1,0 +1,92 @@
+"""A step that one agent of a runner does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import assert_never
+
+from stratum_git.core import fanout
+from stratum_git.core.program import tries_of
+from stratum_git.core.route import Turn, abandoned, failed, succeeded, with_step
+from stratum_git.model.effects import Land, Launch
+from stratum_git.model.messages import (
+    Completed,
+    Halted,
+    Landed,
+    LandedResult,
+    Lost,
+    Opened,
+    Rejected,
+    StepReported,
+)
+from stratum_git.model.spec import Step
+from stratum_git.model.state import (
+    Failed,
+    FlowState,
+    Landing,
+    Output,
+    Pending,
+    Running,
+    Succeeded,
+    Verified,
+    Working,
+)
+
+
+def opened(state: FlowState, step: Step, event: Opened) -> Turn:
+    """Hands the step to its agent."""
+    working = Working(event.base, event.target, Running(1), event.at)
+    return with_step(state, step.id, working), (Launch(step.id, None, 1),)
+
+
+def reported(state: FlowState, step: Step, now: Working, task: Running, event: StepReported) -> Turn:
+    """Goes on after an attempt."""
+    if task.stopping is not None or state.cancelling is not None:
+        return abandoned(state, step, task.stopping or state.cancelling or "", None)
+    match event.outcome:
+        case Completed(base, result, output):
+            return _done(state, step, now, Verified(task.attempt, base, result, output), event.at)
+        case Rejected(kind, findings):
+            if kind in fanout.HOPELESS or task.failures + 1 >= tries_of(state.program, step):
+                lines = (f"{kind}: {'; '.join(findings)}",)
+                return failed(state, step, Failed(lines), (), event.at)
+            again = Running(task.attempt + 1, task.failures + 1)
+            return _relaunch(state, step, now, again, findings)
+        case Lost():
+            return _relaunch(state, step, now, Running(task.attempt + 1, task.failures), ())
+        case Halted(why, _):
+            return failed(state, step, Failed((f"stopped: {why}",)), (), event.at)
+        case _ as never:
+            assert_never(never)
+
+
+def landed(state: FlowState, step: Step, now: Working, event: Landed) -> Turn:
+    """Goes on after the step's result was landed, or set aside."""
+    output: Output = (now.task.output if isinstance(now.task, Verified) else None,)
+    entry = event.entries[0] if event.entries else None
+    if isinstance(entry, LandedResult):
+        return succeeded(state, step, Succeeded(), output, event.at)
+    paths = ", ".join(entry.paths) if entry else "the target"
+    return failed(state, step, Failed((f"the result conflicts in {paths}",)), output, event.at)
+
+
+def resumed(state: FlowState, step: Step, now: Working, task: Pending) -> Turn:
+    """Launches the attempt that an interruption put back."""
+    running = Running(task.attempt + 1, task.failures)
+    state = with_step(state, step.id, replace(now, task=running))
+    return state, (Launch(step.id, None, running.attempt),)
+
+
+def _relaunch(state: FlowState, step: Step, now: Working, task: Running, findings: tuple[str, ...]) -> Turn:
+    if state.paused:
+        put_back = Pending(0, task.attempt - 1, task.failures)
+        return with_step(state, step.id, replace(now, task=put_back)), ()
+    state = with_step(state, step.id, replace(now, task=task))
+    return state, (Launch(step.id, None, task.attempt, findings),)
+
+
+def _done(state: FlowState, step: Step, now: Working, task: Verified, at: float) -> Turn:
+    if task.result == task.base:
+        return succeeded(state, step, Succeeded(), (task.output,), at)
+    landing = Landing(replace(now, task=task))
+    return with_step(state, step.id, landing), (Land(step.id),)
