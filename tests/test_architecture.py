@@ -31,8 +31,15 @@ IMPURE_STDLIB = {
     "asyncio", "datetime", "io", "multiprocessing", "os", "random", "secrets", "shutil",
     "signal", "socket", "subprocess", "sys", "tempfile", "threading", "time", "urllib", "uuid",
 }  # fmt: skip
-PURE_LIBRARIES = {"jsonschema", "referencing", "yaml", "stratum_git"}
-LATE = {"cli/main.py", "cli/reading.py", "cli/querying.py", "cli/progress.py", "dispatch/judge.py"}
+PURE_LIBRARIES = {"jsonschema", "referencing", "regex", "yaml", "stratum_git"}
+LATE = {
+    "cli/main.py",
+    "cli/reading.py",
+    "cli/querying.py",
+    "cli/progress.py",
+    "dispatch/judge.py",
+    "core/verdicts.py",
+}
 MAX_LINES = 400
 MAX_FUNCTION = 50
 

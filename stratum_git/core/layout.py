@@ -6,8 +6,8 @@
     event.json                    what happened last
     state.json                    the flow in short: status, where it is, what it remembers
     inputs.json
-    states-0000.json              the states of steps 0 to 31, in the order in which they run; of a flow that has
-                                  no more than these they are in state.json
+    states-0000.json              the states of steps 0 to 31, in the order in which they run;
+                                  those of a flow that has no more are in state.json
     records-0000.json             the audit, records 0 to 31; round-000.json that of a round that ended
     passes-<step>-0000.json       the loops of a step; past.json those of rounds that ended
     outputs/0000/<step>.json      what steps 0 to 31 produced

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from typing import Literal
 
 from stratum_git.agents.identity import ProcessIdentity, own_identity
 from stratum_git.agents.identity import is_alive as runs
@@ -32,6 +33,8 @@ class Lease:
     identity: ProcessIdentity
     nonce: str
     expires: float
+    kind: Literal["process", "open"] = "process"
+    """A process holds it and lets go when it dies, or it is anybody's until it expires."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,7 @@ def is_live(lease: Lease, *, now: float, is_alive: Callable[[ProcessIdentity], b
     only the expiry tells. Two hosts of one name may so take each other for dead; then two work on the same,
     and the token refuses the first one's result.
     """
-    if lease.identity.host == own_identity().host:
+    if lease.kind == "process" and lease.identity.host == own_identity().host:
         return is_alive(lease.identity)
     return now < lease.expires
 
@@ -94,6 +97,7 @@ def _parsed(data: bytes) -> Lease | None:
             identity=identity,
             nonce=str(row["nonce"]),
             expires=float(row["expires"]),
+            kind="open" if row.get("kind") == "open" else "process",
         )
     except (ValueError, KeyError, TypeError, ArithmeticError, RecursionError):
         return None

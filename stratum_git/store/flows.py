@@ -66,19 +66,29 @@ class Lost:
 class FlowLog:
     """Writes one flow. It remembers what it wrote, so that an event costs what it changed."""
 
-    def __init__(self, repo: Repository, writer: ObjectWriter, committer: Signature, spec: str) -> None:
+    def __init__(
+        self,
+        repo: Repository,
+        writer: ObjectWriter,
+        committer: Signature,
+        spec: str,
+        refs: RefSession | None = None,
+    ) -> None:
         self._repo = repo
         self._writer = writer
         self._committer = committer
         self._spec = writer.blob(spec.encode())
         self._trees = TreeCache(writer)
-        self._refs = RefSession(repo, "stratum-git", durable=writer.durable)
+        # Whoever writes many flows gives one session for all of them, and closes it himself.
+        self._refs = refs or RefSession(repo, "stratum-git", durable=writer.durable)
+        self._is_shared = refs is not None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._refs.close()
+        if not self._is_shared:
+            self._refs.close()
 
     def append(
         self, flow: FlowId, tip: Oid | None, entries: Sequence[Entry], extra: Sequence[RefUpdate] = ()

@@ -1,0 +1,215 @@
+"""The flows that clients drive, as this process knows them: loaded once, checked against their refs.
+
+A call is decided on the state that the repository has now, and recorded by compare-and-swap together with
+everything that moves with it. Whoever loses a race decides again. Several servers may so serve one flow, and
+whoever approves a gate in a terminal is heard at the next call.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+
+from filelock import FileLock, Timeout
+
+from stratum_git.app.disk import DiskFiles
+from stratum_git.app.leasing import lease_updates
+from stratum_git.app.refused import Refused
+from stratum_git.app.surroundings import Surroundings
+from stratum_git.app.workshop import make_context
+from stratum_git.core.engine import advance, begin
+from stratum_git.core.questions import outputs, outstanding
+from stratum_git.core.skipping import holds
+from stratum_git.dispatch.clock import now
+from stratum_git.dispatch.context import Context
+from stratum_git.dispatch.opening import open_step
+from stratum_git.dispatch.publishing import result_updates
+from stratum_git.errors import BugError
+from stratum_git.git.refs import RefSession, RefUpdate, tip_nowait
+from stratum_git.model.effects import Consider, Open
+from stratum_git.model.ids import FlowId, StepId
+from stratum_git.model.messages import Considered, Event, Started
+from stratum_git.model.state import FlowState, Program
+from stratum_git.store.flows import Entry, FlowLog, Lost, Stored, load
+from stratum_git.store.listing import UnknownFlowError, flow_ref
+
+KEPT = 64
+"""Flows that stay loaded; those used longest ago are read again."""
+RACES = 100
+PATIENCE = 30.0
+"""Seconds to wait for another process that is in the middle of a call about the same flow."""
+
+Decide = Callable[[FlowState], Sequence[Event]]
+"""What a call comes to on the present state: events, or none when there is nothing to record. May refuse."""
+
+
+@dataclass
+class Held:
+    """A flow that is loaded: the commit of its last event, its state, and what writes it."""
+
+    stored: Stored
+    log: FlowLog
+    turn: threading.RLock = field(default_factory=threading.RLock)
+
+    @property
+    def state(self) -> FlowState:
+        """Returns the state, as of the last look."""
+        return self.stored.state
+
+
+@dataclass
+class Desk:
+    """The flows of one repository. Safe for several threads. To be closed."""
+
+    around: Surroundings
+    _context: Context | None = None
+    _refs: RefSession | None = None
+    _held: OrderedDict[FlowId, Held] = field(default_factory=OrderedDict)
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+
+    @property
+    def context(self) -> Context:
+        """Returns what work in the repository is done with; raises NotARepository."""
+        with self._lock:
+            if self._context is None:
+                repo = self.around.repository()
+                self._context = make_context(self.around, repo, ())
+                self._refs = RefSession(repo, "stratum-git", durable=True)
+            return self._context
+
+    @property
+    def files(self) -> DiskFiles:
+        """Returns the files that a client's steps may ask about."""
+        return DiskFiles(self.context.repo.root, self.around.cwd)
+
+    def close(self) -> None:
+        """Ends the gits that wait for questions."""
+        with self._lock:
+            if self._refs is not None:
+                self._refs.close()
+            if self._context is not None:
+                self._context.close()
+
+    def begin(self, program: Program, started: Started, spec: str) -> FlowState:
+        """Records the first event of a flow, and whatever follows from it at once."""
+        context = self.context
+        state, effects = begin(program, started)
+        entries = self._followed([Entry(started, state, effects)])
+        log = FlowLog(context.repo, context.writer, context.identity, spec, self._refs)
+        answer = log.append(started.flow, None, entries, self._moves(started.flow, entries))
+        if isinstance(answer, Lost):
+            raise BugError(f"there is a flow called {started.flow} already")
+        self._keep(started.flow, Held(answer, log))
+        return answer.state
+
+    def look(self, flow: FlowId) -> FlowState:
+        """Returns the state of a flow as the repository has it now."""
+        held = self._open(flow)
+        with held.turn:
+            self._catch_up(flow, held)
+            return held.state
+
+    def act(self, flow: FlowId, decide: Decide) -> FlowState:
+        """Records what *decide* says of the flow as it is now; returns its state after that.
+
+        What is recorded is so, whatever happens afterwards; what *decide* raises changes nothing.
+        """
+        held = self._open(flow)
+        with held.turn:
+            for _ in range(RACES):
+                self._catch_up(flow, held)
+                entries = self._decided(held.state, decide(held.state))
+                if not entries or self._record(flow, held, entries):
+                    return held.state
+        raise BugError(f"lost {RACES} races for {flow} in a row")
+
+    @contextmanager
+    def alone(self, flow: FlowId) -> Iterator[None]:
+        """Keeps other processes from acting for the flow meanwhile; raises Refused when a runner has it."""
+        held, locks = self._open(flow), self.context.folders.locks
+        with ExitStack() as stack:
+            stack.enter_context(held.turn)
+            for name, patience in ((f"call-{flow}.lock", PATIENCE), (f"flow-{flow}.lock", 0.0)):
+                lock = FileLock(locks / name, thread_local=False, poll_interval=0.01)
+                try:
+                    stack.enter_context(lock.acquire(timeout=patience))
+                except Timeout as error:
+                    message = f"another process is at work on the flow {flow}"
+                    raise Refused("flow_busy", message, flow_id=flow) from error
+            yield
+
+    def _open(self, flow: FlowId) -> Held:
+        with self._lock:
+            if flow not in self._held:
+                stored, spec = self._loaded(flow)
+                context = self.context
+                log = FlowLog(context.repo, context.writer, context.identity, spec, self._refs)
+                self._keep(flow, Held(stored, log))
+            self._held.move_to_end(flow)
+            return self._held[flow]
+
+    def _loaded(self, flow: FlowId) -> tuple[Stored, str]:
+        try:
+            return load(self.context.repo, flow)
+        except UnknownFlowError as error:
+            message = f"No active flow with id '{flow}'"
+            raise Refused("flow_not_found", message, hint="stratum_flows lists them") from error
+
+    def _keep(self, flow: FlowId, held: Held) -> None:
+        with self._lock:
+            self._held[flow] = held
+            while len(self._held) > KEPT:
+                self._held.popitem(last=False)
+
+    def _catch_up(self, flow: FlowId, held: Held) -> None:
+        if tip_nowait(self.context.repo, flow_ref(flow)) != held.stored.tip:
+            held.stored, _ = self._loaded(flow)
+
+    def _decided(self, state: FlowState, events: Sequence[Event]) -> list[Entry]:
+        entries = []
+        for event in events:
+            after, effects = advance(state, event)
+            if after is not state:
+                entries.append(Entry(event, after, effects))
+                state = after
+        return self._followed(entries) if entries else []
+
+    def _followed(self, entries: list[Entry]) -> list[Entry]:
+        """Returns *entries* with the events that follow from them by looking, and without doing anything."""
+        while True:
+            state = entries[-1].after
+            found = (self._found_out(state, effect) for effect in outstanding(state))
+            event = next((event for event in found if event is not None), None)
+            if event is None:
+                return entries
+            after, effects = advance(state, event)
+            entries.append(Entry(event, after, effects))
+
+    def _found_out(self, state: FlowState, effect: object) -> Event | None:
+        match effect:
+            case Consider(step):
+                return Considered(now(), "stratum-git", step, self._is_skipped(state, step))
+            case Open(step):
+                return open_step(self.context, state, step)
+            case _:
+                return None
+
+    def _is_skipped(self, state: FlowState, step: StepId) -> bool:
+        source = state.program.steps[step].skip_if or ""
+        return holds(source, state.inputs, outputs(state), self.files)
+
+    def _record(self, flow: FlowId, held: Held, entries: Sequence[Entry]) -> bool:
+        answer = held.log.append(flow, held.stored.tip, entries, self._moves(flow, entries))
+        if isinstance(answer, Stored):
+            held.stored = answer
+        return isinstance(answer, Stored)
+
+    def _moves(self, flow: FlowId, entries: Sequence[Entry]) -> list[RefUpdate]:
+        """Returns the refs that move with *entries*: results, branches, the target, leases."""
+        events = [entry.event for entry in entries]
+        effects = [effect for entry in entries for effect in entry.effects]
+        repo = self.context.repo
+        return [*result_updates(repo, flow, events), *lease_updates(self.context, flow, events, effects)]

@@ -1,0 +1,59 @@
+"""The leases of tasks that clients and pull workers do.
+
+They are made in the transaction that hands a task out and end in the one that takes its report. No process
+holds them: they live until they expire, so that a client may come back with another server.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Sequence
+
+from stratum_git.agents.identity import own_identity
+from stratum_git.dispatch.clock import now
+from stratum_git.dispatch.context import Context
+from stratum_git.git.refs import RefUpdate
+from stratum_git.model.effects import Effect, Launch
+from stratum_git.model.ids import FlowId, Oid, RefName
+from stratum_git.model.messages import Event, Gathered, TaskReported
+from stratum_git.slots.leases import Lease, lease_ref, read_leases, write_lease
+
+OFFERED = ""
+"""The holder of a task that nobody has claimed: it is offered to whoever drives the flow, or to workers."""
+LIFETIME = 3600.0
+
+
+def lease_updates(
+    context: Context, flow: FlowId, events: Sequence[Event], effects: Iterable[Effect]
+) -> list[RefUpdate]:
+    """Returns the updates that end the leases of reported tasks and make those of tasks handed out."""
+    wanted: dict[RefName, Oid | None] = {}
+    for event in events:
+        if isinstance(event, Gathered):
+            wanted |= {lease_ref(flow, event.step, report.task): None for report in event.reports}
+        elif isinstance(event, TaskReported):
+            wanted[lease_ref(flow, event.step, event.task)] = None
+    for effect in effects:
+        if isinstance(effect, Launch):
+            token = write_lease(context.writer, offer(flow, effect))
+            wanted[lease_ref(flow, effect.step, effect.task)] = token
+    if not wanted:
+        return []
+    held = {ref: lease.token for ref, lease in read_leases(context.repo, flow).items()}
+    moves = ((ref, held.get(ref), new) for ref, new in wanted.items())
+    return [RefUpdate(ref, new, old) for ref, old, new in moves if old != new]
+
+
+def offer(flow: FlowId, launch: Launch) -> Lease:
+    """Returns the lease of a task that anybody may take."""
+    return Lease(
+        flow=flow,
+        step=launch.step,
+        task=launch.task,
+        attempt=launch.attempt,
+        holder=OFFERED,
+        identity=own_identity(),
+        nonce=secrets.token_hex(8),
+        expires=now() + LIFETIME,
+        kind="open",
+    )
