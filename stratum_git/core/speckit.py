@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import yaml
 
+from stratum_git.core.expr import LENGTH
 from stratum_git.model.ids import Json
 
 HEADING = re.compile(r"^#+\s*(.*)$")
@@ -25,16 +26,23 @@ TESTS = re.compile(r"\btests?\b.*\bpass", re.IGNORECASE)
 LINT = re.compile(r"\bno lint errors?\b|\blint passes\b|\blint clean\b", re.IGNORECASE)
 FLAGS = {"tests_pass": "result.tests_pass == True", "lint_clean": "result.lint_clean == True"}
 """Fields that a task returns, and the expression that asks for each."""
+LONGEST = LENGTH - 200
+"""Characters of an expression. What would be longer is left to judgment; others put words around it."""
 
 
 @dataclass(frozen=True, slots=True)
 class TaskFile:
-    """A task as its file tells it. ``ensures`` are expressions, ``judgment`` what no expression can say."""
+    """A task as its file tells it.
+
+    ``criteria`` are what its author wrote, ``ensures`` those of them that are expressions, ``judgment`` those
+    that no expression can say.
+    """
 
     id: str
     title: str
     body: str
     parallel: bool
+    criteria: tuple[str, ...]
     ensures: tuple[str, ...]
     judgment: tuple[str, ...]
 
@@ -65,6 +73,7 @@ def read_task(stem: str, text: str) -> TaskFile:
         title=title or stem,
         body="\n".join(rest[: max(cut, 0)]).strip(),
         parallel=parallel,
+        criteria=tuple(criteria),
         ensures=tuple(found for _, found in judged if found is not None),
         judgment=tuple(criterion for criterion, found in judged if found is None),
     )
@@ -99,6 +108,11 @@ def compile_tasks(tasks: Sequence[TaskFile], flow: str) -> str:
 
 
 def _expression(criterion: str) -> str | None:
+    found = _meant(criterion)
+    return found if found is None or len(found) <= LONGEST else None
+
+
+def _meant(criterion: str) -> str | None:
     exists, contains = EXISTS.match(criterion), CONTAINS.match(criterion)
     if exists:
         return f"file_exists({_quoted(exists[1])})"
