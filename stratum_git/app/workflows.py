@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
 from stratum_git.app.checking import read_spec
+from stratum_git.app.writing import write_whole
 from stratum_git.core.parse import load_spec
 from stratum_git.errors import HostError, UserError
 from stratum_git.model.ids import Json
@@ -52,12 +52,9 @@ def save_draft(project: Path, draft: dict[str, Json]) -> Path:
         raise UserError(f"there is no directory {project}")
     path = (project / DRAFT).absolute()
     data = json.dumps({"name": "my-pipeline", "phases": [], **draft}, indent=2, ensure_ascii=False)
-    fresh = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     try:
         path.parent.mkdir(exist_ok=True)
-        # Whole or not at all: somebody may be reading the one before.
-        fresh.write_text(data + "\n", encoding="utf-8")
-        fresh.replace(path)
     except OSError as error:
-        raise HostError(f"the draft cannot be written to {path}: {error.strerror}") from error
+        raise HostError(f"{path.parent} cannot be made: {error.strerror}") from error
+    write_whole(path, f"{data}\n".encode())
     return path

@@ -252,12 +252,18 @@ HEAVY = ("trio", "mcp", "jsonschema", "git", "rich", "filelock")
 
 @pytest.mark.parametrize(
     ("verb", "allowed"),
-    [("validate", set()), ("query", set()), ("log", {"git"}), ("diff", set()), ("logs", set())],
+    [
+        ("validate", set()), ("compile", set()), ("query", set()), ("log", {"git"}),
+        ("diff", set()), ("logs", set()),
+    ],
 )  # fmt: skip
 def test_verbs_that_only_look_load_little(shell: Shell, verb: str, allowed: set[str]) -> None:
-    words = {"validate": [shell.spec()], "query": ["flows"]}.get(
-        verb, ["none", "x"][: 1 if verb == "log" else 2]
-    )
+    words = {
+        "validate": [shell.spec()],
+        "compile": [str(shell.file("tasks/a.md", "# A").parent)],
+        "query": ["flows"],
+        "log": ["none"],
+    }.get(verb, ["none", "x"])
     script = (
         "import sys\nfrom stratum_git.cli.main import main\n"
         f"main({[verb, *words]!r})\nprint(*sys.modules, file=sys.stderr)"
