@@ -25,9 +25,9 @@ def validate(files: Sequence[Path]) -> tuple[Checked, ...]:
 
 
 def read_spec(path: Path) -> str:
-    """Returns the text of a spec; raises UserError when it cannot be read."""
+    """Returns the text of a spec, byte for byte; raises UserError when it cannot be read."""
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_bytes().decode()
     except FileNotFoundError as error:
         raise UserError(f"there is no file {path}") from error
     except (OSError, UnicodeDecodeError) as error:

@@ -24,6 +24,7 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "run": ("running", "Runs a flow and lands results.", "stratum-git run SPEC --agent default='claude -p'"),
     "validate": ("checking", "Checks specs and names every problem.", "stratum-git validate *.stratum.yaml"),
     "compile": ("writing", "Makes a spec of task files.", "stratum-git compile specs/tasks --parallel"),
+    "migrate": ("writing", "Rewrites a spec in another version.", "stratum-git migrate old.stratum.yaml"),
     "query": ("querying", "Tells what is going on, as JSON.", "stratum-git query flow docs-1a2b3c"),
     "log": ("history", "Shows the history of a flow.", "stratum-git log docs-1a2b3c"),
     "diff": ("reading", "Shows what a task changed.", "stratum-git diff docs-1a2b3c api"),

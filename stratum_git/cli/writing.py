@@ -7,8 +7,11 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from stratum_git.app.migrating import rewrite
 from stratum_git.app.speckit import NoTasksError, compile_folder
 from stratum_git.app.writing import write_whole
+from stratum_git.core.migrate import Refused
+from stratum_git.core.shape import VERSIONS
 
 YES, NO = 0, 1
 
@@ -37,3 +40,44 @@ def compile(options: argparse.Namespace, cwd: Path, environment: Mapping[str, st
         write_whole(options.output, made.text.encode())
         print(f"Written to {options.output}")
     return YES
+
+
+def migrate_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments of ``migrate``."""
+    latest = VERSIONS[-1]
+    parser.add_argument("file", type=Path, metavar="FILE", help="a spec file")
+    parser.add_argument(
+        "--to", choices=VERSIONS, default=latest, help=f"the version to write (default: {latest})"
+    )
+    parser.add_argument("--output", type=Path, metavar="F", help="the file to write (default: FILE itself)")
+    parser.add_argument("--dry-run", action="store_true", help="print what would change, and write nothing")
+
+
+def migrate(options: argparse.Namespace, cwd: Path, environment: Mapping[str, str]) -> int:
+    """Rewrites a spec in another version; 1 when it cannot be, and then nothing is written."""
+    del cwd, environment
+    found = rewrite(options.file, options.to)
+    if isinstance(found, Refused):
+        _tell(options.file, options.to, found)
+        return NO
+    target = options.output or options.file
+    was, line = found.migrated.was, found.migrated.line
+    if options.dry_run:
+        print(found.diff(), end="")
+        return YES
+    if options.output is not None or was != options.to:
+        write_whole(target, found.migrated.text.encode())
+    changed = f"line {line} says version {options.to} instead of {was}; the rest is as it was"
+    print(f"{target}: {changed if was != options.to else f'version {was} already; nothing changed'}")
+    return YES
+
+
+def _tell(file: Path, to: str, refused: Refused) -> None:
+    print(f"error: {file} was not migrated to version {to}: {refused.why}", file=sys.stderr)
+    for problem in refused.problems:
+        where = f"{file}:{problem.line}" if problem.line else str(file)
+        path = f" {problem.path}:" if problem.path else ""
+        hint = f" ({problem.hint})" if problem.hint else ""
+        print(f"  {where}:{path} {problem.message}{hint}", file=sys.stderr)
+    if refused.hint:
+        print(f"hint: {refused.hint}", file=sys.stderr)

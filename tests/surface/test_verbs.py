@@ -253,7 +253,7 @@ HEAVY = ("trio", "mcp", "jsonschema", "git", "rich", "filelock")
 @pytest.mark.parametrize(
     ("verb", "allowed"),
     [
-        ("validate", set()), ("compile", set()), ("query", set()), ("log", {"git"}),
+        ("validate", set()), ("compile", set()), ("migrate", set()), ("query", set()), ("log", {"git"}),
         ("diff", set()), ("logs", set()),
     ],
 )  # fmt: skip
@@ -261,6 +261,7 @@ def test_verbs_that_only_look_load_little(shell: Shell, verb: str, allowed: set[
     words = {
         "validate": [shell.spec()],
         "compile": [str(shell.file("tasks/a.md", "# A").parent)],
+        "migrate": [shell.spec()],
         "query": ["flows"],
         "log": ["none"],
     }.get(verb, ["none", "x"])

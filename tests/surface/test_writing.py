@@ -1,14 +1,15 @@
-"""The verbs that write specs: compile, and that what it writes runs as its files say."""
+"""The verbs that write specs: compile, whose specs run as their files say, and migrate."""
 
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from stratum_git.core.parse import load_spec
-from tests.support.shell import Shell
+from tests.support.shell import PROGRAM, Said, Shell
 
 CRITERIA = "## Acceptance Criteria\n- [ ] "
 TASKS = {
@@ -132,3 +133,87 @@ def test_what_is_written_is_whole_and_stays_what_it_was(shell: Shell) -> None:
         refused = shell.run("compile", tasks, "--output", str(place))
         assert refused.code == 3
         assert "cannot be written" in refused.err
+
+
+OLD = """\
+# Ours \u2014 do not reorder.\r
+flows:\r
+  main:   # the only one\r
+    steps:\r
+      - {id: x, intent: "version: '0.2'"}\r
+\r
+version: '0.2'   # since 0.1"""
+NEW = OLD.replace("version: '0.2'   #", "version: '0.4'   #")
+
+
+def old(shell: Shell, text: str = OLD) -> Path:
+    path = shell.repo.path / "old.stratum.yaml"
+    path.write_bytes(text.encode())
+    return path
+
+
+def test_a_spec_is_rewritten_in_place_and_back(shell: Shell) -> None:
+    path = old(shell)
+    path.chmod(0o664)
+    said = shell.run("migrate", path.name)
+    changed = "line 7 says version 0.4 instead of 0.2; the rest is as it was"
+    assert (said.code, said.out, said.err) == (0, f"{path.name}: {changed}\n", "")
+    assert path.read_bytes() == NEW.encode()
+    assert path.stat().st_mode & 0o777 == 0o664
+    again = shell.run("migrate", path.name)
+    assert (again.code, again.out) == (0, f"{path.name}: version 0.4 already; nothing changed\n")
+    assert shell.run("migrate", path.name, "--to", "0.2").code == 0
+    assert path.read_bytes() == OLD.encode()
+
+
+def test_a_copy_is_written_elsewhere(shell: Shell) -> None:
+    path, copy = old(shell), shell.home / "new.yaml"
+    said = shell.run("migrate", str(path), "--to", "0.4", "--output", str(copy))
+    assert said.out.startswith(f"{copy}: line 7 says version 0.4 instead of 0.2")
+    assert (path.read_bytes(), copy.read_bytes()) == (OLD.encode(), NEW.encode())
+
+
+def test_a_dry_run_prints_a_patch_that_git_takes(shell: Shell) -> None:
+    path = old(shell)
+    patch = shell.home / "patch"
+    # As bytes: reading it as text would make other line ends of it.
+    words = [*PROGRAM, "migrate", path.name, "--dry-run"]
+    done = subprocess.run(words, cwd=shell.repo.path, capture_output=True, check=True)
+    assert path.read_bytes() == OLD.encode()
+    patch.write_bytes(done.stdout)
+    shell.repo.git("apply", "-p0", str(patch))
+    assert path.read_bytes() == NEW.encode()
+    assert shell.run("migrate", path.name, "--dry-run") == Said(0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "said"),
+    [
+        ("version: '0.2'\nflows: 3\n", (), "the spec is not valid"),
+        ("version: [", (), "the spec is not valid"),
+        (OLD, ("--to", "0.1"), "5: flows.main.steps.x.intent: intent is of version 0.2"),
+        ("version: &v '0.2'\nflows: {a: {steps: [{id: x, intent: *v}]}}", (), "mean something else"),
+    ],
+)
+def test_what_cannot_be_migrated_is_left_alone(
+    shell: Shell, text: str, words: tuple[str, ...], said: str
+) -> None:
+    path = old(shell, text)
+    before = path.stat()
+    for more in ((), ("--dry-run",), ("--output", str(shell.home / "x.yaml"))):
+        done = shell.run("migrate", str(path), *words, *more)
+        assert (done.code, done.out) == (1, "")
+        assert done.err.startswith(f"error: {path} was not migrated to version ")
+        assert said in done.err
+    after = path.stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert path.read_bytes() == text.encode()
+    assert not (shell.home / "x.yaml").exists()
+
+
+def test_what_is_no_spec_file_or_version_is_asked_wrongly(shell: Shell) -> None:
+    assert shell.run("migrate", "none.yaml").code == 2
+    assert shell.run("migrate", str(old(shell)), "--to", "0.9").code == 2
+    binary = shell.home / "binary"
+    binary.write_bytes(b"\xff")
+    assert shell.run("migrate", str(binary)).code == 2
