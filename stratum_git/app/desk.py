@@ -30,10 +30,10 @@ from stratum_git.dispatch.publishing import result_updates
 from stratum_git.errors import BugError
 from stratum_git.git.refs import RefSession, RefUpdate, tip_nowait
 from stratum_git.model.effects import Consider, Open
-from stratum_git.model.ids import FlowId, StepId
+from stratum_git.model.ids import FlowId, Oid, StepId
 from stratum_git.model.messages import Considered, Event, Started
 from stratum_git.model.state import FlowState, Program
-from stratum_git.store.flows import Entry, FlowLog, Lost, Stored, load
+from stratum_git.store.flows import Entry, FlowLog, Lost, Stored, first_spec, load
 from stratum_git.store.listing import UnknownFlowError, flow_ref
 
 KEPT = 64
@@ -52,6 +52,8 @@ class Held:
 
     stored: Stored
     log: FlowLog
+    spec: str
+    began_with: Oid | None = None
     turn: threading.RLock = field(default_factory=threading.RLock)
 
     @property
@@ -102,8 +104,33 @@ class Desk:
         answer = log.append(started.flow, None, entries, self._moves(started.flow, entries))
         if isinstance(answer, Lost):
             raise BugError(f"there is a flow called {started.flow} already")
-        self._keep(started.flow, Held(answer, log))
+        self._keep(started.flow, Held(answer, log, spec))
         return answer.state
+
+    def intact(self, flow: FlowId) -> None:
+        """Refuses when the spec that a flow has now is not the one that it began with."""
+        held = self._open(flow)
+        if held.began_with is None:
+            held.began_with = first_spec(self.context.repo, held.stored.tip)
+        if held.began_with != held.log.spec:
+            raise Refused(
+                "spec_modified",
+                f"the spec of {flow} is not the one that it began with",
+                hint="begin a new flow with the new spec",
+                status="spec_modified",
+                error="Flow definition was modified during execution. Revert changes and retry.",
+                expected_checksum=held.began_with,
+                actual_checksum=held.log.spec,
+            )
+
+    def spec_of(self, flow: FlowId) -> str:
+        """Returns the text of a flow's spec."""
+        return self._open(flow).spec
+
+    def found_out(self, state: FlowState) -> list[Event]:
+        """Returns what a flow waits for that only takes a look."""
+        found = (self._found_out(state, effect) for effect in outstanding(state))
+        return [event for event in found if event is not None][:1]
 
     def look(self, flow: FlowId) -> FlowState:
         """Returns the state of a flow as the repository has it now."""
@@ -147,7 +174,7 @@ class Desk:
                 stored, spec = self._loaded(flow)
                 context = self.context
                 log = FlowLog(context.repo, context.writer, context.identity, spec, self._refs)
-                self._keep(flow, Held(stored, log))
+                self._keep(flow, Held(stored, log, spec))
             self._held.move_to_end(flow)
             return self._held[flow]
 
@@ -166,7 +193,11 @@ class Desk:
 
     def _catch_up(self, flow: FlowId, held: Held) -> None:
         if tip_nowait(self.context.repo, flow_ref(flow)) != held.stored.tip:
-            held.stored, _ = self._loaded(flow)
+            held.stored, spec = self._loaded(flow)
+            if spec != held.spec:
+                context = self.context
+                held.spec = spec
+                held.log = FlowLog(context.repo, context.writer, context.identity, spec, self._refs)
 
     def _decided(self, state: FlowState, events: Sequence[Event]) -> list[Entry]:
         entries = []
@@ -180,13 +211,11 @@ class Desk:
     def _followed(self, entries: list[Entry]) -> list[Entry]:
         """Returns *entries* with the events that follow from them by looking, and without doing anything."""
         while True:
-            state = entries[-1].after
-            found = (self._found_out(state, effect) for effect in outstanding(state))
-            event = next((event for event in found if event is not None), None)
-            if event is None:
+            events = self.found_out(entries[-1].after)
+            if not events:
                 return entries
-            after, effects = advance(state, event)
-            entries.append(Entry(event, after, effects))
+            after, effects = advance(entries[-1].after, events[0])
+            entries.append(Entry(events[0], after, effects))
 
     def _found_out(self, state: FlowState, effect: object) -> Event | None:
         match effect:

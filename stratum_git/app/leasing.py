@@ -44,6 +44,11 @@ def lease_updates(
     return [RefUpdate(ref, new, old) for ref, old, new in moves if old != new]
 
 
+def lease_id(lease: Lease) -> str:
+    """Returns the name of a lease: it stays the same when the lease is renewed, and no other has it."""
+    return f"{lease.flow}/{lease.step}/{lease.task}/{lease.attempt}-{lease.nonce}"
+
+
 def offer(flow: FlowId, launch: Launch) -> Lease:
     """Returns the lease of a task that anybody may take."""
     return Lease(

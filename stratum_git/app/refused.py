@@ -9,7 +9,7 @@ from stratum_git.model.ids import Json
 class Refused(UserError):  # noqa: N818 - reads as what happened
     """Nothing was changed. ``kind`` is the protocol's word for why, ``facts`` are further keys."""
 
-    def __init__(self, kind: str, message: str, *, hint: str = "", **facts: Json) -> None:
-        super().__init__(message, hint=hint)
+    def __init__(self, kind: str, message: str, *, hint: Json = "", **facts: Json) -> None:
+        super().__init__(message, hint=str(hint))
         self.kind = kind
         self.facts = facts

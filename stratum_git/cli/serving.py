@@ -8,6 +8,7 @@ from pathlib import Path
 
 import trio
 
+from stratum_git.app.desk import Desk
 from stratum_git.app.surroundings import Surroundings
 from stratum_git.server.build import build
 from stratum_git.server.transport import serve
@@ -21,5 +22,9 @@ def mcp_arguments(parser: argparse.ArgumentParser) -> None:
 def mcp(options: argparse.Namespace, cwd: Path, environment: Mapping[str, str]) -> int:
     """Serves MCP on standard input and output until the client leaves."""
     del options
-    trio.run(serve, build(Surroundings(cwd, environment)))
+    desk = Desk(Surroundings(cwd, environment))
+    try:
+        trio.run(serve, build(desk))
+    finally:
+        desk.close()
     return 0

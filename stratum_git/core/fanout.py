@@ -103,7 +103,7 @@ def retry(step: StepId, work: Dispatch, fan: FannedOut, base: Oid, at: float) ->
             continue
         waits = sum(not isinstance(fan.tasks[need], alive) for need in fan.graph.needs[index])
         attempt = 0 if isinstance(now, Pending) else now.attempt
-        tasks = tasks.replace(index, Pending(waits, attempt))
+        tasks = tasks.replace(index, Pending(waits, attempt, findings=_reproach(now)))
         ready += [] if waits else [index]
     again = FannedOut(
         base=base,
@@ -247,6 +247,17 @@ def check(fan: FannedOut, max_concurrent: int) -> list[str]:
     return broken
 
 
+def _reproach(now: TaskState) -> tuple[str, ...]:
+    """Returns what is to be said of a task that is done again."""
+    match now:
+        case Exhausted(findings=findings):
+            return findings
+        case Parked(paths=paths):
+            return (f"the result conflicts with what landed before it, in {', '.join(paths)}",)
+        case _:
+            return ()
+
+
 def _taken(
     step: StepId, work: Dispatch, fan: FannedOut, index: int, outcome: Outcome, effects: list[Effect]
 ) -> FannedOut:
@@ -280,9 +291,9 @@ def _judged(work: Dispatch, now: Running, outcome: Outcome) -> TaskState:
         case Rejected(kind, findings):
             if kind in HOPELESS or now.failures >= work.task_retries:
                 return Exhausted(now.attempt, kind, findings, outcome.result)
-            return Running(now.attempt + 1, now.failures + 1)
+            return Running(now.attempt + 1, now.failures + 1, findings=findings)
         case Lost():
-            return Running(now.attempt + 1, now.failures)
+            return Running(now.attempt + 1, now.failures, findings=now.findings)
         case Halted(why, result):
             return Stopped(now.attempt, why, result)
         case _ as never:
@@ -327,8 +338,9 @@ def _fill(step: StepId, work: Dispatch, fan: FannedOut, effects: list[Effect]) -
     for index in fan.ready[:free]:
         before = tasks[index]
         if isinstance(before, Pending):
-            tasks = tasks.replace(index, Running(before.attempt + 1, before.failures))
-            effects.append(Launch(step, fan.graph.tasks[index].id, before.attempt + 1))
+            running = Running(before.attempt + 1, before.failures, findings=before.findings)
+            tasks = tasks.replace(index, running)
+            effects.append(Launch(step, fan.graph.tasks[index].id, running.attempt, before.findings))
     started = len(fan.ready[:free])
     fan = replace(fan, tasks=tasks, ready=fan.ready[free:], running=fan.running + started)
     return fan, tuple(effects)
@@ -353,7 +365,7 @@ def _inserted(ready: tuple[int, ...], index: int) -> tuple[int, ...]:
 
 def _put_back(fan: FannedOut, index: int, now: Running) -> FannedOut:
     """Returns the step with a task that was interrupted waiting for its next attempt."""
-    waiting = Pending(0, now.attempt - 1, now.failures)
+    waiting = Pending(0, now.attempt - 1, now.failures, now.findings)
     tasks = fan.tasks.replace(index, waiting)
     return replace(fan, tasks=tasks, ready=_inserted(fan.ready, index), running=fan.running - 1)
 

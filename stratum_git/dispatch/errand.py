@@ -23,6 +23,8 @@ class Errand:
     step: Step
     task: Task | None
     prompt: str
+    """What an agent is told; ``words`` is the intent alone."""
+    words: str
     title: str
     timeout: float | None
     isolation: Isolation
@@ -86,6 +88,7 @@ def _task_errand(
         step=step,
         task=task,
         prompt=task_prompt(rendered.text, task, contract, launch.findings),
+        words=rendered.text,
         title=title_of(state, step, task),
         timeout=task.timeout or work.timeout,
         isolation=work.isolation,
@@ -113,6 +116,7 @@ def _step_errand(state: FlowState, step: Step, launch: Launch) -> Errand | Uncle
         step=step,
         task=None,
         prompt=step_prompt(_intent(state, step), given, contract, launch.findings),
+        words=_intent(state, step),
         title=title_of(state, step, None),
         timeout=None,
         isolation="worktree",

@@ -63,6 +63,9 @@ class Workplace(Protocol):
     def close(self) -> None:
         """Gives the place back."""
 
+    def abandon(self) -> None:
+        """Lets go of the place, and leaves everything in it as it is."""
+
 
 @dataclass(frozen=True, slots=True)
 class SlotPlace:
@@ -129,6 +132,10 @@ class SlotPlace:
         """Releases the slot."""
         self.context.pool.release(self.slot)
 
+    def abandon(self) -> None:
+        """Lets go of the slot; its tenant is still recorded."""
+        self.context.pool.leave(self.slot)
+
 
 @dataclass(frozen=True, slots=True)
 class SharedPlace:
@@ -158,6 +165,9 @@ class SharedPlace:
         return Finding("shared", (f"isolation: none is read-only, but the checkout changed: {what}",))
 
     def close(self) -> None:
+        """Does nothing: the checkout is the user's."""
+
+    def abandon(self) -> None:
         """Does nothing: the checkout is the user's."""
 
 

@@ -51,6 +51,21 @@ def patch(repo: Repository, base: Oid, result: Oid, paths: Sequence[str] = ()) -
     return repo.git.run(*asked, *plain, base, result, "--", *paths, env=env).stdout
 
 
+def paths_since(repo: Repository, commit: Oid) -> tuple[str, ...]:
+    """Returns the paths of the checkout that differ from a commit, untracked ones included."""
+    plain = ("--no-renames", "--no-ext-diff", "--ignore-submodules=none")
+    changed = repo.git.run("diff", "--name-only", "-z", *plain, commit, "--").stdout
+    untracked = repo.git.run("ls-files", "-z", "--others", "--exclude-standard", "--full-name", ":/").stdout
+    return tuple(sorted({os.fsdecode(path) for path in (changed + untracked).split(b"\0") if path}))
+
+
+def patch_since(repo: Repository, commit: Oid) -> bytes:
+    """Returns how the tracked files of the checkout differ from a commit, as a patch."""
+    asked = ("diff", "--binary", "--full-index", "--src-prefix=a/", "--dst-prefix=b/", "-M")
+    plain = ("--no-color", "--no-ext-diff", "--no-textconv", "--ignore-submodules=none")
+    return repo.git.run(*asked, *plain, commit, "--").stdout
+
+
 def is_ancestor(repo: Repository, old: Oid, new: Oid) -> bool:
     """Returns whether commit *new* builds on *old*."""
     return repo.git.run("merge-base", "--is-ancestor", old, new, ok=(0, 1)).code == 0

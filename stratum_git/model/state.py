@@ -24,24 +24,26 @@ from stratum_git.model.spec import Flow, Spec, Step
 class Pending:
     """The task waits for ``waits`` tasks that it depends on; with none left it waits for a free place.
 
-    ``attempt`` and ``failures`` are of the attempts before, when the flow was interrupted in one.
+    ``attempt`` and ``failures`` are of the attempts before, ``findings`` what was wrong with the last one.
     """
 
     waits: int = 0
     attempt: int = 0
     failures: int = 0
+    findings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
     """Attempt ``attempt`` is under way, after ``failures`` failed ones.
 
-    ``stopping`` says why it is being ended, when it is.
+    ``stopping`` says why it is being ended, when it is; ``findings`` what was wrong with the one before.
     """
 
     attempt: int
     failures: int = 0
     stopping: str | None = None
+    findings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

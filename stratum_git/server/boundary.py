@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import json
+from collections.abc import Awaitable, Callable, Mapping
 from functools import wraps
 from typing import Any, ParamSpec, TypeAlias
 
 import trio
 
+from stratum_git.app.refused import Refused
 from stratum_git.errors import BugError, HostError, StratumError
 from stratum_git.model.ids import Json
 
 P = ParamSpec("P")
+LONGEST = 50_000
+"""Characters of an answer. Claude Code cuts longer ones off wherever that is."""
 Answer: TypeAlias = dict[str, Any]
 """An object of JSON; the SDK takes its type from here for the tool's output schema."""
 
@@ -39,6 +43,10 @@ def tool(work: Callable[P, Answer]) -> Callable[P, Awaitable[Answer]]:
             return await trio.to_thread.run_sync(lambda: work(*args, **kwargs))
         except BugError:
             raise
+        except Refused as error:
+            facts = {"hint": error.hint, **error.facts} if error.hint else error.facts
+            answer = {"status": "error", "error_type": error.kind, "message": error.message, **facts}
+            return {**answer, "next": next_calls(error.kind, kwargs)}
         except StratumError as error:
             kind = "host_error" if isinstance(error, HostError) else _kind(error)
             return refusal(kind, error.message, hint=error.hint)
@@ -52,6 +60,33 @@ def _kind(error: StratumError) -> str:
         return named
     name = type(error).__name__.removesuffix("Error")
     return {"UnknownFlow": "flow_not_found", "UnknownTask": "task_not_found"}.get(name, "execution_error")
+
+
+def next_calls(kind: str, given: Mapping[str, object]) -> list[Answer]:
+    """Returns what a client that was refused may call next, and why."""
+    flow = {"flow_id": str(given["flow_id"])} if "flow_id" in given else {}
+    look = {"tool": "stratum_resume", "args": flow, "why": "see where the flow is"}
+    listing = {"tool": "stratum_flows", "args": {}, "why": "see which flows there are"}
+    if kind == "flow_not_found" or not flow:
+        check = {"tool": "stratum_validate", "args": {}, "why": "see every problem of the spec"}
+        return [check] if kind.startswith("ir_") else [listing]
+    if kind in {"flow_complete", "flow_already_complete", "retries_exhausted", "spec_modified"}:
+        return [{"tool": "stratum_audit", "args": flow, "why": "see how the flow went"}]
+    if kind == "gate_step_requires_gate_resolve":
+        return [{"tool": "stratum_gate_resolve", "args": flow, "why": "the flow waits for a decision"}]
+    return [look]
+
+
+def bounded(answer: Answer) -> Answer:
+    """Returns an answer that a client can take in: a trace that is too long is cut at its beginning."""
+    trace = answer.get("trace")
+    if not isinstance(trace, list) or len(json.dumps(answer, ensure_ascii=False)) <= LONGEST:
+        return answer
+    room = LONGEST - len(json.dumps({**answer, "trace": []}, ensure_ascii=False))
+    kept = len(trace)
+    while kept and len(json.dumps(trace[-kept:], ensure_ascii=False)) > max(room, 0):
+        kept //= 2
+    return {**answer, "trace": trace[len(trace) - kept :], "trace_omitted": len(trace) - kept}
 
 
 def page(text: str, cursor: int, limit: int) -> Answer:

@@ -7,8 +7,8 @@ from typing import Any
 from mcp.server import MCPServer
 
 from stratum_git import __version__
-from stratum_git.app.surroundings import Surroundings
-from stratum_git.server import specs, watching
+from stratum_git.app.desk import Desk
+from stratum_git.server import driving, specs, watching
 
 INSTRUCTIONS = """\
 stratum-git runs task graphs over many coding agents at once: each attempt in a git worktree of its own,
@@ -21,11 +21,12 @@ show what a task did, stratum_conflicts what was set aside. A flow that was inte
 `stratum-git resume FLOW`."""
 
 
-def build(around: Surroundings) -> MCPServer[Any]:
-    """Returns the server for whoever started it in *around*."""
+def build(desk: Desk) -> MCPServer[Any]:
+    """Returns the server for the flows on *desk*."""
     server: MCPServer[Any] = MCPServer(
         "stratum-git", version=__version__, instructions=INSTRUCTIONS, log_level="WARNING"
     )
-    specs.register(server, around)
-    watching.register(server, around)
+    specs.register(server, desk.around)
+    driving.register(server, desk)
+    watching.register(server, desk.around)
     return server

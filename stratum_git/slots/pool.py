@@ -137,8 +137,34 @@ class SlotPool:
                 self._abolish(slot.path, slot.lock)
             slot.lock.release()
 
-    def recover(self, flow: str | None = None) -> tuple[Slot, ...]:
+    def leave(self, slot: Slot) -> None:
+        """Lets go of a slot whose tenant stays: no process holds it until it is entered, or recovered."""
+        slot.lock.release()
+
+    def enter(self, occupant: Occupant) -> Slot | None:
+        """Returns the slot that *occupant* was left in, held by this process; ``None`` when there is none."""
+        for path in self._paths():
+            slot = self._abandoned(path, lambda who: who == occupant)
+            if slot is not None:
+                return slot
+        return None
+
+    def base_of(self, occupant: Occupant) -> Oid | None:
+        """Returns the commit that *occupant* started from in its slot, whoever holds that."""
+        path = self.path_of(occupant)
+        record = None if path is None else read_record(path)
+        return record.base if isinstance(record, Occupied) else None
+
+    def path_of(self, occupant: Occupant) -> Path | None:
+        """Returns the slot that *occupant* is in, whoever holds it."""
+        return next((p for p in self._paths() if _work_in(p, lambda who: who == occupant)), None)
+
+    def recover(
+        self, flow: str | None = None, *, spare: frozenset[Occupant] = frozenset()
+    ) -> tuple[Slot, ...]:
         """Returns the slots with work of *flow*, or of any, whose process is gone; this one holds them now.
+
+        Those of *spare* stay: no process holds them, and their tenants are at work all the same.
 
         The caller puts their work on refs and releases them. Of several who ask, each gets other slots.
 
@@ -148,7 +174,7 @@ class SlotPool:
         found: list[Slot] = []
         try:
             for path in self._paths():
-                slot = self._abandoned(path, flow)
+                slot = self._abandoned(path, lambda who: flow in {None, who.flow} and who not in spare)
                 if slot is not None:
                     found.append(slot)
         except BaseException:
@@ -249,15 +275,15 @@ class SlotPool:
                 write_record(slot.path, _as_left(slot))
         return wanted
 
-    def _abandoned(self, path: Path, flow: str | None) -> Slot | None:
-        if _work_in(path, flow) is None:
+    def _abandoned(self, path: Path, is_wanted: Callable[[Occupant], bool]) -> Slot | None:
+        if _work_in(path, is_wanted) is None:
             return None
         lock = try_lock(path)
         if lock is None:
             return None
         try:
             # Read again: somebody else may have recovered it in between.
-            record = _work_in(path, flow)
+            record = _work_in(path, is_wanted)
             if record is not None and self._is_mended(path, record):
                 kind, kept = record.kind, record.kept
                 return Slot(path, kind, record.base, record.branch, record.occupant, lock, kept)
@@ -334,11 +360,9 @@ def _as_left(slot: Slot) -> Vacant:
     return Vacant(slot.kind, slot.base, ready=True, kept=slot.keep_ignored, boot=boot)
 
 
-def _work_in(path: Path, flow: str | None) -> Occupied | None:
+def _work_in(path: Path, is_wanted: Callable[[Occupant], bool]) -> Occupied | None:
     record = read_record(path)
-    if isinstance(record, Occupied) and flow in {None, record.occupant.flow}:
-        return record
-    return None
+    return record if isinstance(record, Occupied) and is_wanted(record.occupant) else None
 
 
 def _failed(slot: Slot, error: StratumError | OSError) -> SlotFailed:

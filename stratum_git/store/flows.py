@@ -77,7 +77,7 @@ class FlowLog:
         self._repo = repo
         self._writer = writer
         self._committer = committer
-        self._spec = writer.blob(spec.encode())
+        self.spec = writer.blob(spec.encode())
         self._trees = TreeCache(writer)
         # Whoever writes many flows gives one session for all of them, and closes it himself.
         self._refs = refs or RefSession(repo, "stratum-git", durable=writer.durable)
@@ -106,13 +106,13 @@ class FlowLog:
 
     def _root(self, flow: FlowId, first: Entry) -> Oid:
         """Returns the commit under the first event: it keeps the code's history off the first-parent line."""
-        tree = self._writer.tree({"spec.yaml": ("100644", self._spec)})
+        tree = self._writer.tree({"spec.yaml": ("100644", self.spec)})
         author = Signature(first.event.by, "stratum-git@localhost", first.event.at, self._committer.tz)
         return self._writer.commit(tree, (), f"Flow {flow}\n", author, author)
 
     def _commit(self, entry: Entry, parent: Oid) -> Oid:
         event = self._writer.blob(codec.dump(codec.encode(entry.event)))
-        tree = self._trees.write(entry.after, {"spec.yaml": self._spec, "event.json": event})
+        tree = self._trees.write(entry.after, {"spec.yaml": self.spec, "event.json": event})
         message = narrate(entry.event, entry.after, entry.effects).text()
         author = Signature(entry.event.by, "stratum-git@localhost", entry.event.at, self._committer.tz)
         committer = Signature(self._committer.name, self._committer.email, entry.event.at, self._committer.tz)
@@ -137,6 +137,13 @@ def load_at(repo: Repository, tip: Oid) -> tuple[Stored, str]:
     spec = files.pop("spec.yaml", b"").decode()
     program = _program(spec, _name_of(files))
     return Stored(tip, rebuild(program, files)), spec
+
+
+def first_spec(repo: Repository, tip: Oid) -> Oid:
+    """Returns the blob of the spec that a flow began with, *tip* being any later commit of it."""
+    asked = ("rev-list", "--first-parent", "--max-parents=0", "--max-count=1", tip)
+    root = repo.git.run(*asked).stdout.decode().strip()
+    return read_tree(repo, root)["spec.yaml"].oid
 
 
 def events_between(repo: Repository, old: Oid, new: Oid) -> tuple[Event, ...]:

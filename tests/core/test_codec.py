@@ -113,7 +113,8 @@ def test_every_event_is_tried() -> None:
     kinds = {kind.__name__ for kind in messages.Event.__args__}
     built = {
         "Started", "Opened", "StepReported", "TaskReported", "GateResolved", "Landed", "LandingBlocked",
-                    "Synced", "CancelRequested", "Suspended", "Resumed", "Considered", "Answered", "SkipRequested",
+        "Synced", "CancelRequested", "Suspended", "Resumed", "Considered", "Answered",
+            "SkipRequested",
             "Called", "Gathered", "LoopStarted", "LoopReported", "LoopAborted", "Checkpointed", "Reverted",
     }  # fmt: skip
     assert kinds == built

@@ -1,0 +1,251 @@
+"""Dispatch steps that a client does: the tasks that it may do now, and what it says became of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from stratum_git.app.desk import Desk
+from stratum_git.app.leasing import OFFERED, lease_id
+from stratum_git.app.lodging import Lodging, launch_of, lodge, report, task_of, vacate, wants_of
+from stratum_git.app.refused import Refused
+from stratum_git.core.answers import Answer
+from stratum_git.core.questions import in_flight
+from stratum_git.core.records import mode_of
+from stratum_git.dispatch.clock import now
+from stratum_git.dispatch.names import attempt_ref
+from stratum_git.dispatch.workplace import Workplace
+from stratum_git.git.refs import RefUpdate, tip_nowait, transact
+from stratum_git.model.effects import Launch
+from stratum_git.model.graph import TaskGraph
+from stratum_git.model.ids import FlowId, Json, StepId, TaskId
+from stratum_git.model.messages import Event, Gathered, Halted, Outcome, Rejected, TaskReport, TaskReported
+from stratum_git.model.state import FannedOut, FlowState, Pending, Running
+from stratum_git.slots.leases import HeldLease, lease_ref, read_leases
+
+LODGED = 16
+"""Tasks that one answer makes places for; each takes some tens of milliseconds. The others come later."""
+WORDS = ("complete", "failed")
+MERGES = ("clean", "conflict")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One task of a report."""
+
+    task: str
+    status: str
+    result: Json
+    why: str
+
+
+def batch_of(desk: Desk, state: FlowState) -> list[Json]:
+    """Returns the tasks that the client may do now, each with its place; those of workers are left out."""
+    if state.cursor is None:
+        return []
+    fan = state.step(state.cursor)
+    if not isinstance(fan, FannedOut):
+        return []
+    leases = read_leases(desk.context.repo, state.flow)
+    rows: list[Json] = []
+    for index, task in enumerate(fan.graph.tasks):
+        held = leases.get(lease_ref(state.flow, state.cursor, task.id))
+        if isinstance(fan.tasks[index], Running) and held is not None and _is_offered(held):
+            if len(rows) == LODGED:
+                break
+            lodged = lodge(desk.context, state, launch_of(fan, state.cursor, index))
+            if isinstance(lodged, Lodging):
+                rows.append(row_of(launch_of(fan, state.cursor, index), lodged, held))
+    return rows
+
+
+def row_of(launch: Launch, lodged: Lodging, held: HeldLease) -> Answer:
+    """Returns a task that may be done now, as it is told."""
+    return {
+        "task_id": launch.task,
+        "attempt": launch.attempt,
+        "lease": None if held.lease is None else lease_id(held.lease),
+        "expires_at": None if held.lease is None else held.lease.expires,
+        "path": str(lodged.path),
+        "branch": lodged.branch,
+        "base": lodged.base,
+        "intent": lodged.errand.words,
+        "findings": list(launch.findings),
+        **wants_of(lodged.errand),
+    }
+
+
+def unlodged(desk: Desk, state: FlowState) -> list[Event]:
+    """Returns reports of tasks that were handed out and can have no place: what they need conflicts, say."""
+    if state.cursor is None or state.driver != "client":
+        return []
+    fan = state.step(state.cursor)
+    if not isinstance(fan, FannedOut):
+        return []
+    events: list[Event] = []
+    under_way = [i for i, now_ in enumerate(fan.tasks) if isinstance(now_, Running)]
+    for index in under_way[:LODGED]:
+        launch = launch_of(fan, state.cursor, index)
+        lodged = lodge(desk.context, state, launch)
+        if isinstance(lodged, Rejected):
+            events.append(_told(launch, lodged))
+    return events
+
+
+def halt_unwanted(desk: Desk, state: FlowState) -> FlowState:
+    """Ends the tasks of a client whose results are not wanted any more; what they left is kept."""
+    if state.cursor is None or state.driver != "client":
+        return state
+    fan = state.step(state.cursor)
+    if not isinstance(fan, FannedOut):
+        return state
+    for index, now_ in enumerate(fan.tasks):
+        if isinstance(now_, Running) and now_.stopping is not None:
+            launch = launch_of(fan, state.cursor, index)
+            lost, place = vacate(desk.context, state, launch, now_.stopping)
+            event = _told(launch, Halted(now_.stopping, lost.result))
+            state = desk.act(state.flow, lambda _, event=event: [event])  # type: ignore[misc]
+            if place is not None:
+                place.close()
+    return state
+
+
+def evict(desk: Desk, state: FlowState) -> None:
+    """Ends whatever of a client's flow is handed out and not wanted any more: the flow went elsewhere.
+
+    What lies in its places is kept as what those attempts left.
+    """
+    context = desk.context
+    wanted = {lease_ref(state.flow, step, task): number for step, task, number in in_flight(state)}
+    for ref, held in read_leases(context.repo, state.flow).items():
+        lease = held.lease
+        if lease is None or lease.task is None or wanted.get(ref) == lease.attempt:
+            continue
+        launch = Launch(StepId(lease.step), TaskId(lease.task), lease.attempt)
+        lost, place = vacate(context, state, launch, "the flow went elsewhere")
+        moves = [RefUpdate(ref, None, held.token)]
+        if lost.result is not None:
+            kept = attempt_ref(state.flow, launch.step, launch.task, launch.attempt)
+            moves.append(RefUpdate(kept, lost.result, tip_nowait(context.repo, kept)))
+        transact(context.repo, moves, message="stratum-git", durable=True)
+        if place is not None:
+            place.close()
+
+
+def gather(
+    desk: Desk, flow: FlowId, step: StepId, task_results: Sequence[Json], merge_status: str, by: str
+) -> FlowState:
+    """Takes the client's report about some of the tasks; what is wrong with it changes nothing."""
+    state = desk.look(flow)
+    fan = _fan_at(state, step)
+    rows = _rows(fan.graph, task_results)
+    if merge_status not in MERGES:
+        message = f"merge_status must be one of {list(MERGES)}, got {merge_status!r}"
+        raise Refused("invalid_merge_status", message)
+    _unclaimed(desk, state, step, rows)
+    places: list[Workplace] = []
+    try:
+        reports = tuple(_judged(desk, state, fan, step, row, places) for row in _ordered(fan.graph, rows))
+        event = Gathered(now(), by, step, reports, conflict=merge_status == "conflict")
+        state = desk.act(flow, lambda at: [event] if at.seq == state.seq else _stale(flow))
+    except BaseException:
+        for place in places:
+            place.abandon()
+        raise
+    for place in places:
+        place.close()
+    return state
+
+
+def _stale(flow: FlowId) -> list[Event]:
+    message = f"the flow {flow} went on while the report was being judged"
+    raise Refused("flow_busy", message, hint="call stratum_resume to see where it is, then report again")
+
+
+def _judged(
+    desk: Desk, state: FlowState, fan: FannedOut, step: StepId, row: Row, places: list[Workplace]
+) -> TaskReport:
+    index = next(i for i, task in enumerate(fan.graph.tasks) if task.id == row.task)
+    now_, task = fan.tasks[index], fan.graph.tasks[index].id
+    failure = row.why if row.status == "failed" else None
+    if isinstance(now_, Running):
+        launch = launch_of(fan, step, index)
+    else:
+        attempt = now_.attempt + 1 if isinstance(now_, Pending) else now_.attempt
+        launch = Launch(step, task, attempt)
+    outcome, place = report(desk.context, state, launch, failure=failure, output=row.result)
+    if place is not None:
+        places.append(place)
+    return TaskReport(task, outcome)
+
+
+def _told(launch: Launch, outcome: Outcome) -> TaskReported:
+    return TaskReported(now(), "stratum-git", launch.step, task_of(launch), launch.attempt, outcome)
+
+
+def _fan_at(state: FlowState, step: StepId) -> FannedOut:
+    if state.cursor is None:
+        raise Refused("flow_complete", "Flow is already complete")
+    if state.cursor != step:
+        raise Refused("step_mismatch", f"Expected step '{state.cursor}', got '{step}'")
+    spec, fan = state.program.steps[step], state.step(step)
+    mode = mode_of(spec)
+    if mode != "parallel_dispatch":
+        message = (
+            f"Step '{step}' is a {mode} step, not parallel_dispatch. Use stratum_step_done for such steps."
+        )
+        raise Refused("wrong_step_type", message)
+    if not isinstance(fan, FannedOut) or state.driver != "client":
+        message = f"the tasks of {step} are not the client's to report now"
+        raise Refused("step_not_open", message, hint="call stratum_resume to see where the flow is")
+    return fan
+
+
+def _rows(graph: TaskGraph, given: Sequence[Json]) -> list[Row]:
+    rows: list[Row] = []
+    seen: set[str] = set()
+    known = [task.id for task in graph.tasks]
+    for place, entry in enumerate(given):
+        task = entry.get("task_id") if isinstance(entry, dict) else None
+        if not isinstance(entry, dict) or not isinstance(task, str):
+            raise Refused("invalid_task_results", f"entry {place} of task_results has no task_id")
+        if task not in graph.index:
+            message = f"there is no task {task!r} in this step (there is: {', '.join(known[:20])})"
+            raise Refused("unknown_task", message, task_id=task)
+        if task in seen:
+            raise Refused("duplicate_task", f"task {task!r} is reported twice", task_id=task)
+        seen.add(task)
+        status = entry.get("status")
+        if status not in WORDS:
+            message = f"the status of {task!r} must be one of {list(WORDS)}, got {status!r}"
+            raise Refused("invalid_status", message, task_id=task)
+        rows.append(Row(task, str(status), entry.get("result"), _reason(entry)))
+    return rows
+
+
+def _reason(entry: Mapping[str, Json]) -> str:
+    said = next((entry[key] for key in ("error", "message", "result") if entry.get(key)), None)
+    if said is None:
+        return "the client says that it failed"
+    text = said if isinstance(said, str) else json.dumps(said, ensure_ascii=False)
+    return text[:1000]
+
+
+def _ordered(graph: TaskGraph, rows: Sequence[Row]) -> list[Row]:
+    by_task = {row.task: row for row in rows}
+    names = (graph.tasks[index].id for index in graph.order)
+    return [by_task[name] for name in names if name in by_task]
+
+
+def _unclaimed(desk: Desk, state: FlowState, step: StepId, rows: Sequence[Row]) -> None:
+    leases = read_leases(desk.context.repo, state.flow)
+    for row in rows:
+        held = leases.get(lease_ref(state.flow, step, row.task))
+        if held is not None and not _is_offered(held) and held.lease is not None:
+            message = f"task {row.task!r} is being done by {held.lease.holder}"
+            raise Refused("task_claimed", message, task_id=row.task, hint="it reports by itself")
+
+
+def _is_offered(held: HeldLease) -> bool:
+    return held.lease is not None and held.lease.kind == "open" and held.lease.holder == OFFERED

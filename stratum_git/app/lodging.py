@@ -1,0 +1,225 @@
+"""The places in which clients and workers do tasks: made when a task is handed out, and left to them.
+
+No process holds such a place while its tenant is at work: what says whose it is is its record, and how long,
+the lease. Whoever takes the report enters it, makes a commit of what is there, judges it, and gives it back.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import trio
+from filelock import FileLock, Timeout
+
+from stratum_git.dispatch.bases import Clash, base_of
+from stratum_git.dispatch.clock import now
+from stratum_git.dispatch.context import Context
+from stratum_git.dispatch.errand import Errand, Unclear, errand_for
+from stratum_git.dispatch.judge import Finding, judge_output, judge_tree, run_commands
+from stratum_git.dispatch.names import branch_ref
+from stratum_git.dispatch.workplace import SlotPlace, Workplace, WorkplaceError, open_workplace
+from stratum_git.errors import BugError, HostError
+from stratum_git.git.objects import Signature
+from stratum_git.git.snapshot import Captured
+from stratum_git.model.effects import Launch
+from stratum_git.model.ids import Json, Oid, RefName, StepId, TaskId
+from stratum_git.model.messages import Completed, Lost, Outcome, Rejected
+from stratum_git.model.spec import Command
+from stratum_git.model.state import FannedOut, FlowState, Running
+from stratum_git.slots.occupancy import Occupant
+
+BEFORE = "stash.json"
+"""What was in the stash before, in the attempt's own folder: what is new in it then is the attempt's."""
+PATIENCE = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Lodging:
+    """Where a task is to be done, and what is to be done there."""
+
+    path: Path
+    base: Oid
+    branch: RefName | None
+    errand: Errand
+
+
+def launch_of(fan: FannedOut, step: StepId, index: int) -> Launch:
+    """Returns the attempt of a task that is under way."""
+    now_ = fan.tasks[index]
+    if not isinstance(now_, Running):
+        raise BugError(f"task {index} of {step} is not under way")
+    return Launch(step, fan.graph.tasks[index].id, now_.attempt, now_.findings)
+
+
+def lodge(context: Context, state: FlowState, launch: Launch) -> Lodging | Rejected:
+    """Returns the place of an attempt, made if it is not there yet; or why there can be none."""
+    errand = errand_for(state, launch)
+    if isinstance(errand, Unclear):
+        return Rejected("base", errand.why)
+    if errand.isolation == "none":
+        return Lodging(context.repo.root, state.base, None, errand)
+    who = _occupant(state, launch)
+    with _turn(context, who):
+        path = context.pool.path_of(who)
+        if path is None:
+            made = _made(context, state, launch, errand)
+            if isinstance(made, Rejected):
+                return made
+            path = made
+        return Lodging(path, _base_in(context, who), branch_ref(state.flow, launch.step, launch.task), errand)
+
+
+def report(
+    context: Context, state: FlowState, launch: Launch, *, failure: str | None, output: Json
+) -> tuple[Outcome, Workplace | None]:
+    """Makes a commit of what an attempt left, and returns what it comes to, by git's facts.
+
+    ``failure`` is what whoever did it says went wrong. The place is given back by the caller, after the
+    outcome was recorded.
+    """
+    errand = errand_for(state, launch)
+    place = enter(context, state, launch)
+    if isinstance(errand, Unclear):
+        return Rejected("base", errand.why), place
+    if place is None:
+        return _without_place(state, launch, errand, failure, output), None
+    captured = capture(context, launch, place)
+    base, result = place.base, captured.result
+    if failure is not None:
+        return Rejected("agent", (failure,), base, result), place
+    finding = place.violation() or judge_tree(context.repo, base, captured, errand.wants)
+    finding = finding or judge_output(context.repo, result, output, errand.wants)
+    finding = finding or _run(context, errand.wants.verify, place, "verify")
+    if finding is not None:
+        return Rejected(finding.kind, finding.lines, base, result), place
+    return Completed(base, result, output), place
+
+
+def vacate(context: Context, state: FlowState, launch: Launch, why: str) -> tuple[Lost, Workplace | None]:
+    """Makes a commit of what an attempt left that nobody will report, and returns what it comes to."""
+    place = enter(context, state, launch)
+    if place is None:
+        return Lost(why), None
+    captured = capture(context, launch, place)
+    return Lost(why, None if captured.result == place.base else captured.result), place
+
+
+def enter(context: Context, state: FlowState, launch: Launch) -> SlotPlace | None:
+    """Returns the place of an attempt, held by this process; ``None`` when it has none."""
+    who = _occupant(state, launch)
+    with _turn(context, who):
+        slot = context.pool.enter(who)
+        if slot is None:
+            return None
+        folder = context.folders.attempt(state.flow, launch.step, launch.task, launch.attempt)
+        return SlotPlace(context, slot, folder, slot.base, _stash_before(folder))
+
+
+def capture(context: Context, launch: Launch, place: Workplace) -> Captured:
+    """Makes a commit of what is in a place."""
+    name = str(launch.task or launch.step)
+    message = f"{name}: attempt {launch.attempt}\n\nWhat was left uncommitted.\n"
+    who = context.identity
+    return place.capture(place.base, message, Signature(who.name, who.email, now(), who.tz))
+
+
+def _made(context: Context, state: FlowState, launch: Launch, errand: Errand) -> Path | Rejected:
+    base = _base(context, state, launch)
+    if isinstance(base, Clash):
+        paths = ", ".join(base.paths)
+        return Rejected("base", (f"the results it depends on conflict: {base.task} in {paths}",))
+    try:
+        place = open_workplace(context, state, launch, errand, base)
+    except WorkplaceError as error:
+        return Rejected("setup", (error.message,), base)
+    if not isinstance(place, SlotPlace):
+        raise BugError(f"{launch.task} has no slot")
+    _note_stash(place)
+    unready = _run(context, errand.setup, place, "setup")
+    if unready is not None:
+        place.close()
+        return Rejected("setup", unready.lines, base)
+    context.pool.leave(place.slot)
+    return place.path
+
+
+def _base(context: Context, state: FlowState, launch: Launch) -> Oid | Clash:
+    fan = state.step(launch.step)
+    if not isinstance(fan, FannedOut) or launch.task is None:
+        raise BugError(f"{launch.step} is not at work")
+    who = context.identity
+    author = Signature("stratum-git", who.email, now(), who.tz)
+    return base_of(context.repo, context.merger, author, fan, fan.graph.index[launch.task])
+
+
+def _base_in(context: Context, who: Occupant) -> Oid:
+    base = context.pool.base_of(who)
+    if base is None:
+        raise HostError(f"the place of {who.task} is gone", hint="call stratum_resume to get another")
+    return base
+
+
+def _without_place(
+    state: FlowState, launch: Launch, errand: Errand, failure: str | None, output: Json
+) -> Outcome:
+    """Returns what a report comes to about a task that was done wherever the client likes."""
+    fan = state.step(launch.step)
+    base = fan.base if isinstance(fan, FannedOut) else state.base
+    if failure is not None:
+        return Rejected("agent", (failure,), base)
+    if errand.wants.changes == "required":
+        return Rejected("no_change", ("nothing was changed in the place that it was given",), base)
+    return Completed(base, base, output)
+
+
+def _run(
+    context: Context, commands: tuple[Command, ...], place: SlotPlace, kind: Literal["setup", "verify"]
+) -> Finding | None:
+    if not commands:
+        return None
+    return trio.from_thread.run(partial(run_commands, context, commands, place.path, place.folder, kind))
+
+
+def _occupant(state: FlowState, launch: Launch) -> Occupant:
+    return Occupant(state.flow, launch.step, launch.task, launch.attempt)
+
+
+@contextmanager
+def _turn(context: Context, who: Occupant) -> Iterator[None]:
+    """Lets one at a time make, or enter, the place of an attempt."""
+    name = f"place-{who.flow}-{who.task}.lock"
+    lock = FileLock(context.folders.locks / name, thread_local=False, poll_interval=0.01)
+    try:
+        with lock.acquire(timeout=PATIENCE):
+            yield
+    except Timeout as error:
+        raise HostError(f"the place of {who.task} was busy for {PATIENCE:g} s") from error
+
+
+def _note_stash(place: SlotPlace) -> None:
+    (place.folder / BEFORE).write_text(json.dumps(sorted(place.stashed)), encoding="ascii")
+
+
+def _stash_before(folder: Path) -> frozenset[str]:
+    try:
+        return frozenset(map(str, json.loads((folder / BEFORE).read_text(encoding="ascii"))))
+    except (FileNotFoundError, ValueError):
+        return frozenset()
+
+
+def wants_of(errand: Errand) -> Mapping[str, Json]:
+    """Returns what a result has to keep to, in short."""
+    return {"files_owned": list(errand.wants.owned), "changes": errand.wants.changes}
+
+
+def task_of(launch: Launch) -> TaskId:
+    """Returns the task of an attempt at one."""
+    if launch.task is None:
+        raise BugError(f"{launch.step} has no tasks")
+    return launch.task

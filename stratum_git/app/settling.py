@@ -1,0 +1,101 @@
+"""What has to be done after something was recorded: land, let checkouts follow, start flows within flows.
+
+All of it follows from the state, so whoever comes next after a crash does it.
+"""
+
+from __future__ import annotations
+
+import secrets
+
+from stratum_git.app.batches import batch_of, halt_unwanted, unlodged
+from stratum_git.app.desk import Desk
+from stratum_git.core.answers import Answer, next_step, resolved_inputs, told
+from stratum_git.core.program import compile_program
+from stratum_git.core.questions import is_over, outstanding
+from stratum_git.core.references import Unresolved
+from stratum_git.dispatch.clock import now
+from stratum_git.dispatch.landing import follow
+from stratum_git.dispatch.touchdown import land
+from stratum_git.errors import BugError
+from stratum_git.git.refs import tip_nowait
+from stratum_git.model.effects import Consider, Effect, Land, Open, Summon, Sync
+from stratum_git.model.ids import FlowId, StepId
+from stratum_git.model.messages import Called, Resumed, Started, Synced
+from stratum_git.model.spec import SubFlow
+from stratum_git.model.state import Asked, FlowState, Program
+
+DONE = (Land, Sync, Summon, Consider, Open)
+ROUNDS = 1000
+
+
+def settle(desk: Desk, flow: FlowId, *, again: bool = False) -> FlowState:
+    """Does whatever the flow waits for by itself; with *again* also what was blocked before."""
+    state = desk.look(flow)
+    if again and state.status == "blocked":
+        state = desk.act(flow, lambda _: [Resumed(now(), "stratum-git")])
+    for _ in range(ROUNDS):
+        state = halt_unwanted(desk, state)
+        unplaced = unlodged(desk, state)
+        if unplaced:
+            state = desk.act(flow, lambda _, events=unplaced: events)  # type: ignore[misc]
+            continue
+        todo = next((effect for effect in outstanding(state) if isinstance(effect, DONE)), None)
+        if todo is None:
+            return state
+        before, state = state, _perform(desk, flow, state, todo)
+        if state is before:
+            return state
+    raise BugError(f"the flow {flow} does not come to rest")
+
+
+def told_with_places(desk: Desk, state: FlowState) -> Answer:
+    """Returns what the client is told, with the places to work in, or the first step of a flow within."""
+    answer = told(state)
+    if answer.get("step_mode") == "parallel_dispatch" and "error_type" not in answer:
+        answer["batch"] = batch_of(desk, state)
+    at = None if state.cursor is None else state.step(state.cursor)
+    if "child_flow_id" in answer and isinstance(at, Asked) and at.child is not None:
+        child = desk.look(at.child)
+        answer["child_step"] = None if is_over(child) else next_step(child)
+    return answer
+
+
+def _perform(desk: Desk, flow: FlowId, state: FlowState, effect: Effect) -> FlowState:
+    context = desk.context
+    match effect:
+        case Land(step):
+            return desk.act(flow, lambda now_: [land(context, now_, step)] if now_.cursor == step else [])
+        case Sync(target, old, new):
+            notes = follow(context.repo, target, old, new)
+            return desk.act(flow, lambda _: [Synced(now(), "stratum-git", target, notes)])
+        case Summon(step):
+            return _summon(desk, state, step)
+        case _:
+            # A look that a crash cut off from what it followed from.
+            return desk.act(flow, desk.found_out)
+
+
+def _summon(desk: Desk, state: FlowState, step: StepId) -> FlowState:
+    """Starts the flow that does *step*."""
+    spec = state.program.steps[step]
+    given = resolved_inputs(state, spec)
+    if not isinstance(spec.work, SubFlow) or isinstance(given, Unresolved):
+        return desk.act(state.flow, lambda _: [])
+    program = compile_program(state.program.spec, spec.work.flow)
+    if not isinstance(program, Program):
+        raise BugError(f"the spec of {state.flow} has no flow {spec.work.flow}")
+    child = FlowId(secrets.token_hex(8))
+    started = Started(
+        at=now(),
+        by="stratum-git",
+        flow=child,
+        name=program.flow.name,
+        inputs=given,
+        base=tip_nowait(desk.context.repo, state.target) or state.base,
+        target=state.target,
+        driver="client",
+        parent=state.flow,
+        parent_step=step,
+    )
+    desk.begin(program, started, desk.spec_of(state.flow))
+    return desk.act(state.flow, lambda _: [Called(now(), "stratum-git", step, child)])
