@@ -85,7 +85,7 @@ class Desk:
     @property
     def files(self) -> DiskFiles:
         """Returns the files that a client's steps may ask about."""
-        return DiskFiles(self.context.repo.root, self.around.cwd)
+        return DiskFiles(self.context.repo, self.around.cwd)
 
     def close(self) -> None:
         """Ends the gits that wait for questions."""

@@ -5,15 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from stratum_git.git.diff import paths_since
+from stratum_git.git.repository import Repository, UnknownRevision, resolve
+
 LIMIT = 10 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class DiskFiles:
-    """Files below ``root``; paths are relative to ``cwd``, which is within it. Nothing else is there."""
+    """Files of the checkout; paths are relative to ``cwd``, which is within it. Nothing else is there."""
 
-    root: Path
+    repo: Repository
     cwd: Path
+
+    @property
+    def root(self) -> Path:
+        """Returns the top of the checkout."""
+        return self.repo.root
 
     def exists(self, path: str) -> bool:
         """Returns whether *path* is a regular file within the root."""
@@ -28,6 +36,13 @@ class DiskFiles:
             return found.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError):
             return None
+
+    def changed(self, base: str) -> tuple[str, ...]:
+        """Returns the files that differ from the commit called *base*; none where there is no such commit."""
+        try:
+            return paths_since(self.repo, resolve(self.repo, base))
+        except UnknownRevision:
+            return ()
 
     def _found(self, path: str) -> Path | None:
         try:

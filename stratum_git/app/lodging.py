@@ -92,12 +92,12 @@ def report(
     captured = capture(context, launch, place)
     base, result = place.base, captured.result
     if failure is not None:
-        return Rejected("agent", (failure,), base, result), place
+        return Rejected("agent", (failure,), base, result, output=output), place
     finding = place.violation() or judge_tree(context.repo, base, captured, errand.wants)
     finding = finding or judge_output(context.repo, result, output, errand.wants)
     finding = finding or _run(context, errand.wants.verify, place, "verify")
     if finding is not None:
-        return Rejected(finding.kind, finding.lines, base, result), place
+        return Rejected(finding.kind, finding.lines, base, result, output=output), place
     return Completed(base, result, output), place
 
 
@@ -172,9 +172,10 @@ def _without_place(
     fan = state.step(launch.step)
     base = fan.base if isinstance(fan, FannedOut) else state.base
     if failure is not None:
-        return Rejected("agent", (failure,), base)
+        return Rejected("agent", (failure,), base, output=output)
     if errand.wants.changes == "required":
-        return Rejected("no_change", ("nothing was changed in the place that it was given",), base)
+        why = ("nothing was changed in the place that it was given",)
+        return Rejected("no_change", why, base, output=output)
     return Completed(base, base, output)
 
 

@@ -149,7 +149,8 @@ def _score(desk: Desk, step: Step, result: Json) -> Score:
         return Score(error=f"Score expression {source!r} raised: {found.reason}")
     if isinstance(found.value, bool) or not isinstance(found.value, int | float):
         kind = type(found.value).__name__
-        return Score(error=f"Score expression {source!r} returned {kind}, expected a number")
+        what = f"bool ({found.value})" if isinstance(found.value, bool) else f"non-numeric type {kind}"
+        return Score(error=f"Score expression {source!r} returned {what}, expected numeric")
     return Score(float(found.value))
 
 

@@ -6,12 +6,13 @@ All of it follows from the state, so whoever comes next after a crash does it.
 from __future__ import annotations
 
 import secrets
+from dataclasses import replace
 
 from stratum_git.app.batches import batch_of, halt_unwanted, unlodged
 from stratum_git.app.desk import Desk
-from stratum_git.core.answers import Answer, next_step, resolved_inputs, told
+from stratum_git.core.answers import Answer, resolved_inputs, told
 from stratum_git.core.program import compile_program
-from stratum_git.core.questions import is_over, outstanding
+from stratum_git.core.questions import outstanding
 from stratum_git.core.references import Unresolved
 from stratum_git.dispatch.clock import now
 from stratum_git.dispatch.landing import follow
@@ -48,15 +49,18 @@ def settle(desk: Desk, flow: FlowId, *, again: bool = False) -> FlowState:
     raise BugError(f"the flow {flow} does not come to rest")
 
 
-def told_with_places(desk: Desk, state: FlowState) -> Answer:
-    """Returns what the client is told, with the places to work in, or the first step of a flow within."""
-    answer = told(state)
+def told_with_places(desk: Desk, state: FlowState, *, afresh: bool = False) -> Answer:
+    """Returns what the client is told, with the places to work in, or the step of a flow within.
+
+    *afresh*, it is told what to do, and not what was wrong with its last report.
+    """
+    answer = told(replace(state, setback=None) if afresh else state)
     if answer.get("step_mode") == "parallel_dispatch" and "error_type" not in answer:
         answer["batch"] = batch_of(desk, state)
     at = None if state.cursor is None else state.step(state.cursor)
     if "child_flow_id" in answer and isinstance(at, Asked) and at.child is not None:
         child = desk.look(at.child)
-        answer["child_step"] = None if is_over(child) else next_step(child)
+        answer["child_step"] = None if child.status in {"complete", "killed"} else told(child)
     return answer
 
 

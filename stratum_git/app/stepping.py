@@ -60,7 +60,7 @@ def resume(desk: Desk, flow: FlowId) -> Answer:
     if state.driver != "client":
         return told(state)
     with desk.alone(flow):
-        return told_with_places(desk, settle(desk, flow, again=True))
+        return told_with_places(desk, settle(desk, flow, again=True), afresh=True)
 
 
 def step_done(desk: Desk, flow: FlowId, step: StepId, result: Json, by: str) -> Answer:
@@ -110,8 +110,9 @@ def skip_step(desk: Desk, flow: FlowId, step: StepId, reason: str, by: str) -> A
         return [SkipRequested(now(), by, step, reason)]
 
     with desk.alone(flow):
-        settle(desk, flow)
+        before = settle(desk, flow)
         evict(desk, desk.act(flow, decide))
+        _dismiss(desk, before)
         return told_with_places(desk, settle(desk, flow))
 
 
@@ -173,10 +174,15 @@ def spec_error(problem: Problem) -> Answer:
     return {**row, "line": problem.line}
 
 
+def in_order(problems: Sequence[Problem]) -> list[Problem]:
+    """Returns problems with those first that keep others from being found: clients read the first one."""
+    return sorted(problems, key=lambda problem: ("parse", "shape", "semantic").index(problem.kind))
+
+
 def _program(spec: str, flow: str) -> Program:
     loaded = load_spec(spec)
     if loaded.spec is None:
-        first, *more = map(spec_error, loaded.problems)
+        first, *more = map(spec_error, in_order(loaded.problems))
         kind, message = str(first.pop("error_type")), str(first.pop("message"))
         raise Refused(kind, message, **first, errors=list(more))
     program = compile_program(loaded.spec, flow)

@@ -48,12 +48,16 @@ def list_workflows(folder: Path) -> tuple[tuple[Offered, ...], tuple[str, ...]]:
 
 def save_draft(project: Path, draft: dict[str, Json]) -> Path:
     """Writes a draft into a project and returns where it is; what it lacks has its defaults."""
-    if not project.is_dir():
-        raise UserError(f"there is no directory {project}")
     path = (project / DRAFT).absolute()
-    data = json.dumps({"name": "my-pipeline", "phases": [], **draft}, indent=2, ensure_ascii=False)
+    name, phases = draft.get("name"), draft.get("phases")
+    filled = {
+        **draft,
+        "name": name if isinstance(name, str) and name else "my-pipeline",
+        "phases": phases if isinstance(phases, list) else [],
+    }
+    data = json.dumps(filled, indent=2, ensure_ascii=False)
     try:
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise HostError(f"{path.parent} cannot be made: {error.strerror}") from error
     write_whole(path, f"{data}\n".encode())

@@ -27,7 +27,8 @@ Answer: TypeAlias = dict[str, Json]
 
 def error(kind: str, message: str, **facts: Json) -> Answer:
     """Returns a refusal in the protocol's shape."""
-    return {"status": "error", "error_type": kind, "message": message, **facts}
+    thrown: Answer = {"success": False} if kind == "execution_error" else {}
+    return {"status": "error", **thrown, "error_type": kind, "message": message, **facts}
 
 
 def told(state: FlowState) -> Answer:

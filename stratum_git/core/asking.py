@@ -75,7 +75,7 @@ def loop_reported(state: FlowState, step: Step, event: LoopReported) -> Turn:
     best = state.book.best.get(step.id)
     if event.score is not None and (best is None or event.score > best.score):
         best = Best(event.score, number, event.result)
-    seen = state.book.passes.get(step.id, Chunks[Pass]())
+    seen: Chunks[Pass] = state.book.passes.get(step.id, Chunks())
     made = Pass(
         number=number,
         round=state.book.round,
@@ -112,7 +112,8 @@ def loop_aborted(state: FlowState, step: Step, event: LoopAborted) -> Turn:
 
 def _with_pass(state: FlowState, step: Step, made: Pass) -> FlowState:
     book = state.book
-    passes = {**book.passes, step.id: book.passes.get(step.id, Chunks[Pass]()).append(made)}
+    seen: Chunks[Pass] = book.passes.get(step.id, Chunks())
+    passes = {**book.passes, step.id: seen.append(made)}
     book = replace(book, passes=passes)
     if made.outcome != "continue":
         book = replace(book, loop=None, exits={**book.exits, step.id: made.outcome})

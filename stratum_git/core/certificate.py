@@ -10,10 +10,11 @@ from stratum_git.model.spec import Decompose, Inline, Step
 
 CITATION = re.compile(r"\[P\d+\]")
 DEFAULT: tuple[tuple[str, str], ...] = (
-    ("Premises", "What is known, with its source."),
-    ("Trace", "How the conclusion follows from the premises, step by step."),
-    ("Conclusion", "What follows."),
+    ("Premises", "State every verifiable fact you are using. Each premise must cite a file:line."),
+    ("Trace", "Walk through the logic step by step. Reference premises by [P<n>] ID."),
+    ("Conclusion", "State your finding. Every claim must reference at least one premise."),
 )
+"""The protocol's words, as agents know them."""
 
 
 def is_certified(step: Step) -> bool:
@@ -25,13 +26,13 @@ def is_certified(step: Step) -> bool:
 def with_sections(intent: str, template: Mapping[str, Json]) -> str:
     """Returns an intent that also says which sections the answer must have."""
     cites = template.get("require_citations") is True
-    lines = [intent, "", "---", "", "Structure your response with exactly these sections:", ""]
+    lines = [intent, "", "---", "", "You MUST structure your response with these sections:", ""]
     for number, (label, description) in enumerate(_sections(template)):
         lines += [f"## {label}", description]
         if cites and number == 0:
-            lines.append("Number each fact: [P1] <fact, with file:line>, [P2] ...")
+            lines.append("Format each fact as: [P1] <fact, citing file:line>, [P2] ..., etc.")
         elif cites:
-            lines.append("Refer to premises by their number, such as [P1].")
+            lines.append("Reference premises by their [P<n>] ID.")
         lines.append("")
     return "\n".join(lines)
 

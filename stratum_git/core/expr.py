@@ -90,11 +90,11 @@ def _violations(source: str, names: Mapping[str, Json], files: Files | None) -> 
     found = _evaluate(source, names, files)
     if isinstance(found, _Raw):
         if not found.value:
-            yield f"ensure failed: {_line(source)}"
+            yield f"ensure '{_line(source)}' failed"
     elif found.violations:
         yield from found.violations
     else:
-        yield f"ensure could not be evaluated: {_line(source)}: {found.reason}"
+        yield f"Ensure expression '{_line(source)}' raised: {found.reason}"
 
 
 def _evaluate(source: str, names: Mapping[str, Json], files: Files | None) -> _Raw | Broken:

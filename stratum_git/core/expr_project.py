@@ -67,28 +67,27 @@ def plan_completion(sandbox: Sandbox, given: Sequence[object]) -> object:
         raise Problem("the threshold is not a number")
     changed = {str(PurePosixPath(path)) for path in _strings(sandbox, files_changed, "a changed file")}
     missing = [row for row in rows if not _is_done(row, changed)]
-    critical = tuple(f"a critical item is not done: {_title(row)}" for row in missing if row.get("critical"))
+    critical = tuple(f"Missing critical item: {_title(row)}" for row in missing if row.get("critical"))
     if critical:
         raise Problem(critical[0], critical)
     done = len(rows) - len(missing)
     if rows and 100 * done < threshold * len(rows):
-        said = (
-            f"{done} of {len(rows)} items of the plan are done ({100 * done // len(rows)}%, not {threshold}%)"
-        )
-        raise Problem(said, (said,))
+        said = f"Plan completion {100 * done / len(rows):.0f}% is below threshold {threshold:.0f}%"
+        raise Problem(said, (said, *(f"Missing item: {_title(row)}" for row in missing)))
     return True
 
 
 def vocabulary_compliance(sandbox: Sandbox, given: Sequence[object]) -> object:
     """Returns true, or names each place in the changed files where a rejected word stands."""
-    path, files_changed, git_fallback, _base = given
+    path, files_changed, git_fallback, base = given
     text = _text(sandbox, _path(path))
     if text is None or not text.strip():
         return True
     words = _vocabulary(text)
     changed = [] if files_changed is None else _strings(sandbox, files_changed, "a changed file")
     if not changed and git_fallback:
-        raise Problem("git_fallback is not supported here; give the changed files")
+        changed = list(sandbox.files.changed(_string(base, "the base")))
+        sandbox.step(len(changed))
     found: list[str] = []
     for name in changed:
         found += _misuses(sandbox, name, words)
@@ -163,8 +162,10 @@ def _is_done(row: dict[str, object], changed: set[str]) -> bool:
 
 
 def _title(row: dict[str, object]) -> str:
-    text = row.get("text")
-    return text[:200] if isinstance(text, str) and text else _string(row.get("file"), "the file of an item")
+    text, file = row.get("text"), row.get("file")
+    if not isinstance(text, str) or not text:
+        return _string(file, "the file of an item")
+    return f"{text[:200]} (expected in {file[:200]})" if isinstance(file, str) else text[:200]
 
 
 def _vocabulary(text: str) -> dict[str, str]:

@@ -42,6 +42,9 @@ class Files(Protocol):
     def text(self, path: str) -> str | None:
         """Returns the text of a file; ``None`` when it is missing, binary or over 10 MB."""
 
+    def changed(self, base: str) -> Sequence[str]:
+        """Returns the files that differ from the commit called *base*; none where there is no such commit."""
+
 
 class Problem(Exception):  # noqa: N818 - it never leaves the evaluator
     """Ends an evaluation."""

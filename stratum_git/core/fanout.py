@@ -81,13 +81,14 @@ def report(
 def take(step: StepId, work: Dispatch, fan: FannedOut, reports: Mapping[int, Outcome]) -> Turn:
     """Returns the step after reports about several tasks at once, none of which stops another of them.
 
-    A task that had not been launched counts as done without a place of its own. Of a verified result whoever
-    reports may still say that it is none.
+    A task that had not been launched counts as done without a place of its own, even where what it needs was
+    not done: nothing of it lands. Of a verified result whoever reports may still say that it is none.
     """
     effects: list[Effect] = []
-    for index in fan.graph.order:
-        if index in reports:
-            fan = _taken(step, work, fan, index, reports[index], effects)
+    order = [index for index in fan.graph.order if index in reports]
+    # Failures last: they bury what depends on them, and is not done yet.
+    for index in sorted(order, key=lambda index: not isinstance(reports[index], Completed)):
+        fan = _taken(step, work, fan, index, reports[index], effects)
     return _settle(step, work, fan, effects, paused=False)
 
 
@@ -247,6 +248,10 @@ def check(fan: FannedOut, max_concurrent: int) -> list[str]:
     return broken
 
 
+def _is_empty(outcome: Outcome) -> bool:
+    return isinstance(outcome, Completed) and outcome.result == outcome.base
+
+
 def _reproach(now: TaskState) -> tuple[str, ...]:
     """Returns what is to be said of a task that is done again."""
     match now:
@@ -262,13 +267,13 @@ def _taken(
     step: StepId, work: Dispatch, fan: FannedOut, index: int, outcome: Outcome, effects: list[Effect]
 ) -> FannedOut:
     now = fan.tasks[index]
-    if isinstance(now, Pending) and not now.waits:
-        place = bisect_left(fan.ready, index)
-        ready = (*fan.ready[:place], *fan.ready[place + 1 :])
+    if isinstance(now, Pending) and (not now.waits or _is_empty(outcome)):
+        ready = tuple(other for other in fan.ready if other != index)
         now = Running(now.attempt + 1, now.failures)
         fan = replace(fan, tasks=fan.tasks.replace(index, now), ready=ready, running=fan.running + 1)
     if isinstance(now, Verified) and isinstance(outcome, Rejected):
-        withdrawn = Exhausted(now.attempt, outcome.kind, outcome.findings, now.result)
+        said = outcome.output
+        withdrawn = Exhausted(now.attempt, outcome.kind, outcome.findings, now.result, said)
         fan = replace(fan, tasks=fan.tasks.replace(index, withdrawn), verified=fan.verified - 1)
         return _buried(fan, index)
     if not isinstance(now, Running):
@@ -290,7 +295,7 @@ def _judged(work: Dispatch, now: Running, outcome: Outcome) -> TaskState:
             return Verified(now.attempt, base, result, output)
         case Rejected(kind, findings):
             if kind in HOPELESS or now.failures >= work.task_retries:
-                return Exhausted(now.attempt, kind, findings, outcome.result)
+                return Exhausted(now.attempt, kind, findings, outcome.result, outcome.output)
             return Running(now.attempt + 1, now.failures + 1, findings=findings)
         case Lost():
             return Running(now.attempt + 1, now.failures, findings=now.findings)
@@ -434,8 +439,9 @@ def _row(task: TaskId, now: TaskState, *, good: bool) -> Json:
         case Parked(attempt, _, result, conflict, paths, output):
             row |= {"result": output, "attempt": attempt, "commit": result, "conflict": conflict}
             row |= {"paths": list(paths), "reason": "conflict"}
-        case Exhausted(attempt, kind, findings, left):
-            row |= {"attempt": attempt, "commit": left, "reason": kind, "findings": list(findings)}
+        case Exhausted(attempt, kind, findings, left, output):
+            row |= {"result": output, "attempt": attempt, "commit": left}
+            row |= {"reason": kind, "findings": list(findings)}
         case Stopped(attempt, why, left):
             row |= {"attempt": attempt, "commit": left, "reason": why}
         case Verified(attempt, _, result, output):

@@ -16,10 +16,14 @@ SHOWN = 1000
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A spec, or its problems in the order of their lines. Exactly one of the two is there."""
+    """A spec, or its problems in the order of their lines. Exactly one of the two is there.
+
+    ``warnings`` stop nothing.
+    """
 
     spec: Spec | None
     problems: tuple[Problem, ...]
+    warnings: tuple[Problem, ...] = ()
 
 
 def load_spec(text: str) -> Loaded:
@@ -31,7 +35,8 @@ def load_spec(text: str) -> Loaded:
     spec = read_spec(tree.root, notes)
     check_spec(spec, notes)
     problems = _in_order([*tree.problems, *notes.found])
-    return Loaded(None, problems) if problems else Loaded(spec, ())
+    warnings = _in_order(notes.warned)
+    return Loaded(None, problems, warnings) if problems else Loaded(spec, (), warnings)
 
 
 def _in_order(found: list[Problem]) -> tuple[Problem, ...]:

@@ -93,7 +93,8 @@ def weighed(state: FlowState, step: Step, at: float, *, skip: bool) -> Turn:
 def skipped(state: FlowState, step: Step, why: str, at: float) -> Turn:
     """Leaves a step out; its output is null."""
     state = note(state, SkipRecord(step.id, why, state.book.round, state.book.start))
-    state = with_output(with_step(state, step.id, Skipped(why)), step.id, (None,))
+    left = Skipped(why, _tries(state.step(step.id)))
+    state = with_output(with_step(state, step.id, left), step.id, (None,))
     return enter(state, state.program.position[step.id] + 1, at)
 
 
@@ -126,8 +127,8 @@ def abandoned(state: FlowState, step: Step, why: str, fan: FannedOut | None) -> 
 
 
 def finish(state: FlowState, status: EndStatus) -> Turn:
-    """Ends a flow. One that a gate ended is killed, however its cleaning up went."""
-    if state.book.killed and status in {"complete", "failed"}:
+    """Ends a flow. One that a gate ended is killed when its cleaning up is done."""
+    if state.book.killed and status == "complete":
         status = "killed"
     return replace(state, status=status), (Finish(status),)
 
@@ -172,7 +173,9 @@ def _wait(state: FlowState, step: Step, at: float) -> Turn:
 def _tries(before: StepState) -> int:
     """Returns how often a step that is come to again was tried before; a jump alone forgets nothing."""
     match before:
-        case Considering(tries) | Asked(tries=tries) | Succeeded(tries=tries) | Failed(tries=tries):
+        case Considering(tries) | Asked(tries=tries) | Skipped(tries=tries):
+            return tries
+        case Succeeded(tries=tries) | Failed(tries=tries):
             return tries
         case _:
             return 0

@@ -26,6 +26,7 @@ class Notes:
 
     root: Node
     found: list[Problem] = field(default_factory=list)
+    warned: list[Problem] = field(default_factory=list)
     _broken: set[Place] = field(default_factory=set)
     _suggested: int = 0
 
@@ -38,6 +39,11 @@ class Notes:
         """Notes that what is at *place* does not fit the rest, unless it is known to be broken anyhow."""
         if not self.is_broken(place):
             self.found.append(self._problem(place, message, hint, "semantic"))
+
+    def warning(self, place: Place, message: str, hint: str = "") -> None:
+        """Notes what would be wrong in a spec of the newest version, and always went through in this one."""
+        if not self.is_broken(place):
+            self.warned.append(self._problem(place, message, hint, "semantic"))
 
     def is_broken(self, place: Place) -> bool:
         """Returns whether *place*, or what it is a part of, has the wrong shape."""

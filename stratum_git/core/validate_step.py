@@ -42,6 +42,11 @@ class Scope:
     needs: Mapping[StepId, tuple[StepId, ...]]
     position: Mapping[StepId, int]
 
+    @property
+    def is_lenient(self) -> bool:
+        """Returns whether the version is one in which names of inputs and contracts were not checked."""
+        return self.spec.version != "0.4"
+
 
 def check_step(scope: Scope, place: Place, step: Step) -> None:
     """Notes everything about a step that does not fit."""
@@ -52,7 +57,10 @@ def check_step(scope: Scope, place: Place, step: Step) -> None:
             _reference(scope, (*place, "inputs", key), step, reference)
     if step.output_contract is not None:
         contracts = scope.spec.contracts
-        scope.terms.known((*place, "output_contract"), "contract", step.output_contract, contracts)
+        mildly = scope.is_lenient
+        scope.terms.known(
+            (*place, "output_contract"), "contract", step.output_contract, contracts, mildly=mildly
+        )
     scope.terms.expressions((*place, "ensure"), step.ensure)
     scope.terms.patterns((*place, "guardrails"), step.guardrails)
     _routes(scope, place, step)
@@ -195,7 +203,7 @@ def _inputs_exist(scope: Scope, place: Place, text: str) -> None:
     declared = scope.flow.input
     for name in inputs_named(text):
         if declared:
-            scope.terms.known(place, "input", name, declared)
+            scope.terms.known(place, "input", name, declared, mildly=scope.is_lenient)
 
 
 def _step_exists(scope: Scope, place: Place, step: Step, name: StepId) -> bool:

@@ -28,13 +28,16 @@ class Terms:
     _refusals: dict[str, str | None] = field(default_factory=dict)
     _patterns: dict[str, str | None] = field(default_factory=dict)
 
-    def known(self, place: Place, kind: str, name: str, names: Collection[str]) -> bool:
-        """Returns whether *name* is one of *names*, and notes it if not."""
+    def known(
+        self, place: Place, kind: str, name: str, names: Collection[str], *, mildly: bool = False
+    ) -> bool:
+        """Returns whether *name* is one of *names*, and notes it if not; *mildly*, as a warning."""
         if name in names:
             return True
         if name and not self.notes.is_broken(SECTIONS.get(kind, ())):
             message = f"there is no {kind} called {shortened(name)}"
-            self.notes.semantic(place, message, self.notes.suggest(name, names))
+            say = self.notes.warning if mildly else self.notes.semantic
+            say(place, message, self.notes.suggest(name, names))
         return False
 
     def name(self, place: Place, kind: str, name: str) -> None:

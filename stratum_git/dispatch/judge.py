@@ -17,9 +17,10 @@ from stratum_git.core.paths import covers
 from stratum_git.core.references import Unresolved, resolve
 from stratum_git.core.taskgraph import read_graph
 from stratum_git.dispatch.context import Context
-from stratum_git.git.diff import is_ancestor
+from stratum_git.git.diff import changed_paths, is_ancestor
 from stratum_git.git.objects import read_objects
-from stratum_git.git.repository import Repository
+from stratum_git.git.repository import Repository, UnknownRevision
+from stratum_git.git.repository import resolve as resolve_commit
 from stratum_git.git.snapshot import Captured
 from stratum_git.model.graph import TaskGraph
 from stratum_git.model.ids import Json, Oid, StepId
@@ -75,6 +76,14 @@ class TreeFiles:
             return data.decode()
         except UnicodeDecodeError:
             return None
+
+    def changed(self, base: str) -> tuple[str, ...]:
+        """Returns the files that differ from the commit called *base*; none where there is no such commit."""
+        try:
+            since = resolve_commit(self.repo, base)
+            return tuple(change.path for change in changed_paths(self.repo, since, self.commit))
+        except UnknownRevision:
+            return ()
 
     def _blob(self, path: str) -> bytes | None:
         if "\n" in path:

@@ -51,6 +51,7 @@ class Rejected:
     base: Oid | None = None
     result: Oid | None = None
     usage: Mapping[str, Json] = field(default_factory=dict)
+    output: Json = None
 
 
 @dataclass(frozen=True, slots=True)

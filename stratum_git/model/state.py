@@ -64,6 +64,7 @@ class Exhausted:
     kind: RejectionKind
     findings: tuple[str, ...]
     result: Oid | None = None
+    output: Json = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,9 +195,10 @@ class Succeeded:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """The step was left out; its output is null."""
+    """The step was left out, after ``tries``; its output is null."""
 
     reason: str
+    tries: int = 0
 
 
 @dataclass(frozen=True, slots=True)

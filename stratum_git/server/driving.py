@@ -75,7 +75,7 @@ def _register_steps(server: MCPServer[Any], desk: Desk) -> None:
     @server.tool(annotations=READS)
     @tool
     def stratum_audit(flow_id: str) -> Answer:
-        """Return the whole account of a flow: its trace, rounds, loops, flows within; also once it is over."""
+        """Return the whole account of a flow: its trace, rounds, loops, flows within. Also once over."""
         return bounded(stepping.audit(desk, FlowId(flow_id)))
 
 

@@ -9,14 +9,13 @@ from mcp.server import MCPServer
 from mcp_types import ToolAnnotations
 
 from stratum_git.app.speckit import compile_folder
+from stratum_git.app.stepping import in_order, spec_error
 from stratum_git.app.surroundings import Surroundings
 from stratum_git.app.workflows import Offered, list_workflows, save_draft
 from stratum_git.core.parse import load_spec
 from stratum_git.core.speckit import TaskFile
-from stratum_git.model.spec import Problem
 from stratum_git.server.boundary import Answer, tool
 
-KINDS = {"parse": "ir_parse_error", "shape": "ir_validation_error", "semantic": "ir_semantic_error"}
 READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
 WRITES = ToolAnnotations(
     read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False
@@ -30,8 +29,10 @@ def register(server: MCPServer[Any], around: Surroundings) -> None:
     @tool
     def stratum_validate(spec: str) -> Answer:
         """Check a .stratum.yaml spec, given as text. Names every problem at once, with line and hint."""
-        found = load_spec(spec).problems
-        return {"valid": not found, "errors": [_error(problem) for problem in found]}
+        loaded = load_spec(spec)
+        errors = [spec_error(problem) for problem in in_order(loaded.problems)]
+        warnings = [spec_error(problem) for problem in loaded.warnings]
+        return {"valid": not errors, "errors": errors, **({"warnings": warnings} if warnings else {})}
 
     @server.tool(annotations=READS)
     @tool
@@ -42,9 +43,14 @@ def register(server: MCPServer[Any], around: Surroundings) -> None:
 
     @server.tool(annotations=READS)
     @tool
-    def stratum_compile_speckit(tasks_dir: str, flow_name: str = "tasks") -> Answer:
-        """Compile a directory of task files (*.md with acceptance criteria) into a spec, as YAML."""
-        made = compile_folder(_folder(around, tasks_dir), flow_name)
+    def stratum_compile_speckit(
+        tasks_dir: str, flow_name: str = "tasks", *, parallel: bool = False
+    ) -> Answer:
+        """Compile a directory of task files (*.md with acceptance criteria) into a spec, as YAML.
+
+        parallel: files marked [P] become tasks that run at the same time (version 0.4).
+        """
+        made = compile_folder(_folder(around, tasks_dir), flow_name, parallel=parallel)
         steps = [_step(task) for task in made.tasks]
         return {"status": "ok", "yaml": made.text, "flow_name": flow_name, "steps": steps}
 
@@ -57,15 +63,6 @@ def register(server: MCPServer[Any], around: Surroundings) -> None:
 
 def _folder(around: Surroundings, name: str) -> Path:
     return around.cwd / name
-
-
-def _error(problem: Problem) -> Answer:
-    error: Answer = {"success": False, "error_type": KINDS[problem.kind], "message": problem.message}
-    if problem.kind != "parse":
-        error["path"] = problem.path or "root"
-    if problem.kind != "semantic" or problem.hint:
-        error["suggestion"] = problem.hint
-    return {**error, "line": problem.line}
 
 
 def _workflow(offered: Offered) -> Answer:

@@ -297,19 +297,19 @@ def test_judging_gives_one_sentence_for_each_postcondition_that_does_not_hold() 
         ["result.count > 3", "result.count > 5", "result.a.zzz", "result.a.b[2] ==\n 31"], NAMES, None
     )
     assert found == (
-        "ensure failed: result.count > 5",
-        "ensure could not be evaluated: result.a.zzz: there is no zzz (there is: b, c d)",
-        "ensure could not be evaluated: result.a.b[2] == 31: it is not an expression: invalid syntax",
+        "ensure 'result.count > 5' failed",
+        "Ensure expression 'result.a.zzz' raised: there is no zzz (there is: b, c d)",
+        "Ensure expression 'result.a.b[2] == 31' raised: it is not an expression: invalid syntax",
     )
 
 
 def test_judging_lists_the_violations_of_a_function_as_they_are() -> None:
     items: Json = [{"text": "t", "file": "f", "critical": True}, {"text": "u", "file": "g", "critical": True}]
     found = judge(["plan_completion(items, [])", "items"], {"items": items}, None)
-    assert found == ("a critical item is not done: t", "a critical item is not done: u")
+    assert found == ("Missing critical item: t (expected in f)", "Missing critical item: u (expected in g)")
 
 
 def test_truth_is_pythons() -> None:
     falsy = ["0", "''", "[]", "{}", "null", "false", "0.0"]
-    assert judge(falsy, {}, None) == tuple(f"ensure failed: {source}" for source in falsy)
+    assert judge(falsy, {}, None) == tuple(f"ensure '{source}' failed" for source in falsy)
     assert judge(["1", "'a'", "[0]", "{'a': 0}"], {}, None) == ()

@@ -20,6 +20,9 @@ class Given:
     def text(self, path: str) -> str | None:
         return self.texts.get(path)
 
+    def changed(self, base: str) -> tuple[str, ...]:
+        return ("src/a.py",) if base == "HEAD" else ()
+
 
 BOMBS = [
     "9**9**9",

@@ -24,6 +24,9 @@ class Tree:
     def text(self, path: str) -> str | None:
         return self.files.get(path)
 
+    def changed(self, base: str) -> tuple[str, ...]:
+        return ("src/a.py",) if base == "HEAD" else ()
+
 
 TREE = Tree({"src/a.py": "import os\n", "logo.png": None})
 
@@ -186,10 +189,13 @@ PLAN: Json = [{"text": "one", "file": "a"}, {"text": "two", "file": "./b"}, {"te
         ("plan_completion(plan, ['a'], 66)", ()),
         ("plan_completion(plan, ['a'], threshold=66)", ()),
         ("plan_completion([], [])", ()),
-        ("plan_completion(plan, ['a'])", ("2 of 3 items of the plan are done (66%, not 90%)",)),
+        (
+            "plan_completion(plan, ['a'])",
+            ("Plan completion 67% is below threshold 90%", "Missing item: two (expected in ./b)"),
+        ),
         (
             "plan_completion(plan + [{'text': 'four', 'file': 'd', 'critical': true}], ['a', 'b'], 0)",
-            ("a critical item is not done: four",),
+            ("Missing critical item: four (expected in d)",),
         ),
     ],
 )
@@ -230,11 +236,15 @@ def test_there_is_nothing_to_say_without_rejected_words(source: str) -> None:
     assert evaluate(source, {}, _vocabulary(VOCABULARY)) == Value(value=True)
 
 
-def test_asking_git_for_the_changed_files_is_refused_and_not_taken_as_a_pass() -> None:
-    source = "vocabulary_compliance('v.yaml', [], git_fallback=true, base='--output=x')"
-    assert evaluate(source, {}, _vocabulary(VOCABULARY)) == Broken(
-        "git_fallback is not supported here; give the changed files"
-    )
+def test_git_is_asked_for_the_changed_files_where_none_are_given() -> None:
+    files = Tree({"v.yaml": VOCABULARY, "src/a.py": "run = 1\n"})
+    source = "vocabulary_compliance('v.yaml', [], git_fallback=true)"
+    found = evaluate(source, {}, files)
+    assert isinstance(found, Broken)
+    assert "src/a.py:1" in found.reason
+    # No such commit, so nothing is known to have changed: it is never an option of git's.
+    nowhere = source.replace("true)", "true, base='--output=x')")
+    assert evaluate(nowhere, {}, files) == Value(value=True)
 
 
 def test_an_empty_vocabulary_rejects_nothing() -> None:

@@ -58,7 +58,7 @@ def test_marked_tasks_run_beside_each_other_and_are_held_to_their_criteria(shell
     assert "parallel_1/t03_docs#1: rejected (ensure)" in story
     assert "parallel_1/t03_docs#2: complete" in story
     again = (shell.home / "prompt-t03_docs-2").read_text()
-    assert 'ensure failed: task.id != "t03_docs" or file_exists("t03_docs.txt")' in again
+    assert 'ensure \'task.id != "t03_docs" or file_exists("t03_docs.txt")\' failed' in again
     assert "- they read well" in again
 
 
