@@ -30,7 +30,7 @@ from stratum_git.dispatch.publishing import result_updates
 from stratum_git.errors import BugError
 from stratum_git.git.refs import RefSession, RefUpdate, tip_nowait
 from stratum_git.model.effects import Consider, Open
-from stratum_git.model.ids import FlowId, Oid, StepId
+from stratum_git.model.ids import FlowId, Oid, RefName, StepId
 from stratum_git.model.messages import Considered, Event, Started
 from stratum_git.model.state import FlowState, Program
 from stratum_git.store.flows import Entry, FlowLog, Lost, Stored, first_spec, load
@@ -44,6 +44,14 @@ PATIENCE = 30.0
 
 Decide = Callable[[FlowState], Sequence[Event]]
 """What a call comes to on the present state: events, or none when there is nothing to record. May refuse."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """The lease on which a report rests: what is recorded counts only while the ref is still there."""
+
+    ref: RefName
+    token: Oid
 
 
 @dataclass
@@ -139,17 +147,18 @@ class Desk:
             self._catch_up(flow, held)
             return held.state
 
-    def act(self, flow: FlowId, decide: Decide) -> FlowState:
+    def act(self, flow: FlowId, decide: Decide, fence: Fence | None = None) -> FlowState:
         """Records what *decide* says of the flow as it is now; returns its state after that.
 
-        What is recorded is so, whatever happens afterwards; what *decide* raises changes nothing.
+        What is recorded is so, whatever happens afterwards; what *decide* raises changes nothing. Nothing is
+        recorded once the lease of *fence* is another's.
         """
         held = self._open(flow)
         with held.turn:
             for _ in range(RACES):
                 self._catch_up(flow, held)
                 entries = self._decided(held.state, decide(held.state))
-                if not entries or self._record(flow, held, entries):
+                if not entries or self._record(flow, held, entries, fence):
                     return held.state
         raise BugError(f"lost {RACES} races for {flow} in a row")
 
@@ -230,15 +239,20 @@ class Desk:
         source = state.program.steps[step].skip_if or ""
         return holds(source, state.inputs, outputs(state), self.files)
 
-    def _record(self, flow: FlowId, held: Held, entries: Sequence[Entry]) -> bool:
-        answer = held.log.append(flow, held.stored.tip, entries, self._moves(flow, entries))
+    def _record(self, flow: FlowId, held: Held, entries: Sequence[Entry], fence: Fence | None) -> bool:
+        answer = held.log.append(flow, held.stored.tip, entries, self._moves(flow, entries, fence))
         if isinstance(answer, Stored):
             held.stored = answer
-        return isinstance(answer, Stored)
+            return True
+        if fence is not None and answer.ref == fence.ref:
+            raise Refused("lease_lost", "the task was given to somebody else meanwhile")
+        return False
 
-    def _moves(self, flow: FlowId, entries: Sequence[Entry]) -> list[RefUpdate]:
+    def _moves(self, flow: FlowId, entries: Sequence[Entry], fence: Fence | None = None) -> list[RefUpdate]:
         """Returns the refs that move with *entries*: results, branches, the target, leases."""
         events = [entry.event for entry in entries]
         effects = [effect for entry in entries for effect in entry.effects]
         repo = self.context.repo
-        return [*result_updates(repo, flow, events), *lease_updates(self.context, flow, events, effects)]
+        known = {} if fence is None else {fence.ref: fence.token}
+        leases = lease_updates(self.context, flow, events, effects, known)
+        return [*result_updates(repo, flow, events), *leases]

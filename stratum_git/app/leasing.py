@@ -7,7 +7,7 @@ holds them: they live until they expire, so that a client may come back with ano
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from stratum_git.agents.identity import own_identity
 from stratum_git.dispatch.clock import now
@@ -24,9 +24,16 @@ LIFETIME = 3600.0
 
 
 def lease_updates(
-    context: Context, flow: FlowId, events: Sequence[Event], effects: Iterable[Effect]
+    context: Context,
+    flow: FlowId,
+    events: Sequence[Event],
+    effects: Iterable[Effect],
+    known: Mapping[RefName, Oid],
 ) -> list[RefUpdate]:
-    """Returns the updates that end the leases of reported tasks and make those of tasks handed out."""
+    """Returns the updates that end the leases of reported tasks and make those of tasks handed out.
+
+    ``known`` are leases that the caller relies on; the others are taken as they are.
+    """
     wanted: dict[RefName, Oid | None] = {}
     for event in events:
         if isinstance(event, Gathered):
@@ -39,7 +46,7 @@ def lease_updates(
             wanted[lease_ref(flow, effect.step, effect.task)] = token
     if not wanted:
         return []
-    held = {ref: lease.token for ref, lease in read_leases(context.repo, flow).items()}
+    held = {ref: lease.token for ref, lease in read_leases(context.repo, flow).items()} | dict(known)
     moves = ((ref, held.get(ref), new) for ref, new in wanted.items())
     return [RefUpdate(ref, new, old) for ref, old, new in moves if old != new]
 

@@ -14,7 +14,7 @@ from typing import Literal
 from stratum_git.agents.identity import ProcessIdentity, own_identity
 from stratum_git.agents.identity import is_alive as runs
 from stratum_git.git.objects import ObjectWriter, read_objects
-from stratum_git.git.refs import read_refs
+from stratum_git.git.refs import read_refs, tip_nowait
 from stratum_git.git.repository import Repository
 from stratum_git.model.ids import OWN, Oid, RefName
 
@@ -66,6 +66,13 @@ def read_leases(repo: Repository, flow: str | None = None) -> dict[RefName, Held
         ref: HeldLease(token, None if item is None else _parsed(item.data))
         for (ref, token), item in zip(refs.items(), found, strict=True)
     }
+
+
+def read_lease(repo: Repository, ref: RefName) -> HeldLease | None:
+    """Returns the lease of one task, or ``None``."""
+    token = tip_nowait(repo, ref)
+    found = None if token is None else read_objects(repo, [token])[0]
+    return None if token is None else HeldLease(token, None if found is None else _parsed(found.data))
 
 
 def is_live(lease: Lease, *, now: float, is_alive: Callable[[ProcessIdentity], bool] = runs) -> bool:

@@ -1,0 +1,256 @@
+"""Pull workers: whoever has time takes a task, does it in the place it is given, and reports.
+
+A task is a worker's by its lease. The lease has a name that is nobody else's, and an end; whether that has
+come is judged whenever somebody claims, renews or reports. Whoever is late is told so, and his work is kept.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from stratum_git.app.batches import row_of
+from stratum_git.app.desk import Desk, Fence
+from stratum_git.app.leasing import OFFERED, lease_id
+from stratum_git.app.lodging import Lodging, launch_of, lodge, report, vacate
+from stratum_git.app.refused import Refused
+from stratum_git.app.settling import settle
+from stratum_git.core.answers import Answer
+from stratum_git.dispatch.clock import now
+from stratum_git.errors import BugError
+from stratum_git.git.refs import Applied, RefUpdate, transact
+from stratum_git.model.effects import Launch
+from stratum_git.model.ids import FlowId, Json, StepId, TaskId
+from stratum_git.model.messages import Event, Lost, Outcome, Rejected, TaskReported
+from stratum_git.model.state import FannedOut, FlowState, Running
+from stratum_git.slots.leases import HeldLease, Lease, lease_ref, read_lease, read_leases, write_lease
+from stratum_git.store.listing import headers
+
+LONGEST = 24 * 3600.0
+WORDS = ("complete", "failed")
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A lease that somebody names, as it stands."""
+
+    held: HeldLease
+    lease: Lease
+    state: FlowState
+
+    @property
+    def launch(self) -> Launch:
+        """Returns the attempt that it is for."""
+        task = None if self.lease.task is None else TaskId(self.lease.task)
+        return Launch(StepId(self.lease.step), task, self.lease.attempt)
+
+
+def claim(desk: Desk, flow: FlowId | None, worker: str, seconds: float) -> Answer:
+    """Gives *worker* a task, of *flow* or of any flow; of several who want the same, one gets it."""
+    if not worker.strip():
+        raise Refused("invalid_worker", "worker must be a name")
+    until = now() + _bounded(seconds)
+    for name in _flows(desk, flow):
+        state = desk.look(name)
+        _retire_expired(desk, state)
+        taken = _taken(desk, desk.look(name), worker.strip(), until)
+        if taken is not None:
+            return taken
+    return {"status": "idle", "message": "there is no task to be had now", "flow_id": flow}
+
+
+def renew(desk: Desk, lease: str, seconds: float) -> Answer:
+    """Lets a worker keep his task for longer."""
+    found = _claimed(desk, lease)
+    later = replace(found.lease, expires=now() + _bounded(seconds))
+    ref = lease_ref(later.flow, later.step, later.task)
+    if not _moved(desk, RefUpdate(ref, write_lease(desk.context.writer, later), found.held.token)):
+        raise _lost(lease)
+    return {"status": "renewed", "lease": lease, "expires_at": later.expires}
+
+
+def complete(desk: Desk, lease: str, status: str, result: Json) -> Answer:
+    """Takes a worker's report; what he claims is checked."""
+    if status not in WORDS:
+        raise Refused("invalid_status", f"status must be one of {list(WORDS)}, got {status!r}")
+    found = _claimed(desk, lease)
+    failure = _words(result) if status == "failed" else None
+    outcome, place = report(desk.context, found.state, found.launch, failure=failure, output=result)
+    try:
+        answer = _reported(desk, lease, outcome)
+    except BaseException:
+        if place is not None:
+            place.abandon()
+        raise
+    if place is not None:
+        place.close()
+    return {**answer, **_verdict(outcome)}
+
+
+def abandon(desk: Desk, lease: str, reason: str) -> Answer:
+    """Takes a task back from a worker who will not do it: another one gets it. What he left is kept."""
+    found = _claimed(desk, lease)
+    why = f"given back by {found.lease.holder}: {reason}"
+    lost, place = vacate(desk.context, found.state, found.launch, why)
+    try:
+        answer = _reported(desk, lease, lost)
+    except BaseException:
+        if place is not None:
+            place.abandon()
+        raise
+    if place is not None:
+        place.close()
+    return {**answer, "status": "abandoned", "kept": lost.result}
+
+
+def _flows(desk: Desk, flow: FlowId | None) -> Iterator[FlowId]:
+    if flow is not None:
+        yield flow
+        return
+    for row in headers(desk.context.repo):
+        if row.get("status") == "running" and row.get("driver") == "client" and row.get("tasks"):
+            yield FlowId(str(row["flow"]))
+
+
+def _offers(desk: Desk, state: FlowState) -> Iterator[tuple[int, HeldLease, Lease]]:
+    """Yields the tasks that are no process's, from a random one on, so that not all want the same."""
+    fan = None if state.cursor is None else state.step(state.cursor)
+    if not isinstance(fan, FannedOut) or state.cursor is None:
+        return
+    leases = read_leases(desk.context.repo, state.flow)
+    under_way = [i for i, at in enumerate(fan.tasks) if isinstance(at, Running) and at.stopping is None]
+    start = secrets.randbelow(len(under_way)) if under_way else 0
+    for index in (*under_way[start:], *under_way[:start]):
+        held = leases.get(lease_ref(state.flow, state.cursor, fan.graph.tasks[index].id))
+        if held is not None and held.lease is not None and held.lease.kind == "open":
+            yield index, held, held.lease
+
+
+def _taken(desk: Desk, state: FlowState, worker: str, until: float) -> Answer | None:
+    fan = None if state.cursor is None else state.step(state.cursor)
+    if not isinstance(fan, FannedOut) or state.cursor is None:
+        return None
+    for index, held, lease in _offers(desk, state):
+        if lease.holder != OFFERED:
+            continue
+        mine = replace(lease, holder=worker, nonce=secrets.token_hex(8), expires=until)
+        token = write_lease(desk.context.writer, mine)
+        ref = lease_ref(lease.flow, lease.step, lease.task)
+        if not _moved(desk, RefUpdate(ref, token, held.token)):
+            continue
+        launch = launch_of(fan, state.cursor, index)
+        lodged = lodge(desk.context, state, launch)
+        if isinstance(lodged, Lodging):
+            row = row_of(launch, lodged, HeldLease(token, mine))
+            return {"status": "claimed", "flow_id": state.flow, "step_id": state.cursor, **row}
+        _reported(desk, lease_id(mine), lodged)
+    return None
+
+
+def _retire_expired(desk: Desk, state: FlowState) -> None:
+    """Takes back the tasks whose workers are late; their work is kept, and the tasks are offered again."""
+    if state.cursor is None:
+        return
+    fan = state.step(state.cursor)
+    for index, held, lease in tuple(_offers(desk, state)):
+        if lease.holder == OFFERED or lease.expires > now() or not isinstance(fan, FannedOut):
+            continue
+        launch = launch_of(fan, state.cursor, index)
+        lost, place = vacate(desk.context, state, launch, f"the lease of {lease.holder} ended")
+        fence = Fence(lease_ref(lease.flow, lease.step, lease.task), held.token)
+        event = _event(lease, lost)
+        with desk.alone(state.flow):
+            done = desk.act(state.flow, lambda _, event=event: [event], fence)  # type: ignore[misc]
+        if place is not None and _is_over(done, launch):
+            place.close()
+        elif place is not None:
+            place.abandon()
+
+
+def _is_over(state: FlowState, launch: Launch) -> bool:
+    """Returns whether an attempt is not under way any more."""
+    fan = state.step(launch.step)
+    if not isinstance(fan, FannedOut) or launch.task is None:
+        return True
+    at = fan.tasks[fan.graph.index[launch.task]]
+    return not isinstance(at, Running) or at.attempt != launch.attempt
+
+
+def _claimed(desk: Desk, name: str) -> Claim:
+    """Returns the lease called *name*; refuses when it is not that worker's any more."""
+    parts = name.split("/")
+    if len(parts) != 4:
+        raise Refused("lease_not_found", f"there is no lease called {name}")
+    flow, step, task, _ = parts
+    state = desk.look(FlowId(flow))
+    held = read_lease(desk.context.repo, lease_ref(flow, step, task))
+    if held is None or held.lease is None or lease_id(held.lease) != name or held.lease.holder == OFFERED:
+        raise _lost(name)
+    if held.lease.expires <= now():
+        message = f"the lease {name} ended {now() - held.lease.expires:.0f} s ago"
+        raise Refused("lease_expired", message, hint="claim a task; what you left is kept")
+    return Claim(held, held.lease, state)
+
+
+def _reported(desk: Desk, name: str, outcome: Outcome) -> Answer:
+    """Records what became of a task, if the lease is still what it was."""
+    found = _claimed(desk, name)
+    lease = found.lease
+    fence = Fence(lease_ref(lease.flow, lease.step, lease.task), found.held.token)
+    event = _event(lease, outcome)
+    flow = FlowId(lease.flow)
+
+    def decide(state: FlowState) -> list[Event]:
+        if state.seq != found.state.seq:
+            _claimed(desk, name)
+        return [event]
+
+    with desk.alone(flow):
+        state = desk.act(flow, decide, fence)
+        if not _is_over(state, found.launch):
+            raise BugError(f"the report of {name} was not taken")
+        state = settle(desk, flow)
+    return {"lease": name, "flow_id": flow, "task_id": lease.task, "flow_status": state.status}
+
+
+def _event(lease: Lease, outcome: Outcome) -> TaskReported:
+    if lease.task is None:
+        raise BugError("a lease of no task")
+    step, task = StepId(lease.step), TaskId(lease.task)
+    return TaskReported(now(), lease.holder or "stratum-git", step, task, lease.attempt, outcome)
+
+
+def _verdict(outcome: Outcome) -> Answer:
+    match outcome:
+        case Rejected(kind=kind, findings=findings):
+            return {"status": "rejected", "reason": kind, "findings": list(findings)}
+        case Lost():
+            return {"status": "abandoned"}
+        case _:
+            return {"status": "accepted", "result": outcome.result}
+
+
+def _words(result: Json) -> str:
+    if isinstance(result, dict):
+        said = result.get("error") or result.get("message")
+        if isinstance(said, str):
+            return said[:1000]
+    return "the worker says that it failed"
+
+
+def _moved(desk: Desk, update: RefUpdate) -> bool:
+    answer = transact(desk.context.repo, [update], message="stratum-git", durable=True)
+    return isinstance(answer, Applied)
+
+
+def _bounded(seconds: float) -> float:
+    if not 0 < seconds <= LONGEST:
+        message = f"seconds must be above 0 and at most {LONGEST:.0f}, got {seconds:g}"
+        raise Refused("invalid_seconds", message)
+    return seconds
+
+
+def _lost(name: str) -> Refused:
+    hint = "claim a task; what you left is kept"
+    return Refused("lease_lost", f"the lease {name} is not yours any more", hint=hint)
