@@ -15,7 +15,7 @@ from stratum_git.core.template import MissingField, render
 from stratum_git.dispatch.context import DEFAULT_AGENT, agent_name, find_agent
 from stratum_git.errors import UserError
 from stratum_git.model.graph import TaskGraph
-from stratum_git.model.ids import Json
+from stratum_git.model.ids import Json, StepId
 from stratum_git.model.spec import Dispatch, Gate, Problem, Step, Task
 from stratum_git.model.state import Program
 
@@ -37,9 +37,13 @@ class AgentMissingError(UserError):
     """An agent's program does not exist."""
 
 
-def check(program: Program, inputs: Mapping[str, Json], agents: Mapping[str, Agent]) -> None:
-    """Raises UserError for what would surely fail once the flow runs."""
+def check(
+    program: Program, inputs: Mapping[str, Json], agents: Mapping[str, Agent], only: StepId | None = None
+) -> None:
+    """Raises UserError for what would surely fail once the flow runs, or *only* this step of it."""
     for step in program.flow.steps:
+        if only not in {None, step.id}:
+            continue
         graph = _graph(step, inputs)
         for task in _who_works(step, graph, agents):
             agent = find_agent(agents, agent_name(step, task), step)

@@ -35,7 +35,8 @@ from stratum_git.model.effects import Effect
 from stratum_git.model.ids import FlowId, Json, StepId, TaskId
 from stratum_git.model.messages import CancelRequested, Event, GateResolved, Resumed, Started
 from stratum_git.model.spec import Dispatch, Problem
-from stratum_git.model.state import FlowState, Program
+from stratum_git.model.state import FannedOut, FlowState, Landing, Opening, Program
+from stratum_git.slots.leases import read_leases
 from stratum_git.slots.pool import SlotPool
 from stratum_git.spawn.client import serving
 from stratum_git.store.flows import Entry, FlowLog, Lost, load
@@ -98,17 +99,17 @@ async def run(around: Surroundings, request: RunRequest, watch: Watcher, handle:
     context = make_context(around, repo, request.agents)
     inputs = check_inputs(program, request.inputs)
     foresight.check(program, inputs, context.agents)
-    started = _started(repo, program, inputs, request)
+    first = started(repo, program, inputs, request)
     _check_revisions(repo, program)
     with (
-        _sole_runner(context, started.flow),
+        _sole_runner(context, first.flow),
         FlowLog(repo, context.writer, signature(repo), request.spec) as log,
     ):
-        state, effects = begin(program, started)
-        stored = await context.git(lambda: log.append(started.flow, None, [Entry(started, state, effects)]))
+        state, effects = begin(program, first)
+        stored = await context.git(lambda: log.append(first.flow, None, [Entry(first, state, effects)]))
         if isinstance(stored, Lost):
-            raise BusyFlowError(f"there is a flow called {started.flow} already")
-        watch(Recorded(started, state, effects, stored.tip))
+            raise BusyFlowError(f"there is a flow called {first.flow} already")
+        watch(Recorded(first, state, effects, stored.tip))
         driver = _driver(context, Journal(repo, log, stored), watch, handle)
         return await _driven(driver, effects)
 
@@ -124,7 +125,9 @@ async def resume(
         stored, spec = load(repo, flow)
         if is_over(stored.state) and not stored.state.unsynced:
             raise FlowOverError(f"the flow {flow} is {stored.state.status}; there is nothing to resume")
-        foresight.check(stored.state.program, stored.state.inputs, context.agents)
+        check_takeover(repo, stored.state)
+        only = stored.state.cursor if stored.state.driver == "client" else None
+        foresight.check(stored.state.program, stored.state.inputs, context.agents, only)
         with FlowLog(repo, context.writer, signature(repo), spec) as log:
             resumed = Resumed(now(), _who(repo))
             return await _take_up(context, Journal(repo, log, stored), watch, handle, (resumed,))
@@ -248,7 +251,8 @@ async def _until_heeded(context: Context, journal: Journal, task: str | None) ->
     return journal.state
 
 
-def _started(repo: Repository, program: Program, inputs: Mapping[str, Json], request: RunRequest) -> Started:
+def started(repo: Repository, program: Program, inputs: Mapping[str, Json], request: RunRequest) -> Started:
+    """Returns the event with which a flow begins now; raises UserError where it has no branch to land on."""
     head = head_of(repo)
     if request.target is not None:
         target = valid_branch(repo, request.target)
@@ -261,6 +265,19 @@ def _started(repo: Repository, program: Program, inputs: Mapping[str, Json], req
     flow = FlowId(f"{name}-{secrets.token_hex(3)}")
     at = now()
     return Started(at, request.by or _who(repo), flow, program.flow.name, inputs, head.oid, target)
+
+
+def check_takeover(repo: Repository, state: FlowState) -> None:
+    """Raises UserError when a runner has nothing to do in a flow: its step is the client's, or being done."""
+    at = None if state.cursor is None else state.step(state.cursor)
+    if state.driver == "client" and not isinstance(at, FannedOut | Landing | Opening) and not state.unsynced:
+        hint = "it goes on when the client reports that step"
+        raise UserError(f"the flow {state.flow} waits for its client at {state.cursor}", hint=hint)
+    for held in read_leases(repo, state.flow).values():
+        lease = held.lease
+        if lease is not None and lease.kind == "open" and lease.holder and lease.expires > now():
+            hint = "wait until it is reported, or its lease ends"
+            raise BusyFlowError(f"task {lease.task} is being done by {lease.holder}", hint=hint)
 
 
 def _check_revisions(repo: Repository, program: Program) -> None:
@@ -290,7 +307,8 @@ def _sole_runner(context: Context, flow: FlowId) -> Iterator[None]:
     """Holds the lock of a flow's runner; the kernel lets go of it when this process dies."""
     lock = FileLock(context.folders.locks / f"flow-{flow}.lock", thread_local=False)
     try:
-        lock.acquire(timeout=0)
+        # A server may be in the middle of a call about the flow; that does not take long.
+        lock.acquire(timeout=2.0, poll_interval=0.02)
     except Timeout as error:
         hint = f"watch it with `stratum-git log {flow}`, or end it with `stratum-git cancel {flow}`"
         raise BusyFlowError(f"another process runs the flow {flow}", hint=hint) from error

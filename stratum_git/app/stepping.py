@@ -174,6 +174,13 @@ def spec_error(problem: Problem) -> Answer:
     return {**row, "line": problem.line}
 
 
+def refused_spec(problems: Sequence[Problem]) -> Refused:
+    """Returns the refusal of a spec: its first problem as the protocol has it, the others beside."""
+    first, *more = map(spec_error, in_order(problems))
+    kind, message = str(first.pop("error_type")), str(first.pop("message"))
+    return Refused(kind, message, **first, errors=list(more))
+
+
 def in_order(problems: Sequence[Problem]) -> list[Problem]:
     """Returns problems with those first that keep others from being found: clients read the first one."""
     return sorted(problems, key=lambda problem: ("parse", "shape", "semantic").index(problem.kind))
@@ -182,9 +189,7 @@ def in_order(problems: Sequence[Problem]) -> list[Problem]:
 def _program(spec: str, flow: str) -> Program:
     loaded = load_spec(spec)
     if loaded.spec is None:
-        first, *more = map(spec_error, in_order(loaded.problems))
-        kind, message = str(first.pop("error_type")), str(first.pop("message"))
-        raise Refused(kind, message, **first, errors=list(more))
+        raise refused_spec(loaded.problems)
     program = compile_program(loaded.spec, flow)
     if not isinstance(program, Program):
         names = ", ".join(loaded.spec.flows) or "none"

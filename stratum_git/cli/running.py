@@ -171,7 +171,8 @@ def _answer(state: FlowState, *, interrupted: bool, as_json: bool) -> int:
             print(line)
     if interrupted:
         return INTERRUPTED
-    return YES if state.status == "complete" else NO
+    waits = state.driver == "client" and state.status == "running"
+    return YES if state.status == "complete" or waits else NO
 
 
 def _ending(state: FlowState, *, interrupted: bool) -> list[str]:
@@ -194,6 +195,8 @@ def _ending(state: FlowState, *, interrupted: bool) -> list[str]:
         case "failed":
             why = now.findings if isinstance(now, Failed) else ()
             return [f"The flow {flow} failed at {state.cursor}:", *(f"  {line}" for line in why)]
+        case "running" if state.driver == "client":
+            return [f"The flow {flow} waits for its client at {state.cursor}."]
         case "running":
             return [f"The flow {flow} goes on; whoever runs it has been told."]
         case _:

@@ -41,17 +41,48 @@ def tool(work: Callable[P, Answer]) -> Callable[P, Awaitable[Answer]]:
     async def call(*args: P.args, **kwargs: P.kwargs) -> Answer:
         try:
             return await trio.to_thread.run_sync(lambda: work(*args, **kwargs))
-        except BugError:
-            raise
-        except Refused as error:
-            facts = {"hint": error.hint, **error.facts} if error.hint else error.facts
-            answer = {"status": "error", "error_type": error.kind, "message": error.message, **facts}
-            return {**answer, "next": next_calls(error.kind, kwargs)}
         except StratumError as error:
-            kind = "host_error" if isinstance(error, HostError) else _kind(error)
-            return refusal(kind, error.message, hint=error.hint)
+            return answered(error, kwargs)
 
     return call
+
+
+def waiting_tool(work: Callable[P, Awaitable[Answer]]) -> Callable[P, Awaitable[Answer]]:
+    """Makes a tool of a function that may wait; its errors become answers, also out of a nursery."""
+
+    @wraps(work)
+    async def call(*args: P.args, **kwargs: P.kwargs) -> Answer:
+        found: StratumError | None = None
+        try:
+            return await work(*args, **kwargs)
+        except StratumError as error:
+            found = error
+        except BaseExceptionGroup as group:
+            found = _only(group)
+            if found is None:
+                raise
+        return answered(found, kwargs)
+
+    return call
+
+
+def answered(error: StratumError, given: Mapping[str, object]) -> Answer:
+    """Returns the answer to a call that failed; what is a mistake of ours is raised again."""
+    if isinstance(error, BugError):
+        raise error
+    if isinstance(error, Refused):
+        kind, facts = error.kind, dict(error.facts)
+    else:
+        kind, facts = "host_error" if isinstance(error, HostError) else _kind(error), {}
+    return {**refusal(kind, error.message, hint=error.hint, **facts), "next": next_calls(kind, given)}
+
+
+def _only(group: BaseExceptionGroup[BaseException]) -> StratumError | None:
+    """Returns the one error of a group, however deep; ``None`` when there is more to it."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error if isinstance(error, StratumError) else None
 
 
 def _kind(error: StratumError) -> str:

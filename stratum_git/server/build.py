@@ -8,7 +8,7 @@ from mcp.server import MCPServer
 
 from stratum_git import __version__
 from stratum_git.app.desk import Desk
-from stratum_git.server import driving, specs, watching, workers
+from stratum_git.server import driving, running, specs, watching, workers
 
 INSTRUCTIONS = """\
 stratum-git runs task graphs over many coding agents at once: each attempt in a git worktree of its own,
@@ -28,6 +28,7 @@ def build(desk: Desk) -> MCPServer[Any]:
     )
     specs.register(server, desk.around)
     driving.register(server, desk)
+    running.register(server, desk)
     workers.register(server, desk)
     watching.register(server, desk.around)
     return server

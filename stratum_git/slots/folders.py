@@ -43,6 +43,12 @@ class StateFolders:
         """Returns the folder of lock files."""
         return _made(self.root, "locks")
 
+    def runner_log(self, flow: str) -> Path:
+        """Returns where a detached runner of *flow* prints."""
+        if not PART.fullmatch(flow) or ".." in flow:
+            raise BugError(f"{flow!r} cannot be the name of a file")
+        return _made(self.root, "runners") / f"{flow}.log"
+
     def attempt(self, flow: str, step: str, task: str | None, number: int) -> Path:
         """Returns an attempt's own folder, made: prompt, result, log."""
         path = self.attempt_path(flow, step, task, number)

@@ -67,7 +67,7 @@ class Stage:
         agents: dict[str, Agent] = {"default": ScriptedAgent("default", play)}
         agents |= {agent.name: agent for agent in more}
         context = dataclasses.replace(make_context(self.around, repo, ()), agents=agents)
-        started = running._started(repo, program, dict(inputs), RunRequest(spec))
+        started = running.started(repo, program, dict(inputs), RunRequest(spec))
         log = FlowLog(repo, context.writer, signature(repo), spec)
         state, effects = begin(program, started)
         stored = log.append(started.flow, None, [Entry(started, state, effects)])

@@ -1,0 +1,32 @@
+"""Starts a program that outlives whoever started it: in a session of its own, with its output in a file."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from stratum_git.errors import HostError
+
+PATIENCE = 30.0
+# The shell ends at once and hands its child to init: nobody is left with a process that he has to wait for.
+SCRIPT = 'log=$1; shift; "$@" </dev/null >>"$log" 2>&1 &'
+
+
+def detach(command: Sequence[str], *, cwd: Path, env: Mapping[str, str], log: Path) -> None:
+    """Starts *command*; raises HostError when this machine cannot."""
+    words = ["sh", "-c", SCRIPT, "sh", str(log), *command]
+    try:
+        subprocess.run(
+            words,
+            cwd=cwd,
+            env=dict(env),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            timeout=PATIENCE,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise HostError(f"{command[0]} could not be started: {error}") from error
