@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from stratum_git.core import fanout, single
+from stratum_git.core import fanout, single, tally
 from stratum_git.core.route import Turn, abandoned, failed, succeeded, with_step
 from stratum_git.core.source import graph_of
 from stratum_git.model.effects import Ask, Effect, Land
@@ -96,7 +96,7 @@ def landed(state: FlowState, step: Step, fan: FannedOut, event: Landed) -> Turn:
     if event.findings and not event.entries:
         return _missed(state, step, fan, event.findings, fan.base, event.at)
     fan = fanout.landed(fan, event.entries)
-    short = fanout.shortfall(step.work, fan) if isinstance(step.work, Dispatch) else ()
+    short = tally.shortfall(step.work, fan) if isinstance(step.work, Dispatch) else ()
     if short and isinstance(step.work, Dispatch) and state.cancelling is None:
         again = fanout.reopen(step.id, step.work, fan, paused=state.paused)
         if again is not None:
@@ -105,7 +105,7 @@ def landed(state: FlowState, step: Step, fan: FannedOut, event: Landed) -> Turn:
     if findings:
         return _missed(state, step, fan, findings, event.new, event.at)
     done = Succeeded(fan, fan.tries + 1)
-    return succeeded(state, step, done, (fanout.aggregate(fan, ok=True),), event.at)
+    return succeeded(state, step, done, (tally.aggregate(fan, ok=True),), event.at)
 
 
 def _fanned(state: FlowState, step: Step, fan: FannedOut, effects: tuple[Effect, ...], at: float) -> Turn:
@@ -125,7 +125,7 @@ def _why(state: FlowState, step: Step, fan: FannedOut) -> tuple[str, ...]:
     if not isinstance(step.work, Dispatch):
         return ()
     if state.driver == "runner":
-        return fanout.shortfall(step.work, fan)
+        return tally.shortfall(step.work, fan)
     done = sum(isinstance(now, Verified | Merged) for now in fan.tasks)
     head = f"require={step.work.require!r} not satisfied: {done} completed, {len(fan.tasks) - done} failed"
     return (head, *_facts(fan))
@@ -135,14 +135,14 @@ def _facts(fan: FannedOut) -> list[str]:
     """Returns what git and the checks say against tasks; what the client said itself is no news to it."""
     pairs = zip(fan.graph.tasks, fan.tasks, strict=True)
     failures = [(t, now) for t, now in pairs if isinstance(now, Exhausted) and now.kind != "agent"]
-    return [f"{task.id}: {now.kind}: {'; '.join(now.findings)}" for task, now in failures[: fanout.BLAMED]]
+    return [f"{task.id}: {now.kind}: {'; '.join(now.findings)}" for task, now in failures[: tally.BLAMED]]
 
 
 def _missed(state: FlowState, step: Step, fan: FannedOut, why: tuple[str, ...], base: Oid, at: float) -> Turn:
     if state.driver == "client":
         return _again(state, step, fan, why, base, at)
     lost = Failed(why, fan)
-    return failed(state, step, lost, (fanout.aggregate(fan, ok=False),), at)
+    return failed(state, step, lost, (tally.aggregate(fan, ok=False),), at)
 
 
 def _again(state: FlowState, step: Step, fan: FannedOut, why: tuple[str, ...], base: Oid, at: float) -> Turn:
@@ -155,4 +155,4 @@ def _again(state: FlowState, step: Step, fan: FannedOut, why: tuple[str, ...], b
         return state, (Ask(step.id), *effects)
     state = replace(with_step(state, step.id, fan), setback=replace(setback, last=True))
     lost = Failed(why, fan, tries)
-    return failed(state, step, lost, (fanout.aggregate(fan, ok=False),), at)
+    return failed(state, step, lost, (tally.aggregate(fan, ok=False),), at)

@@ -12,10 +12,11 @@ from dataclasses import replace
 from typing import Literal, TypeAlias, assert_never
 
 from stratum_git.core.quorum import decide, needed
+from stratum_git.core.tally import ENOUGH, HOPELESS_STEP
 from stratum_git.model.chunks import Chunks
 from stratum_git.model.effects import Effect, Launch, Stop
 from stratum_git.model.graph import TaskGraph
-from stratum_git.model.ids import Json, Oid, StepId, TaskId
+from stratum_git.model.ids import Oid, StepId
 from stratum_git.model.messages import (
     Completed,
     Halted,
@@ -44,10 +45,6 @@ Turn: TypeAlias = tuple[FannedOut, tuple[Effect, ...]]
 
 HOPELESS: frozenset[str] = frozenset({"start", "base"})
 """Kinds of rejection that another attempt cannot mend: the program is missing, or the needs conflict."""
-
-ENOUGH = "enough results are in"
-HOPELESS_STEP = "the step can no longer succeed"
-BLAMED = 20
 
 
 def fan_out(step: StepId, work: Dispatch, graph: TaskGraph, event: Opened, tries: int) -> Turn:
@@ -195,57 +192,6 @@ def landed(fan: FannedOut, entries: Sequence[LandingEntry]) -> FannedOut:
         if isinstance(now, Verified) and entry is not None:
             fan = replace(fan, tasks=fan.tasks.replace(index, _placed(now, entry)))
     return replace(fan, verified=0)
-
-
-def shortfall(work: Dispatch, fan: FannedOut) -> tuple[str, ...]:
-    """Returns what keeps a step that is over from success: unmet quorum, with the tasks to blame."""
-    merged = sum(isinstance(now, Merged) for now in fan.tasks)
-    wanted = needed(work.require, len(fan.tasks))
-    if merged >= wanted:
-        return ()
-    head = f"require: {work.require} needs {wanted} of {len(fan.tasks)} tasks; {merged} landed"
-    return (head, *_blame(fan))
-
-
-def aggregate(fan: FannedOut, *, ok: bool) -> Json:
-    """Returns the output of the step, as later steps and the protocol see it."""
-    rows: list[Json] = []
-    done: list[Json] = []
-    failed: list[Json] = []
-    for task, now in zip(fan.graph.tasks, fan.tasks, strict=True):
-        good = isinstance(now, Merged)
-        row = _row(task.id, now, good=good)
-        (done if good else failed).append(row)
-        rows.append(row)
-    conflict = any(isinstance(now, Parked) for now in fan.tasks)
-    return {
-        "tasks": rows,
-        "merge_status": "conflict" if conflict else "clean",
-        "completed": done,
-        "failed": failed,
-        "outcome": "complete" if ok else "failed",
-    }
-
-
-def check(fan: FannedOut, max_concurrent: int) -> list[str]:
-    """Returns the invariants that *fan* breaks; the tests ask after every event."""
-    tasks = tuple(fan.tasks)
-    broken = []
-    if fan.running != sum(isinstance(t, Running) for t in tasks) or fan.running > max_concurrent:
-        broken.append(f"running is {fan.running}")
-    if fan.merged != sum(isinstance(t, Merged) for t in tasks):
-        broken.append(f"merged is {fan.merged}")
-    if fan.verified != sum(isinstance(t, Verified) for t in tasks):
-        broken.append(f"verified is {fan.verified}")
-    if fan.ready != tuple(i for i, t in enumerate(tasks) if isinstance(t, Pending) and not t.waits):
-        broken.append(f"ready is {fan.ready}")
-    for index, now in enumerate(tasks):
-        unmet = [n for n in fan.graph.needs[index] if not isinstance(tasks[n], Verified | Merged | Parked)]
-        if isinstance(now, Running | Verified | Merged) and unmet:
-            broken.append(f"task {index} began before {unmet}")
-        if isinstance(now, Pending) and now.waits != len(unmet):
-            broken.append(f"task {index} waits for {now.waits}, not {len(unmet)}")
-    return broken
 
 
 def _is_empty(outcome: Outcome) -> bool:
@@ -416,38 +362,3 @@ def _placed(now: Verified, entry: LandingEntry) -> TaskState:
             return Parked(now.attempt, now.base, result, conflict, paths, now.output)
         case _ as never:
             assert_never(never)
-
-
-def _blame(fan: FannedOut) -> list[str]:
-    lines = []
-    for task, now in zip(fan.graph.tasks, fan.tasks, strict=True):
-        if isinstance(now, Exhausted):
-            lines.append(f"{task.id}: {now.kind}: {'; '.join(now.findings)}")
-        elif isinstance(now, Parked):
-            lines.append(f"{task.id}: conflicts in {', '.join(now.paths)}")
-        elif isinstance(now, Stopped) and now.why not in {ENOUGH, HOPELESS_STEP}:
-            lines.append(f"{task.id}: {now.why}")
-    more = len(lines) - BLAMED
-    return [*lines[:BLAMED], f"and {more} more"] if more > 0 else lines
-
-
-def _row(task: TaskId, now: TaskState, *, good: bool) -> Json:
-    row: dict[str, Json] = {"task_id": task, "status": "complete" if good else "failed", "result": None}
-    match now:
-        case Merged(attempt, _, result, commit, output):
-            row |= {"result": output, "attempt": attempt, "commit": commit or result}
-        case Parked(attempt, _, result, conflict, paths, output):
-            row |= {"result": output, "attempt": attempt, "commit": result, "conflict": conflict}
-            row |= {"paths": list(paths), "reason": "conflict"}
-        case Exhausted(attempt, kind, findings, left, output):
-            row |= {"result": output, "attempt": attempt, "commit": left}
-            row |= {"reason": kind, "findings": list(findings)}
-        case Stopped(attempt, why, left):
-            row |= {"attempt": attempt, "commit": left, "reason": why}
-        case Verified(attempt, _, result, output):
-            row |= {"result": output, "attempt": attempt, "commit": result, "reason": "not landed"}
-        case Pending() | Running():
-            row |= {"reason": "not over"}
-        case _ as never:
-            assert_never(never)
-    return row

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stratum_git.core import fanout
+from stratum_git.core import fanout, tally
 from stratum_git.core.expr import judge
 from stratum_git.dispatch.clock import now
 from stratum_git.dispatch.context import Context
@@ -78,10 +78,10 @@ def _findings(
     if not isinstance(work, FannedOut) or not step.ensure or not isinstance(step.work, Dispatch):
         return ()
     whole = fanout.landed(work, plan.entries)
-    if fanout.shortfall(step.work, whole):
+    if tally.shortfall(step.work, whole):
         return ()
     names: dict[str, Json] = {
-        "result": fanout.aggregate(whole, ok=True),
+        "result": tally.aggregate(whole, ok=True),
         "input": dict(state.inputs),
     }
     return judge(step.ensure, names, TreeFiles(context.repo, Oid(plan.new)))

@@ -40,7 +40,8 @@ def tool(work: Callable[P, Answer]) -> Callable[P, Awaitable[Answer]]:
     @wraps(work)
     async def call(*args: P.args, **kwargs: P.kwargs) -> Answer:
         try:
-            return await trio.to_thread.run_sync(lambda: work(*args, **kwargs))
+            # A client that leaves does not wait for what it began: it is recorded, or it was never begun.
+            return await trio.to_thread.run_sync(lambda: work(*args, **kwargs), abandon_on_cancel=True)
         except StratumError as error:
             return answered(error, kwargs)
 

@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+import trio
 from mcp.server import MCPServer
 from mcp_types import ToolAnnotations
 
 from stratum_git.app import listing, reading
 from stratum_git.app.conflicts import conflicts
+from stratum_git.app.doctor import examine
 from stratum_git.app.logs import log_file
 from stratum_git.app.surroundings import Surroundings
-from stratum_git.git.history import flow_log
+from stratum_git.dispatch.clock import monotonic
+from stratum_git.git.history import LogEntry, flow_log
+from stratum_git.git.refs import tip_nowait
+from stratum_git.git.repository import Repository
 from stratum_git.model.ids import FlowId
-from stratum_git.server.boundary import Answer, page, refusal, tool
-from stratum_git.store.listing import known_ref
+from stratum_git.server.boundary import LONGEST, Answer, page, refusal, tool
+from stratum_git.store.listing import event_count, known_ref
 
 READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
 LIMIT = 20_000
 """Characters of a page; a client asks for the next with the cursor."""
 EVENTS = 100
+LONGEST_WAIT = 30.0
+PAUSE = 0.1
 
 
 def register(server: MCPServer[Any], around: Surroundings) -> None:
     """Adds the tools to a server that was started in *around*."""
+    _register_flows(server, around)
+    _register_tasks(server, around)
 
+
+def _register_flows(server: MCPServer[Any], around: Surroundings) -> None:
     @server.tool(annotations=READS)
     @tool
     def stratum_flows() -> Answer:
@@ -33,18 +45,33 @@ def register(server: MCPServer[Any], around: Surroundings) -> None:
 
     @server.tool(annotations=READS)
     @tool
-    def stratum_events(flow_id: str, cursor: int = 0, limit: int = EVENTS) -> Answer:
-        """Tell the events of a flow, oldest first, beginning after the first `cursor` ones."""
+    def stratum_events(flow_id: str, cursor: int = 0, limit: int = EVENTS, wait_seconds: float = 0) -> Answer:
+        """Tell the events of a flow, oldest first, after the first `cursor` ones.
+
+        With wait_seconds (30 at most) wait until there are any.
+        """
         repo = around.repository()
-        entries = flow_log(repo, known_ref(repo, FlowId(flow_id)))
         start = max(0, cursor)
-        shown = entries[start : start + max(1, min(limit, EVENTS))]
+        entries, total = _entries(repo, FlowId(flow_id), start, wait_seconds)
+        shown = entries[: max(1, min(limit, EVENTS))]
         events = [
             {"commit": e.oid, "at": e.at, "subject": e.subject, "body": e.body, "trailers": dict(e.trailers)}
             for e in shown
         ]
-        return {"flow_id": flow_id, "events": events, "cursor": start + len(shown), "total": len(entries)}
+        bounded_events = _within(events)
+        end = start + len(bounded_events)
+        return {"flow_id": flow_id, "events": bounded_events, "cursor": end, "total": total}
 
+    @server.tool(annotations=READS)
+    @tool
+    def stratum_doctor() -> Answer:
+        """Look whether all is well: git, repository, settings, agents, flows nobody runs, forgotten work."""
+        found = examine(around)
+        worst = max(found, key=lambda finding: ("ok", "warn", "fail").index(finding.verdict))
+        return {"verdict": worst.verdict, "findings": [finding.row() for finding in found]}
+
+
+def _register_tasks(server: MCPServer[Any], around: Surroundings) -> None:
     @server.tool(annotations=READS)
     @tool
     def stratum_task_diff(
@@ -72,3 +99,31 @@ def register(server: MCPServer[Any], around: Surroundings) -> None:
     def stratum_conflicts(flow_id: str) -> Answer:
         """List the results of a flow that were set aside because they conflict, with their paths."""
         return {"flow_id": flow_id, "conflicts": conflicts(around, FlowId(flow_id))}
+
+
+def _entries(repo: Repository, flow: FlowId, after: int, seconds: float) -> tuple[tuple[LogEntry, ...], int]:
+    """Returns the events of a flow after the first so many, and how many there are in all.
+
+    Where there are none it waits for some, for so many seconds.
+    """
+    ref = known_ref(repo, flow)
+    deadline = monotonic() + min(max(seconds, 0.0), LONGEST_WAIT)
+    while True:
+        tip, total = tip_nowait(repo, ref), event_count(repo, flow)
+        if total > after:
+            return flow_log(repo, ref, total - after), total
+        if monotonic() >= deadline:
+            return (), total
+        while tip_nowait(repo, ref) == tip and monotonic() < deadline:
+            trio.from_thread.run(trio.sleep, PAUSE)
+
+
+def _within(events: list[Answer]) -> list[Answer]:
+    """Returns as many of *events* as an answer holds, at least one."""
+    kept, length = 0, 0
+    for event in events:
+        length += len(json.dumps(event, ensure_ascii=False))
+        if kept and length > LONGEST:
+            break
+        kept += 1
+    return events[:kept]

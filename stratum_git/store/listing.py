@@ -38,6 +38,13 @@ def known_ref(repo: Repository, flow: FlowId) -> RefName:
     return ref
 
 
+def event_count(repo: Repository, flow: FlowId) -> int:
+    """Returns how many events a flow has."""
+    found = read_objects(repo, [f"{flow_ref(flow)}:state.json"])[0]
+    row = {} if found is None else json.loads(found.data)
+    return int(row.get("seq", 0))
+
+
 def headers(repo: Repository) -> tuple[dict[str, Json], ...]:
     """Returns every flow in short, oldest first, with two git processes however many there are."""
     refs = read_refs(repo, PREFIX)

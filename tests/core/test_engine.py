@@ -8,7 +8,7 @@ import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from stratum_git.core import fanout
+from stratum_git.core import fanout, tally
 from stratum_git.core.engine import advance, begin
 from stratum_git.core.parse import load_spec
 from stratum_git.core.program import compile_program
@@ -216,7 +216,7 @@ class EngineMachine(RuleBasedStateMachine):
         if hasattr(self, "state") and self.state.cursor is not None:
             now = self.state.step(self.state.cursor)
             if isinstance(now, FannedOut):
-                assert fanout.check(now, self.concurrent) == []
+                assert tally.check(now, self.concurrent) == []
 
     @invariant()
     def no_attempt_is_launched_twice_in_a_round(self) -> None:

@@ -1,0 +1,167 @@
+"""Whether everything is as it has to be: this machine, the repository, the settings, what was left behind.
+
+It changes nothing. Each finding says what to do.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from filelock import FileLock, Timeout
+
+from stratum_git import __version__
+from stratum_git.agents.command import CommandAgent
+from stratum_git.app.config import read_config
+from stratum_git.app.places import folders_of
+from stratum_git.app.surroundings import Surroundings
+from stratum_git.dispatch.clock import now
+from stratum_git.errors import StratumError
+from stratum_git.git.process import git_version, require_git
+from stratum_git.git.repository import Repository, head_of, identity
+from stratum_git.model.ids import Json
+from stratum_git.slots.folders import StateFolders
+from stratum_git.slots.leases import is_live, read_leases
+from stratum_git.slots.occupancy import Occupied, Unreadable, read_record, try_lock
+from stratum_git.store.listing import headers
+
+Verdict: TypeAlias = Literal["ok", "warn", "fail"]
+SPACE = 1024**3
+"""Bytes that should be free where slots lie; each one is a checkout."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check came to."""
+
+    check: str
+    verdict: Verdict
+    detail: str
+    hint: str = ""
+
+    def row(self) -> dict[str, Json]:
+        """Returns it as JSON."""
+        return {"check": self.check, "verdict": self.verdict, "detail": self.detail, "hint": self.hint}
+
+
+def examine(around: Surroundings) -> tuple[Finding, ...]:
+    """Returns what every check came to; those that need a repository are left out where there is none."""
+    found = [*_guarded("program", _program), *_guarded("git", _git)]
+    repos: list[Repository] = []
+
+    def repository() -> Iterator[Finding]:
+        repos.append(around.repository())
+        yield Finding("repository", "ok", str(repos[0].root))
+
+    found += _guarded("repository", repository)
+    for repo in repos:
+        found += _guarded("head", lambda repo=repo: _head(repo))  # type: ignore[misc]
+        found += _guarded("settings", lambda repo=repo: _settings(around, repo))  # type: ignore[misc]
+        found += _guarded("leftovers", lambda repo=repo: _leftovers(around, repo))  # type: ignore[misc]
+    return tuple(found)
+
+
+def _guarded(check: str, work: Callable[[], Iterator[Finding]]) -> list[Finding]:
+    try:
+        return list(work())
+    except StratumError as error:
+        return [Finding(check, "fail", error.message, error.hint)]
+    except OSError as error:
+        return [Finding(check, "fail", str(error))]
+
+
+def _program() -> Iterator[Finding]:
+    yield Finding("program", "ok", f"stratum-git {__version__}, Python {platform.python_version()}")
+
+
+def _git() -> Iterator[Finding]:
+    require_git()
+    yield Finding("git", "ok", f"git {'.'.join(map(str, git_version()))}")
+
+
+def _head(repo: Repository) -> Iterator[Finding]:
+    head = head_of(repo)
+    if head.branch is None:
+        hint = "check a branch out: results land on it"
+        yield Finding("head", "warn", f"HEAD is detached at {head.oid}", hint)
+    else:
+        yield Finding("head", "ok", f"{head.branch} at {head.oid}")
+    who = identity(repo)
+    if who.email == "stratum-git@localhost":
+        hint = "git config user.name NAME; git config user.email ADDRESS"
+        yield Finding("identity", "warn", "nobody is set to commit as", hint)
+    else:
+        yield Finding("identity", "ok", f"{who.name} <{who.email}>")
+
+
+def _settings(around: Surroundings, repo: Repository) -> Iterator[Finding]:
+    config = read_config(repo.root)
+    for name, spec in config.agents.items():
+        problem = CommandAgent(spec, around.environment).problem()
+        verdict: Verdict = "ok" if problem is None else "fail"
+        yield Finding(f"agent {name}", verdict, problem or " ".join(spec.command))
+    folders = folders_of(around, repo, config)
+    folders.locks.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folders.root).free
+    detail = f"{folders.root}, {free // 1024**2} MiB free"
+    if not os.access(folders.root, os.W_OK):
+        yield Finding("state folder", "fail", f"{folders.root} cannot be written to")
+    elif free < SPACE:
+        yield Finding("state folder", "warn", detail, "slots are checkouts and need room")
+    else:
+        yield Finding("state folder", "ok", detail)
+
+
+def _leftovers(around: Surroundings, repo: Repository) -> Iterator[Finding]:
+    folders = folders_of(around, repo, read_config(repo.root))
+    yield from _flows(repo, folders)
+    yield from _slots(repo, folders)
+
+
+def _flows(repo: Repository, folders: StateFolders) -> Iterator[Finding]:
+    rows = headers(repo)
+    yield Finding("flows", "ok", f"{len(rows)} flows")
+    for row in rows:
+        flow, status = str(row["flow"]), row["status"]
+        if status == "blocked":
+            yield Finding(f"flow {flow}", "warn", "its landing is blocked", f"stratum-git resume {flow}")
+        elif status == "running" and row.get("driver", "runner") == "runner" and not _is_held(folders, flow):
+            yield Finding(f"flow {flow}", "warn", "nobody runs it", f"stratum-git resume {flow}")
+
+
+def _is_held(folders: StateFolders, flow: str) -> bool:
+    try:
+        with FileLock(folders.locks / f"flow-{flow}.lock", thread_local=False).acquire(timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
+def _slots(repo: Repository, folders: StateFolders) -> Iterator[Finding]:
+    leases = {
+        (held.lease.flow, held.lease.step, held.lease.task, held.lease.attempt): held.lease
+        for held in read_leases(repo).values()
+        if held.lease is not None
+    }
+    paths = sorted(p.with_suffix("") for p in folders.slots.glob("*.json"))
+    yield Finding("slots", "ok", f"{len(paths)} slots, {len(leases)} leases")
+    for path in paths:
+        record = read_record(path)
+        if isinstance(record, Unreadable):
+            hint = "save what you need of it, then delete its .json file"
+            yield Finding(f"slot {path.name}", "fail", f"the record of {path} cannot be read", hint)
+        elif isinstance(record, Occupied):
+            who = record.occupant
+            lease = leases.get((who.flow, who.step, who.task, who.attempt))
+            lock = try_lock(path)
+            if lock is None:
+                continue
+            lock.release()
+            if lease is None or not is_live(lease, now=now()):
+                detail = f"work of {who.flow}/{who.step}/{who.task} lies in {path}, and nobody is at it"
+                hint = f"stratum-git resume {who.flow}, or stratum_resume, keeps it"
+                yield Finding(f"slot {path.name}", "warn", detail, hint)
