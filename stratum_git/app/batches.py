@@ -20,7 +20,7 @@ from stratum_git.git.refs import RefUpdate, tip_nowait, transact
 from stratum_git.model.effects import Launch
 from stratum_git.model.graph import TaskGraph
 from stratum_git.model.ids import FlowId, Json, StepId, TaskId
-from stratum_git.model.messages import Event, Gathered, Halted, Outcome, Rejected, TaskReport, TaskReported
+from stratum_git.model.messages import Event, Gathered, Halted, Outcome, TaskReport, TaskReported
 from stratum_git.model.state import FannedOut, FlowState, Pending, Running
 from stratum_git.slots.leases import HeldLease, lease_ref, read_leases
 
@@ -40,24 +40,35 @@ class Row:
     why: str
 
 
-def batch_of(desk: Desk, state: FlowState) -> list[Json]:
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The tasks that may be done now, and reports of those that can have no place."""
+
+    rows: tuple[Answer, ...] = ()
+    hopeless: tuple[Event, ...] = ()
+
+
+def batch_of(desk: Desk, state: FlowState) -> Batch:
     """Returns the tasks that the client may do now, each with its place; those of workers are left out."""
-    if state.cursor is None:
-        return []
-    fan = state.step(state.cursor)
-    if not isinstance(fan, FannedOut):
-        return []
+    fan = None if state.cursor is None else state.step(state.cursor)
+    if not isinstance(fan, FannedOut) or state.cursor is None or state.driver != "client":
+        return Batch()
     leases = read_leases(desk.context.repo, state.flow)
-    rows: list[Json] = []
+    rows: list[Answer] = []
+    hopeless: list[Event] = []
     for index, task in enumerate(fan.graph.tasks):
         held = leases.get(lease_ref(state.flow, state.cursor, task.id))
-        if isinstance(fan.tasks[index], Running) and held is not None and _is_offered(held):
-            if len(rows) == LODGED:
-                break
-            lodged = lodge(desk.context, state, launch_of(fan, state.cursor, index))
-            if isinstance(lodged, Lodging):
-                rows.append(row_of(launch_of(fan, state.cursor, index), lodged, held))
-    return rows
+        if not isinstance(fan.tasks[index], Running) or held is None or not _is_offered(held):
+            continue
+        if len(rows) == LODGED:
+            break
+        launch = launch_of(fan, state.cursor, index)
+        lodged = lodge(desk.context, state, launch)
+        if isinstance(lodged, Lodging):
+            rows.append(row_of(launch, lodged, held))
+        else:
+            hopeless.append(_told(launch, lodged))
+    return Batch(tuple(rows), tuple(hopeless))
 
 
 def row_of(launch: Launch, lodged: Lodging, held: HeldLease) -> Answer:
@@ -74,23 +85,6 @@ def row_of(launch: Launch, lodged: Lodging, held: HeldLease) -> Answer:
         "findings": list(launch.findings),
         **wants_of(lodged.errand),
     }
-
-
-def unlodged(desk: Desk, state: FlowState) -> list[Event]:
-    """Returns reports of tasks that were handed out and can have no place: what they need conflicts, say."""
-    if state.cursor is None or state.driver != "client":
-        return []
-    fan = state.step(state.cursor)
-    if not isinstance(fan, FannedOut):
-        return []
-    events: list[Event] = []
-    under_way = [i for i, now_ in enumerate(fan.tasks) if isinstance(now_, Running)]
-    for index in under_way[:LODGED]:
-        launch = launch_of(fan, state.cursor, index)
-        lodged = lodge(desk.context, state, launch)
-        if isinstance(lodged, Rejected):
-            events.append(_told(launch, lodged))
-    return events
 
 
 def halt_unwanted(desk: Desk, state: FlowState) -> FlowState:

@@ -28,7 +28,7 @@ from stratum_git.dispatch.context import Context
 from stratum_git.dispatch.opening import open_step
 from stratum_git.dispatch.publishing import result_updates
 from stratum_git.errors import BugError
-from stratum_git.git.refs import RefSession, RefUpdate, tip_nowait
+from stratum_git.git.refs import Applied, RefSession, RefUpdate, tip_nowait
 from stratum_git.model.effects import Consider, Open
 from stratum_git.model.ids import FlowId, Oid, RefName, StepId
 from stratum_git.model.messages import Considered, Event, Started
@@ -94,6 +94,13 @@ class Desk:
     def files(self) -> DiskFiles:
         """Returns the files that a client's steps may ask about."""
         return DiskFiles(self.context.repo, self.around.cwd)
+
+    def move(self, update: RefUpdate) -> bool:
+        """Moves one ref, and returns whether it was where it was expected to be."""
+        repo, refs = self.context.repo, self._refs
+        if refs is None:
+            raise BugError(f"no session for {repo.root}")
+        return isinstance(refs.transact([update]), Applied)
 
     def close(self) -> None:
         """Ends the gits that wait for questions."""

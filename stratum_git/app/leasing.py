@@ -12,11 +12,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from stratum_git.agents.identity import own_identity
 from stratum_git.dispatch.clock import now
 from stratum_git.dispatch.context import Context
-from stratum_git.git.refs import RefUpdate
+from stratum_git.git.refs import RefUpdate, tip_nowait
 from stratum_git.model.effects import Effect, Launch
 from stratum_git.model.ids import FlowId, Oid, RefName
 from stratum_git.model.messages import Event, Gathered, TaskReported
-from stratum_git.slots.leases import Lease, lease_ref, read_leases, write_lease
+from stratum_git.slots.leases import Lease, lease_ref, write_lease
 
 OFFERED = ""
 """The holder of a task that nobody has claimed: it is offered to whoever drives the flow, or to workers."""
@@ -46,8 +46,7 @@ def lease_updates(
             wanted[lease_ref(flow, effect.step, effect.task)] = token
     if not wanted:
         return []
-    held = {ref: lease.token for ref, lease in read_leases(context.repo, flow).items()} | dict(known)
-    moves = ((ref, held.get(ref), new) for ref, new in wanted.items())
+    moves = ((ref, known.get(ref) or tip_nowait(context.repo, ref), new) for ref, new in wanted.items())
     return [RefUpdate(ref, new, old) for ref, old, new in moves if old != new]
 
 

@@ -66,13 +66,10 @@ def lodge(context: Context, state: FlowState, launch: Launch) -> Lodging | Rejec
         return Lodging(context.repo.root, state.base, None, errand)
     who = _occupant(state, launch)
     with _turn(context, who):
-        path = context.pool.path_of(who)
-        if path is None:
-            made = _made(context, state, launch, errand)
-            if isinstance(made, Rejected):
-                return made
-            path = made
-        return Lodging(path, _base_in(context, who), branch_ref(state.flow, launch.step, launch.task), errand)
+        found = context.pool.find(who) or _made(context, state, launch, errand)
+    if isinstance(found, Rejected):
+        return found
+    return Lodging(*found, branch_ref(state.flow, launch.step, launch.task), errand)
 
 
 def report(
@@ -129,7 +126,7 @@ def capture(context: Context, launch: Launch, place: Workplace) -> Captured:
     return place.capture(place.base, message, Signature(who.name, who.email, now(), who.tz))
 
 
-def _made(context: Context, state: FlowState, launch: Launch, errand: Errand) -> Path | Rejected:
+def _made(context: Context, state: FlowState, launch: Launch, errand: Errand) -> tuple[Path, Oid] | Rejected:
     base = _base(context, state, launch)
     if isinstance(base, Clash):
         paths = ", ".join(base.paths)
@@ -146,7 +143,7 @@ def _made(context: Context, state: FlowState, launch: Launch, errand: Errand) ->
         place.close()
         return Rejected("setup", unready.lines, base)
     context.pool.leave(place.slot)
-    return place.path
+    return place.path, base
 
 
 def _base(context: Context, state: FlowState, launch: Launch) -> Oid | Clash:
@@ -156,13 +153,6 @@ def _base(context: Context, state: FlowState, launch: Launch) -> Oid | Clash:
     who = context.identity
     author = Signature("stratum-git", who.email, now(), who.tz)
     return base_of(context.repo, context.merger, author, fan, fan.graph.index[launch.task])
-
-
-def _base_in(context: Context, who: Occupant) -> Oid:
-    base = context.pool.base_of(who)
-    if base is None:
-        raise HostError(f"the place of {who.task} is gone", hint="call stratum_resume to get another")
-    return base
 
 
 def _without_place(

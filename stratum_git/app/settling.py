@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import replace
 
-from stratum_git.app.batches import batch_of, halt_unwanted, unlodged
+from stratum_git.app.batches import batch_of, halt_unwanted
 from stratum_git.app.desk import Desk
 from stratum_git.core.answers import Answer, resolved_inputs, told
 from stratum_git.core.program import compile_program
@@ -36,10 +36,6 @@ def settle(desk: Desk, flow: FlowId, *, again: bool = False) -> FlowState:
         state = desk.act(flow, lambda _: [Resumed(now(), "stratum-git")])
     for _ in range(ROUNDS):
         state = halt_unwanted(desk, state)
-        unplaced = unlodged(desk, state)
-        if unplaced:
-            state = desk.act(flow, lambda _, events=unplaced: events)  # type: ignore[misc]
-            continue
         todo = next((effect for effect in outstanding(state) if isinstance(effect, DONE)), None)
         if todo is None:
             return state
@@ -54,9 +50,17 @@ def told_with_places(desk: Desk, state: FlowState, *, afresh: bool = False) -> A
 
     *afresh*, it is told what to do, and not what was wrong with its last report.
     """
+    batch = batch_of(desk, state)
+    for _ in range(ROUNDS):
+        if not batch.hopeless:
+            break
+        # What can have no place is reported at once; something else may begin instead.
+        desk.act(state.flow, lambda _, events=batch.hopeless: events)  # type: ignore[misc]
+        state = settle(desk, state.flow)
+        batch = batch_of(desk, state)
     answer = told(replace(state, setback=None) if afresh else state)
     if answer.get("step_mode") == "parallel_dispatch" and "error_type" not in answer:
-        answer["batch"] = batch_of(desk, state)
+        answer["batch"] = list(batch.rows)
     at = None if state.cursor is None else state.step(state.cursor)
     if "child_flow_id" in answer and isinstance(at, Asked) and at.child is not None:
         child = desk.look(at.child)

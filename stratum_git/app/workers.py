@@ -7,8 +7,9 @@ come is judged whenever somebody claims, renews or reports. Whoever is late is t
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from stratum_git.app.batches import row_of
 from stratum_git.app.desk import Desk, Fence
@@ -19,7 +20,7 @@ from stratum_git.app.settling import settle
 from stratum_git.core.answers import Answer
 from stratum_git.dispatch.clock import now
 from stratum_git.errors import BugError
-from stratum_git.git.refs import Applied, RefUpdate, transact
+from stratum_git.git.refs import RefUpdate
 from stratum_git.model.effects import Launch
 from stratum_git.model.ids import FlowId, Json, StepId, TaskId
 from stratum_git.model.messages import Event, Lost, Outcome, Rejected, TaskReported
@@ -29,6 +30,8 @@ from stratum_git.store.listing import headers
 
 LONGEST = 24 * 3600.0
 WORDS = ("complete", "failed")
+Offer: TypeAlias = tuple[int, HeldLease, Lease]
+"""A task by its index, and its lease."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +56,11 @@ def claim(desk: Desk, flow: FlowId | None, worker: str, seconds: float) -> Answe
     until = now() + _bounded(seconds)
     for name in _flows(desk, flow):
         state = desk.look(name)
-        _retire_expired(desk, state)
-        taken = _taken(desk, desk.look(name), worker.strip(), until)
+        offers = tuple(_offers(desk, state))
+        if _take_back(desk, state, offers):
+            state = desk.look(name)
+            offers = tuple(_offers(desk, state))
+        taken = _taken(desk, state, offers, worker.strip(), until)
         if taken is not None:
             return taken
     return {"status": "idle", "message": "there is no task to be had now", "flow_id": flow}
@@ -65,7 +71,7 @@ def renew(desk: Desk, lease: str, seconds: float) -> Answer:
     found = _claimed(desk, lease)
     later = replace(found.lease, expires=now() + _bounded(seconds))
     ref = lease_ref(later.flow, later.step, later.task)
-    if not _moved(desk, RefUpdate(ref, write_lease(desk.context.writer, later), found.held.token)):
+    if not desk.move(RefUpdate(ref, write_lease(desk.context.writer, later), found.held.token)):
         raise _lost(lease)
     return {"status": "renewed", "lease": lease, "expires_at": later.expires}
 
@@ -113,7 +119,7 @@ def _flows(desk: Desk, flow: FlowId | None) -> Iterator[FlowId]:
             yield FlowId(str(row["flow"]))
 
 
-def _offers(desk: Desk, state: FlowState) -> Iterator[tuple[int, HeldLease, Lease]]:
+def _offers(desk: Desk, state: FlowState) -> Iterator[Offer]:
     """Yields the tasks that are no process's, from a random one on, so that not all want the same."""
     fan = None if state.cursor is None else state.step(state.cursor)
     if not isinstance(fan, FannedOut) or state.cursor is None:
@@ -127,17 +133,17 @@ def _offers(desk: Desk, state: FlowState) -> Iterator[tuple[int, HeldLease, Leas
             yield index, held, held.lease
 
 
-def _taken(desk: Desk, state: FlowState, worker: str, until: float) -> Answer | None:
+def _taken(desk: Desk, state: FlowState, offers: Sequence[Offer], worker: str, until: float) -> Answer | None:
     fan = None if state.cursor is None else state.step(state.cursor)
     if not isinstance(fan, FannedOut) or state.cursor is None:
         return None
-    for index, held, lease in _offers(desk, state):
+    for index, held, lease in offers:
         if lease.holder != OFFERED:
             continue
         mine = replace(lease, holder=worker, nonce=secrets.token_hex(8), expires=until)
         token = write_lease(desk.context.writer, mine)
         ref = lease_ref(lease.flow, lease.step, lease.task)
-        if not _moved(desk, RefUpdate(ref, token, held.token)):
+        if not desk.move(RefUpdate(ref, token, held.token)):
             continue
         launch = launch_of(fan, state.cursor, index)
         lodged = lodge(desk.context, state, launch)
@@ -148,14 +154,16 @@ def _taken(desk: Desk, state: FlowState, worker: str, until: float) -> Answer | 
     return None
 
 
-def _retire_expired(desk: Desk, state: FlowState) -> None:
-    """Takes back the tasks whose workers are late; their work is kept, and the tasks are offered again."""
-    if state.cursor is None:
-        return
-    fan = state.step(state.cursor)
-    for index, held, lease in tuple(_offers(desk, state)):
-        if lease.holder == OFFERED or lease.expires > now() or not isinstance(fan, FannedOut):
+def _take_back(desk: Desk, state: FlowState, offers: Sequence[Offer]) -> bool:
+    """Takes back the tasks whose workers are late, and returns whether there were any; their work is kept."""
+    fan = None if state.cursor is None else state.step(state.cursor)
+    if not isinstance(fan, FannedOut) or state.cursor is None:
+        return False
+    some = False
+    for index, held, lease in offers:
+        if lease.holder == OFFERED or lease.expires > now():
             continue
+        some = True
         launch = launch_of(fan, state.cursor, index)
         lost, place = vacate(desk.context, state, launch, f"the lease of {lease.holder} ended")
         fence = Fence(lease_ref(lease.flow, lease.step, lease.task), held.token)
@@ -166,6 +174,7 @@ def _retire_expired(desk: Desk, state: FlowState) -> None:
             place.close()
         elif place is not None:
             place.abandon()
+    return some
 
 
 def _is_over(state: FlowState, launch: Launch) -> bool:
@@ -237,11 +246,6 @@ def _words(result: Json) -> str:
         if isinstance(said, str):
             return said[:1000]
     return "the worker says that it failed"
-
-
-def _moved(desk: Desk, update: RefUpdate) -> bool:
-    answer = transact(desk.context.repo, [update], message="stratum-git", durable=True)
-    return isinstance(answer, Applied)
 
 
 def _bounded(seconds: float) -> float:

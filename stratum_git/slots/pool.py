@@ -149,15 +149,13 @@ class SlotPool:
                 return slot
         return None
 
-    def base_of(self, occupant: Occupant) -> Oid | None:
-        """Returns the commit that *occupant* started from in its slot, whoever holds that."""
-        path = self.path_of(occupant)
-        record = None if path is None else read_record(path)
-        return record.base if isinstance(record, Occupied) else None
-
-    def path_of(self, occupant: Occupant) -> Path | None:
-        """Returns the slot that *occupant* is in, whoever holds it."""
-        return next((p for p in self._paths() if _work_in(p, lambda who: who == occupant)), None)
+    def find(self, occupant: Occupant) -> tuple[Path, Oid] | None:
+        """Returns the slot that *occupant* is in, whoever holds it, and the commit it started from there."""
+        for path in self._paths():
+            record = _work_in(path, lambda who: who == occupant)
+            if record is not None:
+                return path, record.base
+        return None
 
     def recover(
         self, flow: str | None = None, *, spare: frozenset[Occupant] = frozenset()
