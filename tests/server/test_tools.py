@@ -103,7 +103,6 @@ async def test_what_cannot_be_done_is_an_answer_and_what_is_called_wrongly_an_er
             ("stratum_conflicts", {"flow_id": "../../heads/main"}, "flow_not_found"),
             ("stratum_compile_speckit", {"tasks_dir": "nowhere"}, "directory_not_found"),
             ("stratum_compile_speckit", {"tasks_dir": "."}, "no_tasks"),
-            ("stratum_draft_pipeline", {"draft": {}, "project_dir": "nowhere"}, "execution_error"),
         ):
             answer = await call(client, tool, **arguments)
             assert (answer["status"], answer["error_type"]) == ("error", kind), tool

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -16,10 +16,13 @@ Answer = dict[str, Any]
 
 
 @asynccontextmanager
-async def client_of(shell: Shell, mode: str = "auto") -> AsyncIterator[Client]:
+async def client_of(shell: Shell, mode: str = "auto", words: Sequence[str] = ()) -> AsyncIterator[Client]:
     """Starts the server as a client does, and ends it."""
     program = StdioServerParameters(
-        command=PROGRAM[0], args=[*PROGRAM[1:], "mcp"], cwd=str(shell.repo.path), env=shell.environment
+        command=PROGRAM[0],
+        args=[*PROGRAM[1:], "mcp", *words],
+        cwd=str(shell.repo.path),
+        env=shell.environment,
     )
     async with Client(program, mode=mode) as client:
         yield client
