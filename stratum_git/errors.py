@@ -6,9 +6,14 @@ raises them. The message says what happened and to what; ``hint`` says what to d
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 
 class StratumError(Exception):
     """A failure that a person reads: one sentence, and a hint when there is something to do."""
+
+    word: ClassVar[str] = ""
+    """What programs know it by, where that is not the name of the class."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)

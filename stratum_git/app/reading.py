@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from stratum_git.app.surroundings import Surroundings
 from stratum_git.core.codec import encode
+from stratum_git.core.overview import overview
 from stratum_git.core.questions import fan_of
 from stratum_git.errors import UserError
 from stratum_git.git.diff import patch
@@ -28,8 +29,13 @@ class UnknownTaskError(UserError):
     """The flow has no such task or step, or it has nothing to show."""
 
 
-def flow(around: Surroundings, name: FlowId) -> dict[str, Json]:
-    """Returns a flow with its steps and tasks."""
+def brief_flow(around: Surroundings, name: FlowId) -> dict[str, Json]:
+    """Returns a flow with the protocol's keys."""
+    return overview(load(around.repository(), name)[0].state)
+
+
+def long_flow(around: Surroundings, name: FlowId) -> dict[str, Json]:
+    """Returns a flow with its branch, and the states of its steps and tasks."""
     stored, _ = load(around.repository(), name)
     state = stored.state
     steps: list[Json] = []
@@ -88,7 +94,8 @@ def step_of(state: FlowState, task: str) -> str:
         if step == task or (fan is not None and task in fan.graph.index):
             return step
     raise UnknownTaskError(
-        f"the flow {state.flow} has no task or step {task}", hint="see `stratum-git query flow`"
+        f"the flow {state.flow} has no task or step {task}",
+        hint=f"see `stratum-git query flow {state.flow} --long`",
     )
 
 

@@ -26,7 +26,7 @@ from stratum_git.model.ids import FlowId, Json, StepId, TaskId
 from stratum_git.model.messages import Event, Lost, Outcome, Rejected, TaskReported
 from stratum_git.model.state import FannedOut, FlowState, Running
 from stratum_git.slots.leases import HeldLease, Lease, lease_ref, read_lease, read_leases, write_lease
-from stratum_git.store.listing import headers
+from stratum_git.store.listing import list_flows
 
 LONGEST = 24 * 3600.0
 WORDS = ("complete", "failed")
@@ -114,9 +114,9 @@ def _flows(desk: Desk, flow: FlowId | None) -> Iterator[FlowId]:
     if flow is not None:
         yield flow
         return
-    for row in headers(desk.context.repo):
-        if row.get("status") == "running" and row.get("driver") == "client" and row.get("tasks"):
-            yield FlowId(str(row["flow"]))
+    for header in list_flows(desk.context.repo).headers:
+        if header.status == "running" and header.driver == "client" and header.tasks:
+            yield header.flow
 
 
 def _offers(desk: Desk, state: FlowState) -> Iterator[Offer]:

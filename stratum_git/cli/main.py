@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import NoReturn
 
 from stratum_git import __version__
 from stratum_git.errors import BugError, HostError, StratumError, UserError
@@ -35,12 +36,28 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "doctor": ("examining", "Looks whether all is well.", "stratum-git doctor"),
     "gate": ("running", "Decides at a gate.", "stratum-git gate approve docs-1a2b3c review"),
 }  # fmt: skip
+FOR_PROGRAMS = ("query", "gate")
+"""Verbs that always answer in JSON, errors included."""
+
+
+class UsageError(UserError):
+    """The command line cannot be understood."""
+
+    word = "USAGE"
+
+
+class Parser(argparse.ArgumentParser):
+    """Raises what argparse would print: programs are told in JSON, and all exit codes are given here."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises UsageError."""
+        raise UsageError(message, hint=f"see `{self.prog} --help`")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line *argv* and returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    wants_json = "--json" in arguments
+    wants_json = "--json" in arguments or _verb(arguments) in FOR_PROGRAMS
     try:
         return _run(arguments)
     except StratumError as error:
@@ -58,8 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    verb = next((word for word in arguments if not word.startswith("-")), None)
-    parser = argparse.ArgumentParser(
+    verb = _verb(arguments)
+    parser = Parser(
         prog="stratum-git",
         description="Fans a task graph out to parallel agents in worktrees and lands one verified history.",
         epilog="`stratum-git VERB --help` explains a verb. Exit codes: 0 yes, 1 no, 2 asked wrongly or "
@@ -80,6 +97,10 @@ def _run(arguments: list[str]) -> int:
     return int(options.call(options, Path.cwd(), dict(os.environ)))
 
 
+def _verb(arguments: Sequence[str]) -> str | None:
+    return next((word for word in arguments if not word.startswith("-")), None)
+
+
 def _report(error: StratumError, *, as_json: bool) -> int:
     code = _code(error)
     problems = [
@@ -87,7 +108,7 @@ def _report(error: StratumError, *, as_json: bool) -> int:
         for p in getattr(error, "problems", ())
     ]
     if as_json:
-        row = {"code": type(error).__name__, "message": error.message, "hint": error.hint}
+        row = {"code": error.word or type(error).__name__, "message": error.message, "hint": error.hint}
         print(json.dumps({"error": row | ({"problems": problems} if problems else {})}, indent=2))
         return code
     print(f"error: {error.message}", file=sys.stderr)

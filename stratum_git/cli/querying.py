@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from stratum_git.app import listing
 from stratum_git.app.surroundings import Surroundings
+from stratum_git.cli.protocol import answer, refuse
 from stratum_git.errors import UserError
 from stratum_git.model.ids import FlowId
 from stratum_git.store.listing import UnknownFlowError
@@ -20,6 +21,9 @@ def query_arguments(parser: argparse.ArgumentParser) -> None:
         "what", choices=("flows", "flow", "gates"), help="all flows, one of them, or waiting gates"
     )
     parser.add_argument("flow", nargs="?", metavar="FLOW", help="the id of a flow, with `query flow`")
+    parser.add_argument(
+        "--long", action="store_true", help="flows with their branches, times and the states of their tasks"
+    )
     parser.add_argument("--json", action="store_true", help="the answer is JSON in any case")
 
 
@@ -28,19 +32,24 @@ def query(options: argparse.Namespace, cwd: Path, environment: Mapping[str, str]
     around = Surroundings(cwd, environment)
     if (options.what == "flow") is (options.flow is None):
         raise UserError("`query flow` takes the id of a flow, the others take none")
-    try:
-        match options.what:
-            case "flow":
-                # A whole flow takes the engine to read; the lists do not.
-                from stratum_git.app import reading
+    if options.what == "gates" and options.long:
+        raise UserError("`query gates` has no long form", hint="leave --long out")
+    if options.what == "flow":
+        return _flow(around, FlowId(options.flow), is_long=options.long)
+    if options.what == "gates":
+        found = listing.gates(around)
+    else:
+        found = listing.long_flows(around) if options.long else listing.brief_flows(around)
+    for remark in found.remarks:
+        print(remark, file=sys.stderr)
+    return answer(found.rows)
 
-                answer: object = reading.flow(around, FlowId(options.flow))
-            case "flows":
-                answer = listing.flows(around)
-            case _:
-                answer = listing.gates(around)
+
+def _flow(around: Surroundings, name: FlowId, *, is_long: bool) -> int:
+    # A whole flow takes the engine to read; the lists do not.
+    from stratum_git.app import reading
+
+    try:
+        return answer(reading.long_flow(around, name) if is_long else reading.brief_flow(around, name))
     except UnknownFlowError as error:
-        print(json.dumps({"error": {"code": "NOT_FOUND", "message": error.message}}))
-        return 1
-    print(json.dumps(answer, indent=2, ensure_ascii=False))
-    return 0
+        return refuse(error.word, error.message)

@@ -33,8 +33,10 @@ from stratum_git.model.book import Book
 from stratum_git.model.chunks import SIZE, Chunks
 from stratum_git.model.graph import TaskGraph
 from stratum_git.model.ids import Json, StepId
+from stratum_git.model.spec import Gate
 from stratum_git.model.state import (
     Abandoned,
+    AtGate,
     Checkpoint,
     Failed,
     FannedOut,
@@ -147,6 +149,7 @@ def header(state: FlowState) -> dict[str, Json]:
         "parent_step": state.parent_step,
         "setback": None if state.setback is None else codec.encode(state.setback),
         "book": codec.encode(bare_book(state.book)),
+        "gate": _gate(state),
     }
 
 
@@ -212,6 +215,22 @@ def _bare(now: StepState) -> StepState:
 
 def _bare_fan(fan: FannedOut) -> FannedOut:
     return replace(fan, graph=NO_GRAPH, tasks=Chunks(), ready=())
+
+
+def _gate(state: FlowState) -> Json:
+    """Returns what is to be decided where the flow waits, so that listing gates needs no spec."""
+    if state.cursor is None or not isinstance(state.step(state.cursor), AtGate):
+        return None
+    gate = state.program.steps[state.cursor].work
+    if not isinstance(gate, Gate):
+        return None
+    return {
+        "function": gate.function,
+        "on_approve": gate.on_approve,
+        "on_revise": gate.on_revise,
+        "on_kill": gate.on_kill,
+        "timeout": gate.timeout,
+    }
 
 
 def _tallies(state: FlowState) -> Json:

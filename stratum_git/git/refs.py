@@ -119,10 +119,15 @@ class RefSession:
 
 def read_refs(repo: Repository, prefix: str) -> dict[RefName, Oid]:
     """Returns the refs below *prefix*, or the one with exactly this name."""
-    out = repo.git.run("for-each-ref", "--format=%(objectname) %(refname)", prefix).stdout
+    return survey_refs(repo, prefix)[0]
+
+
+def survey_refs(repo: Repository, prefix: str) -> tuple[dict[RefName, Oid], str]:
+    """Returns the refs below *prefix*, and what git says of those that it cannot read, for people."""
+    done = repo.git.run("for-each-ref", "--format=%(objectname) %(refname)", prefix)
     # Not splitlines: a ref's name may have in it what Unicode takes for the end of a line.
-    rows = (line.partition(" ") for line in os.fsdecode(out).split("\n") if line)
-    return {RefName(name): Oid(oid) for oid, _, name in rows}
+    rows = (line.partition(" ") for line in os.fsdecode(done.stdout).split("\n") if line)
+    return {RefName(name): Oid(oid) for oid, _, name in rows}, done.stderr.decode("utf-8", "replace").strip()
 
 
 def read_ref(repo: Repository, ref: RefName) -> Oid | None:

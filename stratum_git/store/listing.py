@@ -1,18 +1,24 @@
 """Which flows there are, and where: what can be told without reading a whole one.
 
-It loads neither the engine nor the spec's language, so that looking is quick.
+It loads neither the engine nor the spec's language, so that looking is quick. A flow that cannot be read is
+named and hides no other one.
 """
 
 from __future__ import annotations
 
 import json
-from typing import cast
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, TypeVar
 
-from stratum_git.errors import UserError
-from stratum_git.git.objects import read_objects
-from stratum_git.git.refs import read_ref, read_refs
+from stratum_git.errors import HostError, UserError
+from stratum_git.git.objects import Object, read_objects
+from stratum_git.git.refs import read_ref, survey_refs
 from stratum_git.git.repository import Repository
 from stratum_git.model.ids import FlowId, Json, RefName
+
+T = TypeVar("T")
+Row = dict[str, Json]
 
 PREFIX = "refs/stratum/flows/"
 
@@ -20,9 +26,41 @@ PREFIX = "refs/stratum/flows/"
 class UnknownFlowError(UserError):
     """There is no flow with this id in the repository."""
 
+    word: ClassVar[str] = "NOT_FOUND"
+
     def __init__(self, flow: FlowId) -> None:
         hint = "`stratum-git query flows` lists those of this repository"
         super().__init__(f"there is no flow called {flow}", hint=hint)
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A flow in short. ``gate`` says what is to be decided, of one that waits at a gate."""
+
+    flow: FlowId
+    name: str
+    status: str
+    killed: bool
+    cursor: str | None
+    position: int
+    steps: int
+    round: int
+    events: int
+    base: str
+    target: str
+    driver: str
+    started: float
+    updated: float
+    tasks: Row | None
+    gate: Row | None
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The flows that can be read, oldest first, and a sentence for each that cannot."""
+
+    headers: tuple[Header, ...]
+    remarks: tuple[str, ...]
 
 
 def flow_ref(flow: FlowId) -> RefName:
@@ -45,10 +83,63 @@ def event_count(repo: Repository, flow: FlowId) -> int:
     return int(row.get("seq", 0))
 
 
-def headers(repo: Repository) -> tuple[dict[str, Json], ...]:
-    """Returns every flow in short, oldest first, with two git processes however many there are."""
-    refs = read_refs(repo, PREFIX)
-    found = read_objects(repo, [f"{tip}:state.json" for tip in refs.values()])
-    rows = [json.loads(item.data) for item in found if item is not None]
-    flows = [row for row in rows if isinstance(row, dict)]
-    return tuple(sorted(flows, key=lambda row: (cast("float", row["started"]), str(row["flow"]))))
+def list_flows(repo: Repository) -> Listing:
+    """Returns every flow in short, with two git processes however many there are."""
+    refs, said = survey_refs(repo, PREFIX)
+    found = _read(repo, [f"{tip}:state.json" for tip in refs.values()])
+    flows = [FlowId(ref.removeprefix(PREFIX)) for ref in refs]
+    headers = {flow: _header(flow, item) for flow, item in zip(flows, found, strict=True)}
+    known = sorted((h for h in headers.values() if h is not None), key=lambda h: (h.started, h.flow))
+    lost = (flow for flow, header in headers.items() if header is None)
+    remarks = [*said.splitlines(), *(f"the flow {flow} cannot be read; see `git fsck`" for flow in lost)]
+    return Listing(tuple(known), tuple(remarks))
+
+
+def _read(repo: Repository, names: Sequence[str]) -> list[Object | None]:
+    """Returns the objects with these names, ``None`` for those that are missing or damaged."""
+    try:
+        return list(read_objects(repo, names))
+    except HostError:
+        # Git gives up at an object that is damaged in its middle; halving finds out which one that is.
+        if len(names) == 1:
+            return [None]
+        half = len(names) // 2
+        return _read(repo, names[:half]) + _read(repo, names[half:])
+
+
+def _header(flow: FlowId, item: Object | None) -> Header | None:
+    try:
+        row = json.loads(b"" if item is None else item.data)
+        book = _field(row, "book", dict)
+        return Header(
+            flow=flow,
+            name=_field(row, "name", str),
+            status=_field(row, "status", str),
+            killed=book.get("killed") is True,
+            cursor=_optional(row, "cursor", str),
+            position=_field(row, "position", int),
+            steps=_field(row, "steps", int),
+            round=_field(book, "round", int) if "round" in book else 0,
+            events=_field(row, "seq", int),
+            base=_field(row, "base", str),
+            target=_field(row, "target", str),
+            driver=_optional(row, "driver", str) or "runner",
+            started=float(_field(row, "started", (int, float))),
+            updated=float(_field(row, "updated", (int, float))),
+            tasks=_optional(row, "tasks", dict),
+            gate=_optional(row, "gate", dict),
+        )
+    except (ValueError, TypeError, RecursionError):
+        return None
+
+
+def _field(row: Json, key: str, kind: type[T] | tuple[type[T], ...]) -> T:
+    value = row.get(key) if isinstance(row, dict) else None
+    if not isinstance(value, kind):
+        raise TypeError(key)
+    return value
+
+
+def _optional(row: Json, key: str, kind: type[T]) -> T | None:
+    missing = isinstance(row, dict) and row.get(key) is None
+    return None if missing else _field(row, key, kind)

@@ -19,7 +19,7 @@ from stratum_git.model.ids import FlowId, Json, Oid, RefName, StepId, TaskId
 from stratum_git.model.messages import CancelRequested, Completed, Event, Opened, Started, TaskReported
 from stratum_git.model.state import FlowState, Program
 from stratum_git.store.flows import Entry, FlowLog, Lost, Stored, events_between, load
-from stratum_git.store.listing import UnknownFlowError, flow_ref, headers
+from stratum_git.store.listing import UnknownFlowError, flow_ref, list_flows
 from tests.support.flows import dispatch_spec
 from tests.support.repos import ScratchRepo
 
@@ -176,10 +176,10 @@ def test_many_flows_are_listed_with_two_processes(
         with make_log() as log:
             first(log, scratch, flow=FlowId(f"main-{number}"), at=float(number))
     before = processes_started()
-    rows = headers(repo)
+    rows = list_flows(repo).headers
     assert processes_started() == before + 2
-    assert [row["flow"] for row in rows] == [f"main-{number}" for number in range(12)]
-    assert rows[0]["status"] == "running"
+    assert [row.flow for row in rows] == [f"main-{number}" for number in range(12)]
+    assert rows[0].status == "running"
 
 
 @pytest.fixture

@@ -52,7 +52,7 @@ def test_marked_tasks_run_beside_each_other_and_are_held_to_their_criteria(shell
     # What lay in the repository before, and what every task found there.
     assert {"base.txt", "t02_api.txt", "t03_docs.txt"} <= {*(shell.repo.path / "end.txt").read_text().split()}
     answer = shell.run("query", "flow", shell.flow()).json()
-    steps = json.loads(json.dumps(answer))["steps"]
+    steps = json.loads(json.dumps(answer))["ordered_steps"]
     assert [step["id"] for step in steps] == ["t01_setup", "parallel_1", "t04_end"]
     story = shell.run("log", shell.flow()).out
     assert "parallel_1/t03_docs#1: rejected (ensure)" in story
