@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal
 
 import trio
 from filelock import FileLock, Timeout
@@ -29,11 +28,10 @@ from stratum_git.dispatch.journal import Journal
 from stratum_git.dispatch.leasing import Leases
 from stratum_git.dispatch.notices import Recorded, Remark, Watcher
 from stratum_git.errors import StratumError, UserError
-from stratum_git.git.objects import ObjectWriter
 from stratum_git.git.repository import Repository, head_of, resolve, valid_branch
 from stratum_git.model.effects import Effect
-from stratum_git.model.ids import FlowId, Json, StepId, TaskId
-from stratum_git.model.messages import CancelRequested, Event, GateResolved, Resumed, Started
+from stratum_git.model.ids import FlowId, Json, TaskId
+from stratum_git.model.messages import CancelRequested, Event, Resumed, Started
 from stratum_git.model.spec import Dispatch, Problem
 from stratum_git.model.state import FannedOut, FlowState, Landing, Opening, Program
 from stratum_git.slots.leases import read_leases
@@ -54,10 +52,6 @@ class InvalidSpecError(UserError):
 
 class BusyFlowError(UserError):
     """Another process runs the flow."""
-
-
-class NoGateError(UserError):
-    """The flow does not wait at this gate: somebody else decided, or it never came there."""
 
 
 class FlowOverError(UserError):
@@ -153,25 +147,6 @@ async def cancel(around: Surroundings, flow: FlowId, task: str | None, why: str,
         except BusyFlowError:
             await context.git(lambda: journal.record([event], lambda *_: []))
             return await _until_heeded(context, journal, task)
-
-
-def decide(
-    around: Surroundings, flow: FlowId, step: str, outcome: Literal["approve", "revise", "kill"], note: str
-) -> FlowState:
-    """Decides at the gate *step*; raises NoGateError when the flow does not wait there (any more)."""
-    repo = around.repository()
-    stored, spec = load(repo, flow)
-    who = signature(repo)
-    event = GateResolved(now(), who.name, StepId(step), outcome, note)
-    with FlowLog(repo, ObjectWriter(repo, durable=True), who, spec) as log:
-        journal = Journal(repo, log, stored)
-        written = journal.record([event], lambda *_: [])
-    if not any(entry.event is event for entry in written.entries):
-        where = f"it waits at {journal.state.cursor}" if journal.state.status == "awaiting_gate" else ""
-        raise NoGateError(
-            f"the flow {flow} does not wait at {step}: it is {journal.state.status}", hint=where
-        )
-    return journal.state
 
 
 def check_spec(text: str, flow: str | None) -> Program:

@@ -34,7 +34,7 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "cancel": ("running", "Stops a flow, or one task of it.", "stratum-git cancel docs-1a2b3c api"),
     "mcp": ("serving", "Serves an MCP client on standard input.", "stratum-git mcp"),
     "doctor": ("examining", "Looks whether all is well.", "stratum-git doctor"),
-    "gate": ("running", "Decides at a gate.", "stratum-git gate approve docs-1a2b3c review"),
+    "gate": ("deciding", "Decides at a gate.", "stratum-git gate approve docs-1a2b3c review"),
 }  # fmt: skip
 FOR_PROGRAMS = ("query", "gate")
 """Verbs that always answer in JSON, errors included."""

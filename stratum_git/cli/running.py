@@ -1,4 +1,4 @@
-"""The verbs that do something: run, resume, cancel, gate."""
+"""The verbs that do something: run, resume, cancel."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import trio
 
@@ -23,12 +22,6 @@ from stratum_git.model.ids import FlowId, Json
 from stratum_git.model.state import Failed, FlowState, Landing
 
 YES, NO, WORLD_FAILED, INTERRUPTED = 0, 1, 3, 130
-
-DECISIONS: dict[str, Literal["approve", "revise", "kill"]] = {
-    "approve": "approve",
-    "reject": "kill",
-    "revise": "revise",
-}
 
 Work = Callable[[Watcher, running.Handle], Awaitable[FlowState]]
 
@@ -90,26 +83,6 @@ def cancel(options: argparse.Namespace, cwd: Path, environment: Mapping[str, str
 
     code = _watched(options, work)
     return YES if code == NO else code
-
-
-def gate_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the arguments of ``gate``."""
-    parser.add_argument("decision", choices=("approve", "reject", "revise"), help="reject ends the flow")
-    parser.add_argument("flow", metavar="FLOW", help="the id of a flow")
-    parser.add_argument("step", metavar="STEP", help="the id of the gate")
-    parser.add_argument("--note", default="", metavar="TEXT", help="the reason, for the history")
-    parser.add_argument("--json", action="store_true", help="answer in JSON")
-
-
-def gate(options: argparse.Namespace, cwd: Path, environment: Mapping[str, str]) -> int:
-    """Decides at a gate; 0 when the decision counts, 2 when it was taken already or there is no such gate."""
-    around = Surroundings(cwd, environment)
-    outcome = DECISIONS[options.decision]
-    state = running.decide(around, FlowId(options.flow), options.step, outcome, options.note)
-    print(json.dumps({"ok": True, "flow_id": state.flow, "step_id": options.step, "status": state.status}))
-    if state.status == "running":
-        print(f"hint: `stratum-git resume {state.flow}` goes on", file=sys.stderr)
-    return YES
 
 
 def _common(parser: argparse.ArgumentParser) -> None:
