@@ -27,7 +27,7 @@ from stratum_git.model.ids import Json
 from stratum_git.slots.folders import StateFolders
 from stratum_git.slots.leases import is_live, read_leases
 from stratum_git.slots.occupancy import Occupied, Unreadable, read_record, try_lock
-from stratum_git.store.listing import headers
+from stratum_git.store.listing import list_flows
 
 Verdict: TypeAlias = Literal["ok", "warn", "fail"]
 SPACE = 1024**3
@@ -123,13 +123,15 @@ def _leftovers(around: Surroundings, repo: Repository) -> Iterator[Finding]:
 
 
 def _flows(repo: Repository, folders: StateFolders) -> Iterator[Finding]:
-    rows = headers(repo)
-    yield Finding("flows", "ok", f"{len(rows)} flows")
-    for row in rows:
-        flow, status = str(row["flow"]), row["status"]
-        if status == "blocked":
+    listing = list_flows(repo)
+    yield Finding("flows", "ok", f"{len(listing.headers)} flows")
+    for remark in listing.remarks:
+        yield Finding("flows", "fail", remark)
+    for row in listing.headers:
+        flow = row.flow
+        if row.status == "blocked":
             yield Finding(f"flow {flow}", "warn", "its landing is blocked", f"stratum-git resume {flow}")
-        elif status == "running" and row.get("driver", "runner") == "runner" and not _is_held(folders, flow):
+        elif row.status == "running" and row.driver == "runner" and not _is_held(folders, flow):
             yield Finding(f"flow {flow}", "warn", "nobody runs it", f"stratum-git resume {flow}")
 
 

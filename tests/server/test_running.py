@@ -130,20 +130,20 @@ async def test_a_landing_that_was_blocked_is_made_later(shell: Shell) -> None:
     async with client_of(shell) as client:
         flow = await dispatched(client, "a")
         (row,) = (await call(client, "stratum_resume", flow_id=flow))["batch"]
-        with open(f"{row['path']}/a.txt", "w", encoding="utf-8") as file:  # noqa: ASYNC230, PTH123
+        with open(f"{row['path']}/new.txt", "w", encoding="utf-8") as file:  # noqa: ASYNC230, PTH123
             file.write("theirs\n")
-        shell.repo.write("a.txt", "mine\n")
+        shell.repo.write("new.txt", "mine\n")
         report = [{"task_id": "a", "status": "complete", "result": {}}]
         done = {"flow_id": flow, "step_id": "build", "task_results": report, "merge_status": "clean"}
         blocked = await call(client, "stratum_parallel_done", **done)
         assert blocked["error_type"] == "landing_blocked"
         still = await call(client, "stratum_parallel_land", flow_id=flow)
         assert still["status"] == "blocked"
-        shell.repo.git("rm", "-qf", "a.txt")
+        (shell.repo.path / "new.txt").unlink()
         assert (await call(client, "stratum_parallel_land", flow_id=flow))["status"] == "landed"
         nothing = await call(client, "stratum_parallel_land", flow_id=flow)
         assert nothing["error_type"] == "nothing_to_land"
-    assert (shell.repo.path / "a.txt").read_text(encoding="utf-8") == "theirs\n"
+    assert (shell.repo.path / "new.txt").read_text(encoding="utf-8") == "theirs\n"
 
 
 async def test_what_cannot_be_run_is_refused_before_anything_begins(shell: Shell) -> None:
