@@ -10,7 +10,7 @@ from mcp_types import ToolAnnotations
 from stratum_git.app import looping, saving, stepping
 from stratum_git.app.desk import Desk
 from stratum_git.model.ids import FlowId, StepId
-from stratum_git.server.boundary import Answer, bounded, tool
+from stratum_git.server.boundary import Answer, bounded, page, tool
 
 READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
 WRITES = ToolAnnotations(
@@ -23,6 +23,8 @@ ENDS = ToolAnnotations(
     read_only_hint=False, destructive_hint=True, idempotent_hint=False, open_world_hint=False
 )
 BY = "client"
+LIMIT = 20_000
+"""Characters of a page."""
 
 
 def register(server: MCPServer[Any], desk: Desk) -> None:
@@ -123,6 +125,13 @@ def _register_checkpoints(server: MCPServer[Any], desk: Desk) -> None:
     def stratum_commit(flow_id: str, label: str) -> Answer:
         """Give the present state of a flow a name, to come back to with stratum_revert."""
         return saving.commit(desk, FlowId(flow_id), label, BY)
+
+    @server.tool(annotations=READS)
+    @tool
+    def stratum_checkpoint_diff(flow_id: str, label: str, cursor: int = 0, limit: int = LIMIT) -> Answer:
+        """Show how the tracked files differ from what they were at a checkpoint, as a patch, page by page."""
+        patch = saving.difference(desk, FlowId(flow_id), label).decode("utf-8", "replace")
+        return {"flow_id": flow_id, "label": label, **page(patch, cursor, min(limit, LIMIT))}
 
     @server.tool(annotations=ENDS)
     @tool

@@ -27,18 +27,40 @@ Some body.
 """
 
 
+ORIGINAL = {
+    f"stratum_{name}"
+    for name in (
+        "validate", "plan", "resume", "step_done", "parallel_done", "skip_step", "gate_resolve", "audit",
+        "check_timeouts", "iteration_start", "iteration_report", "iteration_abort", "commit", "revert",
+        "compile_speckit", "draft_pipeline", "list_workflows",
+    )
+}  # fmt: skip
+OURS = {
+    f"stratum_{name}"
+    for name in (
+        "execute", "parallel_start", "parallel_status", "parallel_wait", "parallel_cancel", "parallel_land",
+        "task_claim", "task_renew", "task_complete", "task_abandon", "task_log", "task_diff", "events",
+        "conflicts", "doctor", "flows", "checkpoint_diff",
+    )
+}  # fmt: skip
+READS = {
+    f"stratum_{name}"
+    for name in (
+        "validate", "audit", "compile_speckit", "list_workflows", "parallel_status", "parallel_wait",
+        "task_log", "task_diff", "events", "conflicts", "doctor", "flows", "checkpoint_diff",
+    )
+}  # fmt: skip
+
+
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 async def test_both_generations_of_clients_see_the_tools(shell: Shell, mode: str) -> None:
     async with client_of(shell, mode) as client:
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
-    assert set(tools) == {
-        "stratum_validate", "stratum_list_workflows", "stratum_compile_speckit", "stratum_draft_pipeline",
-        "stratum_flows", "stratum_events", "stratum_task_diff", "stratum_task_log", "stratum_conflicts",
-    }  # fmt: skip
+    assert set(tools) == ORIGINAL | OURS
     for name, tool in tools.items():
         assert tool.description, name
         assert tool.annotations is not None
-        assert tool.annotations.read_only_hint is (name != "stratum_draft_pipeline"), name
+        assert tool.annotations.read_only_hint is (name in READS), name
         assert tool.output_schema is not None
         assert tool.output_schema["additionalProperties"] is True
     assert len(json.dumps([tool.model_dump(mode="json") for tool in tools.values()])) < 30_000
