@@ -31,9 +31,9 @@ from stratum_git.errors import StratumError, UserError
 from stratum_git.git.repository import Repository, head_of, resolve, valid_branch
 from stratum_git.model.effects import Effect
 from stratum_git.model.ids import FlowId, Json, TaskId
-from stratum_git.model.messages import CancelRequested, Event, Resumed, Started
-from stratum_git.model.spec import Dispatch, Problem
-from stratum_git.model.state import FannedOut, FlowState, Landing, Opening, Program
+from stratum_git.model.messages import CancelRequested, Event, GateResolved, Resumed, Started
+from stratum_git.model.spec import Dispatch, Gate, Problem
+from stratum_git.model.state import AtGate, FannedOut, FlowState, Landing, Opening, Program
 from stratum_git.slots.leases import read_leases
 from stratum_git.slots.pool import SlotPool
 from stratum_git.spawn.client import serving
@@ -123,8 +123,8 @@ async def resume(
         only = stored.state.cursor if stored.state.driver == "client" else None
         foresight.check(stored.state.program, stored.state.inputs, context.agents, only)
         with FlowLog(repo, context.writer, signature(repo), spec) as log:
-            resumed = Resumed(now(), _who(repo))
-            return await _take_up(context, Journal(repo, log, stored), watch, handle, (resumed,))
+            first: tuple[Event, ...] = (Resumed(now(), _who(repo)), *_overdue(stored.state))
+            return await _take_up(context, Journal(repo, log, stored), watch, handle, first)
 
 
 async def cancel(around: Surroundings, flow: FlowId, task: str | None, why: str, watch: Watcher) -> FlowState:
@@ -240,6 +240,17 @@ def started(repo: Repository, program: Program, inputs: Mapping[str, Json], requ
     flow = FlowId(f"{name}-{secrets.token_hex(3)}")
     at = now()
     return Started(at, request.by or _who(repo), flow, program.flow.name, inputs, head.oid, target)
+
+
+def _overdue(state: FlowState) -> tuple[Event, ...]:
+    """Returns the decision at a gate that has waited for too long, if the flow is at such a one."""
+    at = None if state.cursor is None else state.step(state.cursor)
+    gate = None if state.cursor is None else state.program.steps[state.cursor].work
+    if not isinstance(at, AtGate) or not isinstance(gate, Gate) or state.cursor is None:
+        return ()
+    if gate.timeout is None or now() < at.since + gate.timeout:
+        return ()
+    return (GateResolved(now(), "stratum-git", state.cursor, "kill", "timeout", "system"),)
 
 
 def check_takeover(repo: Repository, state: FlowState) -> None:

@@ -73,24 +73,17 @@ def _pick(spec: Spec, name: str | None) -> Flow | Problem:
 
 def _unserved(spec: Spec, flow: Flow, step: Step) -> list[Problem]:
     wants: dict[str, object] = {
-        "guardrails": step.guardrails,
-        "reasoning_template": step.reasoning_template,
         "max_iterations": step.max_iterations,
         "budget": step.budget or flow.budget,
-        "model": step.model,
     }
     match step.work:
         case SubFlow(flow=name):
             wants["flow"] = name
         case Call(function):
-            called = spec.functions[function]
-            wants |= {"function guardrails": called.guardrails, "function budget": called.budget}
-            wants["function model"] = called.model
-        case Gate():
-            wants["timeout"] = step.work.timeout
+            wants["function budget"] = spec.functions[function].budget
         case Dispatch():
             wants |= _unserved_dispatch(step.work)
-        case Inline() | Decompose():
+        case Gate() | Inline() | Decompose():
             pass
     return [
         Problem(

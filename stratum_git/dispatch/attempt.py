@@ -126,6 +126,7 @@ class Attempt:
             slot=place.path,
             folder=place.folder,
             timeout=errand.timeout or DEFAULT_TIMEOUT,
+            env={} if errand.model is None else {"STRATUM_MODEL": errand.model},
         )
 
     async def _verdict(

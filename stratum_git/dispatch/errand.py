@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from stratum_git.core.certificate import is_certified, with_sections
 from stratum_git.core.program import function_of
 from stratum_git.core.prompt import step_prompt, task_prompt
 from stratum_git.core.questions import outputs
@@ -30,6 +31,7 @@ class Errand:
     isolation: Isolation
     setup: tuple[Command, ...]
     wants: Expectations
+    model: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +128,11 @@ def _step_errand(state: FlowState, step: Step, launch: Launch) -> Errand | Uncle
             schema=step.output_schema,
             ensure=ensure,
             names=names,
+            guardrails=(*(function.guardrails if function is not None else ()), *step.guardrails),
+            certificate=step.reasoning_template if is_certified(step) else None,
             graphs=_graphs(state, step),
         ),
+        model=step.model or (function.model if function is not None else None),
     )
 
 
@@ -141,7 +146,10 @@ def _intent(state: FlowState, step: Step) -> str:
     function = function_of(state.program, step)
     if function is not None:
         return function.intent or function.name
-    return step.work.intent if isinstance(step.work, Inline | Decompose) else ""
+    intent = step.work.intent if isinstance(step.work, Inline | Decompose) else ""
+    if is_certified(step) and step.reasoning_template is not None:
+        intent = with_sections(intent, step.reasoning_template)
+    return intent
 
 
 def _contract(state: FlowState, name: str | None) -> Contract | None:

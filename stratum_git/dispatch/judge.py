@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from stratum_git.agents.supervise import Exited, Signalled, TimedOut, Unstartable, supervise
+from stratum_git.core.certificate import missing
 from stratum_git.core.contracts import breaches
 from stratum_git.core.expr import judge
 from stratum_git.core.paths import covers
@@ -44,6 +45,8 @@ class Expectations:
     ensure: tuple[str, ...] = ()
     verify: tuple[Command, ...] = ()
     names: Mapping[str, Json] | None = None
+    guardrails: tuple[str, ...] = ()
+    certificate: Mapping[str, Json] | None = None
     graphs: tuple[tuple[StepId, str], ...] = ()
     """Where later steps look for a task graph in the output: its planner hears at once what is wrong."""
 
@@ -131,12 +134,27 @@ def judge_output(repo: Repository, result: Oid, output: Json, wants: Expectation
         broken = schema_breaches(wants.schema, output)
         if broken:
             return Finding("contract", broken)
+    found = _unsaid(output, wants)
+    if found is not None:
+        return found
     flawed = tuple(line for step, source in wants.graphs for line in _flaws(step, source, output))
     if flawed:
         return Finding("contract", flawed)
     names: dict[str, Json] = {"result": output, **(wants.names or {})}
     violations = judge(wants.ensure, names, TreeFiles(repo, result))
     return Finding("ensure", violations) if violations else None
+
+
+def _unsaid(output: Json, wants: Expectations) -> Finding | None:
+    """Returns what the output has and must not have, or must have and has not."""
+    if wants.guardrails:
+        from stratum_git.core.guardrails import hits
+
+        found = hits(wants.guardrails, output)
+        if found:
+            return Finding("guardrail", found)
+    lacks = missing(wants.certificate, output) if wants.certificate is not None else ()
+    return Finding("certificate", lacks) if lacks else None
 
 
 async def run_commands(

@@ -22,6 +22,8 @@ RejectionKind: TypeAlias = Literal[
     "history",  # its result does not build on its base
     "shared",  # it changed the shared, read-only directory
     "contract",  # its output breaks the contract or schema
+    "guardrail",  # its output has what it must not have
+    "certificate",  # its words lack sections that they must have
     "ensure",  # a postcondition does not hold
     "verify",  # a verify command failed
     "setup",  # the slot could not be prepared

@@ -20,11 +20,6 @@ from tests.support.flows import Stage, dispatch_spec, fan, words, writes
 from tests.support.repos import ScratchRepo
 
 
-@pytest.fixture
-def stage(scratch: ScratchRepo) -> Stage:
-    return Stage(scratch)
-
-
 def own_file(assignment: Assignment) -> Script:
     return writes(f"{assignment.task}.txt", f"{assignment.task}\n")
 
