@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +28,7 @@ Some body.
 """
 
 
+README = Path(__file__).parents[2] / "README.md"
 ORIGINAL = {
     f"stratum_{name}"
     for name in (
@@ -57,7 +59,9 @@ async def test_both_generations_of_clients_see_the_tools(shell: Shell, mode: str
     async with client_of(shell, mode) as client:
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
     assert set(tools) == ORIGINAL | OURS
+    words = README.read_text(encoding="utf-8")
     for name, tool in tools.items():
+        assert f"`{name}`" in words, f"{name} is not in the README"
         assert tool.description, name
         assert tool.annotations is not None
         assert tool.annotations.read_only_hint is (name in READS), name

@@ -61,7 +61,7 @@ def test_it_says_who_it_is(shell: Shell) -> None:
     result = answer["result"]
     assert isinstance(result, dict)
     assert result["serverInfo"]["name"] == "stratum-git"
-    assert "stratum_validate" in result["instructions"]
+    assert "stratum_plan" in result["instructions"]
     assert len(result["instructions"]) <= 2000
 
 

@@ -69,5 +69,6 @@ def test_every_verb_is_in_the_table(verb: str) -> None:
 
 def test_the_sections_come_in_their_order() -> None:
     assert re.findall(r"^## (.*)$", README, re.MULTILINE) == [
-        "What it does not do", "Install", "A first flow", "Verbs", "Guarantees, and their limits",
+        "What it does not do", "Install", "A first flow", "Verbs", "For MCP clients",
+        "Guarantees, and their limits",
     ]  # fmt: skip
