@@ -59,7 +59,7 @@ def graph_flaws(state: FlowState, step: Step, result: Json) -> tuple[str, ...]:
         return ()
     works = (other.work for other in state.program.flow.steps)
     sources = (w.source for w in works if isinstance(w, Dispatch) and step.id in steps_named(w.source))
-    return tuple(flaw for source in sources for flaw in _flaws(step.id, source, result))
+    return tuple(dict.fromkeys(flaw for source in sources for flaw in _flaws(step.id, source, result)))
 
 
 def contract_of(state: FlowState, step: Step) -> tuple[str | None, Contract]:
