@@ -7,11 +7,11 @@ within a second, whatever shape the graph has.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from stratum_git.core.paths import literal_head, overlap
+from stratum_git.core.topology import kahn
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +56,8 @@ def conflicts(
 
 def _kin(owners: Sequence[Owner]) -> list[int] | None:
     """Returns, for each task, the bits of itself and of all that it waits for or that wait for it."""
-    order = _order(owners)
-    if order is None:
+    order = kahn({task: owner.needs for task, owner in enumerate(owners)})
+    if len(order) < len(owners):
         return None
     above, below = [0] * len(owners), [0] * len(owners)
     for task in order:
@@ -67,24 +67,6 @@ def _kin(owners: Sequence[Owner]) -> list[int] | None:
         for need in owners[task].needs:
             below[need] |= below[task] | 1 << task
     return [up | down | 1 << task for task, (up, down) in enumerate(zip(above, below, strict=True))]
-
-
-def _order(owners: Sequence[Owner]) -> list[int] | None:
-    dependents: list[list[int]] = [[] for _ in owners]
-    left = [len(owner.needs) for owner in owners]
-    for task, owner in enumerate(owners):
-        for need in owner.needs:
-            dependents[need].append(task)
-    queue = deque(task for task, count in enumerate(left) if not count)
-    order = []
-    while queue:
-        done = queue.popleft()
-        order.append(done)
-        for task in dependents[done]:
-            left[task] -= 1
-            if not left[task]:
-                queue.append(task)
-    return order if len(order) == len(owners) else None
 
 
 def _meetings(patterns: Sequence[str], step: Callable[[int], None]) -> Iterator[tuple[str, str]]:

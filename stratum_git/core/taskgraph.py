@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Literal, TypeAlias, cast
 
 from stratum_git.core.paths import refusal_of_pattern
+from stratum_git.core.topology import circles, dependents_of, kahn
 from stratum_git.model.graph import TaskGraph
 from stratum_git.model.ids import Json, TaskId
 from stratum_git.model.spec import Command, Problem, Task
@@ -39,12 +39,14 @@ def read_graph(value: Json, *, limit: int = LIMIT) -> TaskGraph | tuple[Problem,
     # Of two tasks with one id the first is the one that others speak of.
     index = {task.id: place for place, task in reversed(tuple(enumerate(tasks))) if task.id}
     needs = tuple(_needs(task, place, index) for place, task in enumerate(tasks))
-    dependents, order = _ordered(needs)
+    by_place = dict(enumerate(needs))
+    dependents, order = dependents_of(by_place), kahn(by_place)
     problems = [problem for reader in readers for problem in reader.problems]
     problems += _duplicates(tasks)
     problems += _bad_needs(tasks, index)
-    problems += _cycles(tasks, needs, order)
-    return tuple(problems) or TaskGraph(tasks, needs, dependents, order)
+    problems += (_cycle(tasks, path) for path in circles(by_place))
+    after = tuple(tuple(dependents[place]) for place in by_place)
+    return tuple(problems) or TaskGraph(tasks, needs, after, order)
 
 
 def commands(value: Json) -> tuple[Command, ...] | None:
@@ -262,47 +264,8 @@ def _bad_needs(tasks: Sequence[Task], index: Mapping[TaskId, int]) -> Iterator[P
                 yield Problem(where, said, hint=hint)
 
 
-def _ordered(needs: Sequence[Sequence[int]]) -> tuple[tuple[tuple[int, ...], ...], tuple[int, ...]]:
-    """Returns who needs each task, and as much of an order as there is (Kahn's, first in first out)."""
-    dependents: list[list[int]] = [[] for _ in needs]
-    for place, found in enumerate(needs):
-        for need in found:
-            dependents[need].append(place)
-    left = [len(found) for found in needs]
-    queue = deque(place for place, count in enumerate(left) if not count)
-    order = []
-    while queue:
-        done = queue.popleft()
-        order.append(done)
-        for place in dependents[done]:
-            left[place] -= 1
-            if not left[place]:
-                queue.append(place)
-    return tuple(map(tuple, dependents)), tuple(order)
-
-
-def _cycles(tasks: Sequence[Task], needs: Sequence[Sequence[int]], order: Sequence[int]) -> Iterator[Problem]:
-    """Yields a cycle for each group of tasks that is found to wait for itself.
-
-    What is left of an order waits for something else that is left, so walking on from it has to come to a
-    cycle, or to where an earlier walk has been.
-    """
-    stuck = set(range(len(needs))) - set(order)
-    walk_of: dict[int, int] = {}
-    for start in sorted(stuck):
-        path = []
-        at = start
-        while at not in walk_of:
-            walk_of[at] = start
-            path.append(at)
-            at = next(need for need in needs[at] if need in stuck)
-        if walk_of[at] == start and path:
-            yield _cycle(tasks, path[path.index(at) :])
-
-
 def _cycle(tasks: Sequence[Task], path: Sequence[int]) -> Problem:
-    first = path.index(min(path))
-    names = [tasks[place].id[:64] for place in (*path[first:], *path[:first], path[first])]
+    names = [tasks[place].id[:64] for place in path]
     shown = names if len(names) <= 12 else [*names[:6], "...", *names[-5:]]
     hint = "take one of these dependencies away"
     return Problem("", f"tasks depend on each other in a circle: {' -> '.join(shown)}", hint=hint)

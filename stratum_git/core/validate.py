@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from stratum_git.core.order import circles
 from stratum_git.core.shape_notes import Notes, Place
+from stratum_git.core.topology import circles
 from stratum_git.core.validate_flow import check_flow
 from stratum_git.core.validate_terms import Terms
 from stratum_git.model.ids import Json

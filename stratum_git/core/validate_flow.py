@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from stratum_git.core.order import circles, kahn, needs_among
+from stratum_git.core.order import needs_among
 from stratum_git.core.shape_notes import Place
+from stratum_git.core.topology import circles, kahn
 from stratum_git.core.validate_step import Scope, check_step
 from stratum_git.core.validate_terms import Terms
 from stratum_git.model.ids import StepId

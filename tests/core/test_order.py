@@ -1,7 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stratum_git.core.order import Cycle, circles, fifo_order
+from stratum_git.core.order import Cycle, fifo_order
+from stratum_git.core.topology import circles
 from stratum_git.model.ids import StepId
 from stratum_git.model.spec import Dispatch, Inline, Step
 
