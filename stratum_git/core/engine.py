@@ -185,6 +185,7 @@ def _client_event(state: FlowState, step: Step, now: StepState, event: StepEvent
 
 def _landed(state: FlowState, step: Step, now: Landing, event: Landed) -> Turn:
     effects: tuple[Effect, ...] = ()
+    state = replace(state, status="running")  # it may have been blocked until now
     if event.old != event.new:
         pending = PendingSync(event.target, event.old, event.new)
         state = replace(state, unsynced=(*state.unsynced, pending))
