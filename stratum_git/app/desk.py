@@ -28,12 +28,12 @@ from stratum_git.dispatch.context import Context
 from stratum_git.dispatch.opening import open_step
 from stratum_git.dispatch.publishing import result_updates
 from stratum_git.errors import BugError
-from stratum_git.git.refs import Applied, RefSession, RefUpdate, tip_nowait
+from stratum_git.git.refs import Applied, RefSession, RefUpdate, read_ref, tip_nowait
 from stratum_git.model.effects import Consider, Open
 from stratum_git.model.ids import FlowId, Oid, RefName, StepId
 from stratum_git.model.messages import Considered, Event, Started
 from stratum_git.model.state import FlowState, Program
-from stratum_git.store.flows import Entry, FlowLog, Lost, Stored, first_spec, load
+from stratum_git.store.flows import Entry, FlowLog, Lost, Stored, first_spec, load, spec_at
 from stratum_git.store.listing import UnknownFlowError, flow_ref
 
 KEPT = 64
@@ -124,18 +124,24 @@ class Desk:
 
     def intact(self, flow: FlowId) -> None:
         """Refuses when the spec that a flow has now is not the one that it began with."""
-        held = self._open(flow)
-        if held.began_with is None:
-            held.began_with = first_spec(self.context.repo, held.stored.tip)
-        if held.began_with != held.log.spec:
+        repo, held = self.context.repo, self._held.get(flow)
+        has: Oid | None
+        if held is not None and tip_nowait(repo, flow_ref(flow)) == held.stored.tip:
+            if held.began_with is None:
+                held.began_with = first_spec(repo, held.stored.tip)
+            began_with, has = held.began_with, held.log.spec
+        else:
+            # Not loaded, or changed by somebody: his spec need not even be one that can be loaded.
+            began_with, has = self._specs(flow)
+        if began_with != has:
             raise Refused(
                 "spec_modified",
                 f"the spec of {flow} is not the one that it began with",
                 hint="begin a new flow with the new spec",
                 status="spec_modified",
                 error="Flow definition was modified during execution. Revert changes and retry.",
-                expected_checksum=held.began_with,
-                actual_checksum=held.log.spec,
+                expected_checksum=began_with,
+                actual_checksum=has,
             )
 
     def spec_of(self, flow: FlowId) -> str:
@@ -184,6 +190,13 @@ class Desk:
                     raise Refused("flow_busy", message, flow_id=flow) from error
             yield
 
+    def _specs(self, flow: FlowId) -> tuple[Oid, Oid | None]:
+        repo = self.context.repo
+        tip = read_ref(repo, flow_ref(flow))
+        if tip is None:
+            raise _unknown(flow)
+        return first_spec(repo, tip), spec_at(repo, tip)
+
     def _open(self, flow: FlowId) -> Held:
         with self._lock:
             if flow not in self._held:
@@ -198,8 +211,7 @@ class Desk:
         try:
             return load(self.context.repo, flow)
         except UnknownFlowError as error:
-            message = f"No active flow with id '{flow}'"
-            raise Refused("flow_not_found", message, hint="stratum_flows lists them") from error
+            raise _unknown(flow) from error
 
     def _keep(self, flow: FlowId, held: Held) -> None:
         with self._lock:
@@ -263,3 +275,7 @@ class Desk:
         known = {} if fence is None else {fence.ref: fence.token}
         leases = lease_updates(self.context, flow, events, effects, known)
         return [*result_updates(repo, flow, events), *leases]
+
+
+def _unknown(flow: FlowId) -> Refused:
+    return Refused("flow_not_found", f"No active flow with id '{flow}'", hint="stratum_flows lists them")

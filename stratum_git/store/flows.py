@@ -146,6 +146,12 @@ def first_spec(repo: Repository, tip: Oid) -> Oid:
     return read_tree(repo, root)["spec.yaml"].oid
 
 
+def spec_at(repo: Repository, tip: Oid) -> Oid | None:
+    """Returns the blob of the spec that a flow has at commit *tip*, if there is one."""
+    found = read_tree(repo, tip).get("spec.yaml")
+    return None if found is None else found.oid
+
+
 def events_between(repo: Repository, old: Oid, new: Oid) -> tuple[Event, ...]:
     """Returns the events after commit *old* up to *new*, oldest first. *old* is an ancestor of *new*."""
     chain: list[Oid] = []
