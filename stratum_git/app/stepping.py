@@ -48,7 +48,7 @@ def plan(desk: Desk, spec: str, flow: str, inputs: Mapping[str, Json], by: str) 
     answer = told(begin(program, started)[0])
     if answer["status"] == "error":
         # Nothing could be done in it, so there is no flow.
-        return {**answer, "success": False}
+        raise _misuse(str(answer["message"]), step_id=answer["step_id"])
     state = desk.begin(program, started, spec)
     with desk.alone(state.flow):
         return told_with_places(desk, settle(desk, state.flow))
