@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from stratum_git.app.batches import evict, gather
 from stratum_git.app.desk import Desk
@@ -55,12 +56,17 @@ def plan(desk: Desk, spec: str, flow: str, inputs: Mapping[str, Json], by: str) 
 
 
 def resume(desk: Desk, flow: FlowId) -> Answer:
-    """Returns where a flow is; what was begun and not finished is finished first."""
+    """Returns where a flow is; what was begun and not finished is finished first, unless a runner is at it."""
     state = desk.look(flow)
-    if state.driver != "client":
-        return told(state)
-    with desk.alone(flow):
-        return told_with_places(desk, settle(desk, flow, again=True), afresh=True)
+    if state.driver != "client" or (is_over(state) and not state.unsynced):
+        return told(replace(state, setback=None))
+    try:
+        with desk.alone(flow):
+            return told_with_places(desk, settle(desk, flow, again=True), afresh=True)
+    except Refused as refused:
+        if refused.kind != "flow_busy":
+            raise
+        return {**told(replace(state, setback=None)), "runner": "alive"}
 
 
 def step_done(desk: Desk, flow: FlowId, step: StepId, result: Json, by: str) -> Answer:
