@@ -100,6 +100,7 @@ class Desk:
         repo, refs = self.context.repo, self._refs
         if refs is None:
             raise BugError(f"no session for {repo.root}")
+        self.context.writer.sync()
         return isinstance(refs.transact([update]), Applied)
 
     def close(self) -> None:

@@ -1,9 +1,10 @@
 """Objects: written in process, read in batches, and put on the disk before a ref speaks of them.
 
 Starting ``git hash-object`` costs more than the object. A loose object is a file with a fixed form, so it is
-written here: to a temporary file, flushed, then linked into place. Where that is not certain to be right (a
-repository shared by permissions), git writes it. Git itself flushes no loose object unless it is told to,
-and an agent's own commits were not told: what git wrote is found by what a ref is about to reach.
+written here: to a temporary file that is then renamed, and flushed together with the others before a ref
+speaks of it. Where that is not certain to be right (a repository shared by permissions), git writes it. Git
+itself flushes no loose object unless it is told to, and an agent's own commits were not told: what git wrote
+is found by what a ref is about to reach.
 """
 
 from __future__ import annotations
@@ -19,9 +20,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stratum_git.errors import BugError, HostError
+from stratum_git.git.flushing import flush_files, flush_folders
 from stratum_git.git.process import Git
 from stratum_git.git.repository import Repository
 from stratum_git.model.ids import Oid
+
+CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +69,8 @@ class ObjectWriter:
     durable: bool
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _flushing: threading.Lock = field(default_factory=threading.Lock, repr=False)
-    _unsynced: set[Path] = field(default_factory=set, repr=False)
     _owed: list[tuple[Oid, tuple[Oid, ...]]] = field(default_factory=list, repr=False)
-    _made: set[Oid] = field(default_factory=set, repr=False)
+    _unsynced: set[Oid] = field(default_factory=set, repr=False)
 
     def blob(self, data: bytes) -> Oid:
         """Writes a blob."""
@@ -75,11 +78,8 @@ class ObjectWriter:
 
     def tree(self, entries: Mapping[str, tuple[str, Oid]]) -> Oid:
         """Writes a tree of name -> (mode, object)."""
-        wrong = [name for name in entries if name in {"", ".", "..", ".git"} or "/" in name or "\0" in name]
-        if wrong:
-            raise BugError(f"{wrong[0]!r} cannot be a name in a tree")
-        rows = sorted((_order(name, mode), name, mode, oid) for name, (mode, oid) in entries.items())
-        return self._write(b"tree", b"".join(_row(name, mode, oid) for _, name, mode, oid in rows))
+        rows = sorted(_row(name, mode, oid) for name, (mode, oid) in entries.items())
+        return self._write(b"tree", b"".join(row for _, row in rows))
 
     def commit(
         self,
@@ -104,83 +104,76 @@ class ObjectWriter:
                 self._owed.append((new, known))
 
     def owe_objects(self, oids: Iterable[Oid]) -> None:
-        """Notes that git made these very objects: sync flushes them, without looking for any others."""
+        """Notes that these very objects were made: sync flushes them, without looking for any others."""
         if self.durable:
             with self._lock:
-                self._made.update(oids)
+                self._unsynced.update(oids)
 
     def sync(self) -> None:
         """Flushes what was written since the last call, and what is owed."""
         # One after another: what another thread has just begun to flush may be what this caller waits for.
         with self._flushing:
             with self._lock:
-                folders, self._unsynced = self._unsynced, set()
+                oids, self._unsynced = self._unsynced, set()
                 owed, self._owed = self._owed, []
-                made, self._made = self._made, set()
-            folders |= _flush_objects(self.repo, made)
-            folders |= _flush_reached(self.repo, owed)
-            for folder in sorted(folders):
-                sync_folder(folder)
+            try:
+                _flush(self.repo, oids | _reached(self.repo, owed))
+            except BaseException as error:
+                # Whoever writes next must not take for certain what is not.
+                with self._lock:
+                    self._unsynced |= oids
+                    self._owed += owed
+                if isinstance(error, OSError):
+                    raise HostError(f"objects could not be flushed to the disk: {error.strerror}") from error
+                raise
 
     def _write(self, kind: bytes, data: bytes, *, passing: bool = False) -> Oid:
         if self.repo.shared_permissions:
             done = Git(self.repo.root).run("hash-object", "-w", "-t", kind.decode(), "--stdin", stdin=data)
-            return Oid(done.stdout.decode().strip())
-        store = kind + b" " + str(len(data)).encode() + b"\0" + data
-        oid = hashlib.new(self.repo.object_format, store, usedforsecurity=False).hexdigest()
-        folder = self.repo.common_dir / "objects" / oid[:2]
-        path = folder / oid[2:]
-        try:
-            if _holds_something(path):
-                # Whoever wrote it may not have flushed it.
-                self.owe_objects([Oid(oid)])
-            else:
-                self._place(folder, path, zlib.compress(store, 1), flushed=self.durable and not passing)
-        except OSError as error:
-            raise HostError(f"an object could not be written to {folder}: {error.strerror}") from error
-        return Oid(oid)
+            oid = Oid(done.stdout.decode().strip())
+        else:
+            oid = self._loose(kind + b" " + str(len(data)).encode() + b"\0" + data, flushed=not passing)
+        if not passing:
+            # Also if it was there: whoever wrote it may not have flushed it.
+            self.owe_objects([oid])
+        return oid
 
-    def _place(self, folder: Path, path: Path, data: bytes, *, flushed: bool) -> None:
-        if not folder.is_dir():
-            folder.mkdir(parents=True, exist_ok=True)
-            self._note(folder.parent)
+    def _loose(self, store: bytes, *, flushed: bool) -> Oid:
+        oid = Oid(hashlib.new(self.repo.object_format, store, usedforsecurity=False).hexdigest())
+        path = _path(self.repo, oid)
+        try:
+            if not _holds(path, store):
+                self._place(path, zlib.compress(store, 1), flushed=self.durable and flushed)
+        except OSError as error:
+            raise HostError(f"an object could not be written to {path.parent}: {error.strerror}") from error
+        return oid
+
+    def _place(self, path: Path, data: bytes, *, flushed: bool) -> None:
         # git gc removes stale files of this name, should this process die here.
-        temporary = folder / f"tmp_obj_{secrets.token_hex(8)}"
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o444)
+        temporary = path.parent / f"tmp_obj_{secrets.token_hex(8)}"
+        try:
+            handle = os.open(temporary, CREATE, 0o444)
+        except FileNotFoundError:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle = os.open(temporary, CREATE, 0o444)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
                 file.flush()
                 if flushed:
-                    os.fsync(file.fileno())
+                    # The disk may begin while the next object is made: Linux takes this for a wish to write.
+                    os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
             temporary.rename(path)
         except BaseException:
             with contextlib.suppress(OSError):
                 temporary.unlink()
             raise
-        if flushed:
-            self._note(folder)
-
-    def _note(self, folder: Path) -> None:
-        if self.durable:
-            with self._lock:
-                self._unsynced.add(folder)
 
 
 def flush(repo: Repository, new: Oid) -> None:
     """Puts on the disk whatever *new* reaches and no ref does yet, whoever wrote it."""
     asked = ("rev-list", "--objects", "--no-object-names", new, "--not", "--all")
-    for folder in sorted(_flush_objects(repo, _listed(repo.git.run(*asked).stdout))):
-        sync_folder(folder)
-
-
-def sync_folder(folder: Path) -> None:
-    """Flushes a directory, so that a name just made in it survives a power cut."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    _flush(repo, _listed(repo.git.run(*asked).stdout))
 
 
 def read_objects(repo: Repository, names: Sequence[str]) -> tuple[Object | None, ...]:
@@ -220,16 +213,16 @@ def read_tree(repo: Repository, treeish: str) -> dict[str, TreeEntry]:
     return entries
 
 
-def _holds_something(path: Path) -> bool:
-    """Returns whether the object is there. A power cut leaves empty ones, which must be written again."""
+def _holds(path: Path, store: bytes) -> bool:
+    """Returns whether the object is there, and whole: a power cut leaves empty ones, and worse."""
     try:
-        return path.stat().st_size > 0
-    except FileNotFoundError:
+        return zlib.decompressobj().decompress(path.read_bytes(), len(store) + 1) == store
+    except (FileNotFoundError, zlib.error):
         return False
 
 
-def _flush_reached(repo: Repository, owed: Sequence[tuple[Oid, tuple[Oid, ...]]]) -> set[Path]:
-    """Flushes the loose objects that are owed; returns the directories that are still to be flushed."""
+def _reached(repo: Repository, owed: Sequence[tuple[Oid, tuple[Oid, ...]]]) -> set[Oid]:
+    """Returns the objects that are owed."""
     if not owed:
         return set()
     # Several debts in one walk: what one of them knows, another may owe, so none is subtracted that is new.
@@ -237,41 +230,32 @@ def _flush_reached(repo: Repository, owed: Sequence[tuple[Oid, tuple[Oid, ...]]]
     known = dict.fromkeys(oid for _, oids in owed for oid in oids if oid not in new)
     stdin = "".join([*(f"{oid}\n" for oid in new), *(f"^{oid}\n" for oid in known)]).encode()
     asked = ("rev-list", "--objects", "--no-object-names", "--stdin")
-    return _flush_objects(repo, _listed(repo.git.run(*asked, stdin=stdin).stdout))
+    return _listed(repo.git.run(*asked, stdin=stdin).stdout)
 
 
-def _listed(listing: bytes) -> list[Oid]:
-    return [Oid(oid) for oid in listing.decode("ascii").split()]
+def _listed(listing: bytes) -> set[Oid]:
+    return {Oid(oid) for oid in listing.decode("ascii").split()}
 
 
-def _flush_objects(repo: Repository, oids: Iterable[Oid]) -> set[Path]:
-    store = repo.common_dir / "objects"
-    folders = set()
-    for oid in oids:
-        path = store / oid[:2] / oid[2:]
-        # A packed object is flushed by git; one of an alternate store is not ours.
-        with contextlib.suppress(FileNotFoundError):
-            _sync_file(path)
-            folders |= {path.parent, store}
-    return folders
+def _flush(repo: Repository, oids: set[Oid]) -> None:
+    # A packed object is flushed by git; one of an alternate store is not ours.
+    found = flush_files(_path(repo, oid) for oid in sorted(oids))
+    if found:
+        flush_folders(dict.fromkeys((repo.common_dir / "objects", *(path.parent for path in found))))
 
 
-def _sync_file(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _path(repo: Repository, oid: Oid) -> Path:
+    return repo.common_dir.joinpath("objects", oid[:2], oid[2:])
 
 
 def _cleaned(text: str) -> str:
     return "".join(c if c not in "<>\n\r\0" else " " for c in text).strip(" .,:;\"'\\")
 
 
-def _order(name: str, mode: str) -> bytes:
-    """Returns the key by which git sorts a tree: a folder as if its name ended in a slash."""
-    return os.fsencode(name) + (b"/" if mode.lstrip("0") == "40000" else b"")
-
-
-def _row(name: str, mode: str, oid: Oid) -> bytes:
-    return mode.lstrip("0").encode() + b" " + os.fsencode(name) + b"\0" + bytes.fromhex(oid)
+def _row(name: str, mode: str, oid: Oid) -> tuple[bytes, bytes]:
+    """Returns a line of a tree after the key by which git sorts: a folder as if its name ended in a slash."""
+    if name in {"", ".", "..", ".git"} or "/" in name or "\0" in name:
+        raise BugError(f"{name!r} cannot be a name in a tree")
+    called, short = os.fsencode(name), mode.lstrip("0")
+    key = called + b"/" if short == "40000" else called
+    return key, b"%b %b\0%b" % (short.encode(), called, bytes.fromhex(oid))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from stratum_git.errors import HostError
-from stratum_git.git.objects import sync_folder
+from stratum_git.git.flushing import flush_folders
 from stratum_git.git.process import Conversation, Done, GitFailed
 from stratum_git.git.repository import Repository
 from stratum_git.model.ids import Oid, RefName
@@ -79,12 +79,13 @@ class RefSession:
         if not updates:
             return Applied()
         said = ""
+        folders = _folders(self._repo, updates)
         for _ in range(ATTEMPTS):
             with self._lock:
                 failed = self._try(updates)
             if failed is None:
                 if self._durable:
-                    _flush(self._repo, updates)
+                    flush_folders(folders)
                 return Applied()
             said = failed.stderr.decode("utf-8", "replace")
             if not PASSING.search(said):
@@ -202,12 +203,17 @@ def _failure(said: str, updates: Sequence[RefUpdate]) -> HostError:
     return GitFailed(("update-ref", updates[0].ref), 128, said.encode())
 
 
-def _flush(repo: Repository, updates: Sequence[RefUpdate]) -> None:
-    """Puts the names of loose refs on the disk, or their absence: git flushes no directory."""
-    folders: set[Path] = {repo.common_dir}  # packed-refs is rewritten in it when a packed ref goes
+def _folders(repo: Repository, updates: Sequence[RefUpdate]) -> list[Path]:
+    """Returns the directories in which *updates* may make or remove names: git flushes none of them."""
+    folders: dict[Path, None] = {}
     for update in updates:
-        path = repo.common_dir / update.ref
-        folders.update(p for p in path.parents if p.is_relative_to(repo.common_dir / "refs"))
-    for folder in sorted(folders, reverse=True):
-        with contextlib.suppress(FileNotFoundError):
-            sync_folder(folder)
+        above = [
+            p for p in (repo.common_dir / update.ref).parents if p.is_relative_to(repo.common_dir / "refs")
+        ]
+        if update.old is None or update.new is None or not above[0].is_dir():
+            # Those above may be new or go themselves, and packed-refs is rewritten when a packed ref goes.
+            above.append(repo.common_dir)
+            folders |= dict.fromkeys(above)
+        else:
+            folders[above[0]] = None
+    return list(folders)

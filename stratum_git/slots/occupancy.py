@@ -16,7 +16,7 @@ from typing import Literal, TypeAlias
 from filelock import BaseFileLock, FileLock, Timeout
 
 from stratum_git.errors import HostError
-from stratum_git.git.objects import sync_folder
+from stratum_git.git.flushing import sync_folder
 from stratum_git.model.ids import Oid, RefName
 
 Kind: TypeAlias = Literal["worktree", "branch"]

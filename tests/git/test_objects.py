@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from stratum_git.errors import BugError
+from stratum_git.errors import BugError, HostError
 from stratum_git.git.commits import commits_of
 from stratum_git.git.objects import ObjectWriter, Signature, read_objects, read_tree
 from stratum_git.git.process import processes_started
@@ -66,15 +66,34 @@ def test_an_object_is_written_once_and_read_only(repo: Repository, writer: Objec
     assert not list(path.parent.glob("tmp_obj_*"))
 
 
-def test_an_object_that_a_power_cut_emptied_is_written_again(repo: Repository, writer: ObjectWriter) -> None:
+@pytest.mark.parametrize("left", [b"", b"\0" * 30, b"x\x01"])
+def test_an_object_that_a_power_cut_damaged_is_written_again(
+    repo: Repository, writer: ObjectWriter, left: bytes
+) -> None:
     oid = writer.blob(b"precious")
     path = loose(repo, oid)
     path.unlink()
-    path.touch()
+    path.write_bytes(left)
     assert writer.blob(b"precious") == oid
     (found,) = read_objects(repo, [oid])
     assert found is not None
     assert found.data == b"precious"
+
+
+def test_what_could_not_be_flushed_is_flushed_by_the_next_sync(repo: Repository) -> None:
+    writer = ObjectWriter(repo, durable=True)
+    folder = loose(repo, writer.blob(b"precious")).parent
+    aside = folder.rename(folder.with_name("aside"))
+    folder.touch()
+    for _ in range(2):
+        with pytest.raises(HostError, match="could not be flushed"):
+            writer.sync()
+    folder.unlink()
+    aside.rename(folder)
+    writer.sync()
+    folder.rename(aside)
+    folder.touch()
+    writer.sync()
 
 
 def test_git_writes_where_permissions_are_shared(scratch: ScratchRepo) -> None:
