@@ -229,7 +229,7 @@ def _dispatch(state: FlowState, step: Step, work: Dispatch, now: StepState) -> A
 def resolved_inputs(state: FlowState, step: Step) -> Answer | Unresolved:
     """Returns what a step is given, or the first of its references that stands for nothing."""
     found: Answer = {}
-    known = outputs(state)
+    known = outputs(state) if step.inputs else {}
     for name, reference in step.inputs.items():
         value = resolve(reference, state.inputs, known)
         if isinstance(value, Unresolved):

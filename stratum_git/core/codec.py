@@ -25,6 +25,8 @@ from stratum_git.model.ids import Json
 T = TypeVar("T")
 Decoder: TypeAlias = Callable[[Json], object]
 
+_ENCODER = json.JSONEncoder(sort_keys=True, ensure_ascii=False)
+
 
 class UnreadableError(UserError):
     """A stored event or state that this version cannot read."""
@@ -32,6 +34,8 @@ class UnreadableError(UserError):
 
 def encode(value: object) -> Json:
     """Returns a value of the model as JSON."""
+    if value is None or isinstance(value, str | int | float):
+        return value
     if isinstance(value, Chunks):
         return [encode(item) for item in value]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -86,7 +90,7 @@ def dump(data: Json) -> bytes:
 
 
 def _line(data: Json) -> str:
-    return json.dumps(data, sort_keys=True, ensure_ascii=False)
+    return _ENCODER.encode(data)
 
 
 def load(data: bytes) -> Json:
@@ -98,7 +102,12 @@ def load(data: bytes) -> Json:
 
 
 def _tag(kind: type) -> str:
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
+    return _snake_case(kind.__name__)
+
+
+@cache
+def _snake_case(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
 
 
 @cache
