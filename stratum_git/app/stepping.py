@@ -56,7 +56,7 @@ def plan(desk: Desk, spec: str, flow: str, inputs: Mapping[str, Json], by: str) 
 
 
 def resume(desk: Desk, flow: FlowId) -> Answer:
-    """Returns where a flow is; what was begun and not finished is finished first, unless a runner is at it."""
+    """Returns where a flow is; what was begun is finished first, unless a runner is at it."""
     state = desk.look(flow)
     if state.driver != "client" or (is_over(state) and not state.unsynced):
         return told(replace(state, setback=None))
