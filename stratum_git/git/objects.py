@@ -1,10 +1,10 @@
 """Objects: written in process, read in batches, and put on the disk before a ref speaks of them.
 
 Starting ``git hash-object`` costs more than the object. A loose object is a file with a fixed form, so it is
-written here: to a temporary file that is then renamed, and flushed together with the others before a ref
-speaks of it. Where that is not certain to be right (a repository shared by permissions), git writes it. Git
-itself flushes no loose object unless it is told to, and an agent's own commits were not told: what git wrote
-is found by what a ref is about to reach.
+written here: to a temporary file that is flushed and then renamed, together with others where it can be.
+Where that is not certain to be right (a repository shared by permissions), git writes it. Git itself flushes
+no loose object unless it is told to, and an agent's own commits were not told: what git wrote is found by
+what a ref is about to reach.
 """
 
 from __future__ import annotations
@@ -62,15 +62,36 @@ class TreeEntry:
 
 
 @dataclass
+class _Debt:
+    """What is not certainly on the disk: objects, what git made, directories; and what has no name yet."""
+
+    oids: set[Oid] = field(default_factory=set)
+    owed: list[tuple[Oid, tuple[Oid, ...]]] = field(default_factory=list)
+    folders: set[Path] = field(default_factory=set)
+    unnamed: dict[Path, Path] = field(default_factory=dict)
+
+    def take_over(self, other: _Debt) -> None:
+        """Adds what another one still owes."""
+        self.oids |= other.oids
+        self.owed += other.owed
+        self.folders |= other.folders
+        self.unnamed |= {path: made for path, made in other.unnamed.items() if made.exists()}
+
+
+@dataclass
 class ObjectWriter:
-    """Writes objects. With ``durable`` they are on the disk after :meth:`sync`. Safe for several threads."""
+    """Writes objects. With ``durable`` they are on the disk after :meth:`sync`. Safe for several threads.
+
+    With ``late`` nobody sees them before that: they are flushed together, which is quicker. Either way one
+    is on the disk before it has a name: git takes what has one for whole, and would not write it again.
+    """
 
     repo: Repository
     durable: bool
+    late: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _flushing: threading.Lock = field(default_factory=threading.Lock, repr=False)
-    _owed: list[tuple[Oid, tuple[Oid, ...]]] = field(default_factory=list, repr=False)
-    _unsynced: set[Oid] = field(default_factory=set, repr=False)
+    _debt: _Debt = field(default_factory=_Debt, repr=False)
 
     def blob(self, data: bytes) -> Oid:
         """Writes a blob."""
@@ -101,28 +122,28 @@ class ObjectWriter:
         """Notes that git, not this writer, made what *new* reaches and *known* does not: sync flushes it."""
         if self.durable and new not in known:
             with self._lock:
-                self._owed.append((new, known))
+                self._debt.owed.append((new, known))
 
     def owe_objects(self, oids: Iterable[Oid]) -> None:
         """Notes that these very objects were made: sync flushes them, without looking for any others."""
         if self.durable:
             with self._lock:
-                self._unsynced.update(oids)
+                self._debt.oids.update(oids)
 
     def sync(self) -> None:
         """Flushes what was written since the last call, and what is owed."""
         # One after another: what another thread has just begun to flush may be what this caller waits for.
         with self._flushing:
             with self._lock:
-                oids, self._unsynced = self._unsynced, set()
-                owed, self._owed = self._owed, []
+                debt, self._debt = self._debt, _Debt()
             try:
-                _flush(self.repo, oids | _reached(self.repo, owed))
+                _name(debt.unnamed, durable=self.durable)
+                flush_folders(_with_root(self.repo, debt.folders))
+                _flush(self.repo, debt.oids | _reached(self.repo, debt.owed))
             except BaseException as error:
                 # Whoever writes next must not take for certain what is not.
                 with self._lock:
-                    self._unsynced |= oids
-                    self._owed += owed
+                    self._debt.take_over(debt)
                 if isinstance(error, OSError):
                     raise HostError(f"objects could not be flushed to the disk: {error.strerror}") from error
                 raise
@@ -131,19 +152,19 @@ class ObjectWriter:
         if self.repo.shared_permissions:
             done = Git(self.repo.root).run("hash-object", "-w", "-t", kind.decode(), "--stdin", stdin=data)
             oid = Oid(done.stdout.decode().strip())
-        else:
-            oid = self._loose(kind + b" " + str(len(data)).encode() + b"\0" + data, flushed=not passing)
-        if not passing:
-            # Also if it was there: whoever wrote it may not have flushed it.
-            self.owe_objects([oid])
-        return oid
-
-    def _loose(self, store: bytes, *, flushed: bool) -> Oid:
+            self.owe_objects([] if passing else [oid])
+            return oid
+        store = kind + b" " + str(len(data)).encode() + b"\0" + data
         oid = Oid(hashlib.new(self.repo.object_format, store, usedforsecurity=False).hexdigest())
         path = _path(self.repo, oid)
         try:
-            if not _holds(path, store):
-                self._place(path, zlib.compress(store, 1), flushed=self.durable and flushed)
+            if path in self._debt.unnamed:
+                return oid
+            if _holds(path, store):
+                # Whoever wrote it may not have flushed it.
+                self.owe_objects([] if passing else [oid])
+            else:
+                self._place(path, zlib.compress(store, 1), flushed=self.durable and not passing)
         except OSError as error:
             raise HostError(f"an object could not be written to {path.parent}: {error.strerror}") from error
         return oid
@@ -160,10 +181,16 @@ class ObjectWriter:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
                 file.flush()
-                if flushed:
+                if flushed and self.late:
                     # The disk may begin while the next object is made: Linux takes this for a wish to write.
                     os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
-            temporary.rename(path)
+                elif flushed:
+                    os.fsync(handle)
+            with self._lock:
+                self._debt.folders |= {path.parent} if flushed else set()
+                self._debt.unnamed |= {path: temporary} if self.late else {}
+            if not self.late:
+                temporary.rename(path)
         except BaseException:
             with contextlib.suppress(OSError):
                 temporary.unlink()
@@ -237,11 +264,23 @@ def _listed(listing: bytes) -> set[Oid]:
     return {Oid(oid) for oid in listing.decode("ascii").split()}
 
 
+def _name(unnamed: Mapping[Path, Path], *, durable: bool) -> None:
+    """Gives objects their names, once they are on the disk."""
+    if durable:
+        flush_files(unnamed.values())
+    for path, temporary in unnamed.items():
+        temporary.rename(path)
+
+
 def _flush(repo: Repository, oids: set[Oid]) -> None:
     # A packed object is flushed by git; one of an alternate store is not ours.
     found = flush_files(_path(repo, oid) for oid in sorted(oids))
-    if found:
-        flush_folders(dict.fromkeys((repo.common_dir / "objects", *(path.parent for path in found))))
+    flush_folders(_with_root(repo, {path.parent for path in found}))
+
+
+def _with_root(repo: Repository, folders: set[Path]) -> set[Path]:
+    """Returns directories of objects with the one above them, in which their own names are."""
+    return {repo.common_dir / "objects", *folders} if folders else folders
 
 
 def _path(repo: Repository, oid: Oid) -> Path:

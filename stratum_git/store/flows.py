@@ -77,8 +77,10 @@ class FlowLog:
         self._repo = repo
         self._writer = writer
         self._committer = committer
-        self.spec = writer.blob(spec.encode())
-        self._trees = TreeCache(writer)
+        # Nobody reads an event before the ref moves, so its objects are flushed together.
+        self._own = ObjectWriter(repo, durable=writer.durable, late=True)
+        self.spec = self._own.blob(spec.encode())
+        self._trees = TreeCache(self._own)
         # Whoever writes many flows gives one session for all of them, and closes it himself.
         self._refs = refs or RefSession(repo, "stratum-git", durable=writer.durable)
         self._is_shared = refs is not None
@@ -98,6 +100,7 @@ class FlowLog:
         for entry in entries:
             commit = self._commit(entry, commit)
         self._writer.sync()
+        self._own.sync()
         updates = [RefUpdate(flow_ref(flow), commit, tip), *extra]
         answer = self._refs.transact(updates)
         if isinstance(answer, LostRace):
@@ -106,18 +109,18 @@ class FlowLog:
 
     def _root(self, flow: FlowId, first: Entry) -> Oid:
         """Returns the commit under the first event: it keeps the code's history off the first-parent line."""
-        tree = self._writer.tree({"spec.yaml": ("100644", self.spec)})
+        tree = self._own.tree({"spec.yaml": ("100644", self.spec)})
         author = Signature(first.event.by, "stratum-git@localhost", first.event.at, self._committer.tz)
-        return self._writer.commit(tree, (), f"Flow {flow}\n", author, author)
+        return self._own.commit(tree, (), f"Flow {flow}\n", author, author)
 
     def _commit(self, entry: Entry, parent: Oid) -> Oid:
-        event = self._writer.blob(codec.dump(codec.encode(entry.event)))
+        event = self._own.blob(codec.dump(codec.encode(entry.event)))
         tree = self._trees.write(entry.after, {"spec.yaml": self.spec, "event.json": event})
         message = narrate(entry.event, entry.after, entry.effects).text()
         author = Signature(entry.event.by, "stratum-git@localhost", entry.event.at, self._committer.tz)
         committer = Signature(self._committer.name, self._committer.email, entry.event.at, self._committer.tz)
         parents = tuple(dict.fromkeys((parent, *_results(entry.event))))
-        return self._writer.commit(tree, parents, message, author, committer)
+        return self._own.commit(tree, parents, message, author, committer)
 
 
 def load(repo: Repository, flow: FlowId) -> tuple[Stored, str]:

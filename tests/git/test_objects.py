@@ -158,3 +158,20 @@ def test_what_git_wrote_is_flushed_with_the_rest(scratch: ScratchRepo, repo: Rep
     assert processes_started() == before + 1
     writer.sync()
     assert processes_started() == before + 1
+
+
+def test_a_late_object_has_no_name_before_it_is_on_the_disk(repo: Repository) -> None:
+    writer = ObjectWriter(repo, durable=True, late=True)
+    oids = [writer.blob(b"one"), writer.blob(b"two"), writer.blob(b"one")]
+    assert read_objects(repo, oids) == (None, None, None)
+    writer.sync()
+    assert [item.data for item in read_objects(repo, oids) if item is not None] == [b"one", b"two", b"one"]
+    assert not list((repo.common_dir / "objects").glob("*/tmp_obj_*"))
+    # Another writer of the same finds it whole, and a damaged one is written again.
+    path = repo.common_dir / "objects" / oids[0][:2] / oids[0][2:]
+    path.chmod(0o600)
+    path.write_bytes(b"")
+    again = ObjectWriter(repo, durable=True, late=True)
+    again.blob(b"one")
+    again.sync()
+    assert read_objects(repo, [oids[0]])[0] is not None
