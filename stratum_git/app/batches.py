@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from stratum_git.app.desk import Desk
+from stratum_git.app.desk import Decide, Desk
 from stratum_git.app.leasing import OFFERED, lease_id
 from stratum_git.app.lodging import Lodging, launch_of, lodge, report, task_of, vacate, wants_of
 from stratum_git.app.refused import Refused
@@ -20,8 +20,8 @@ from stratum_git.git.refs import RefUpdate, tip_nowait, transact
 from stratum_git.model.effects import Launch
 from stratum_git.model.graph import TaskGraph
 from stratum_git.model.ids import FlowId, Json, StepId, TaskId
-from stratum_git.model.messages import Event, Gathered, Halted, Outcome, TaskReport, TaskReported
-from stratum_git.model.state import FannedOut, FlowState, Pending, Running
+from stratum_git.model.messages import Completed, Event, Gathered, Halted, Outcome, TaskReport, TaskReported
+from stratum_git.model.state import FannedOut, FlowState, Pending, Running, Verified
 from stratum_git.slots.leases import HeldLease, lease_ref, read_leases
 
 LODGED = 16
@@ -105,6 +105,32 @@ def halt_unwanted(desk: Desk, state: FlowState) -> FlowState:
     return state
 
 
+def leave(desk: Desk, state: FlowState, decide: Decide) -> FlowState:
+    """Records what *decide* says, by which the flow goes elsewhere; returns its state after that.
+
+    Whatever was handed out ends before: what lies in its places is kept as what those attempts left.
+    """
+    decide(state)
+    reports: list[Event] = []
+    places: list[Workplace] = []
+    try:
+        for step, task, attempt in in_flight(state):
+            launch = Launch(step, task, attempt)
+            lost, place = vacate(desk.context, state, launch, "the flow went elsewhere")
+            places += [] if place is None else [place]
+            reports += [] if lost.result is None else [_told(launch, lost)]
+        desk.act(state.flow, lambda now_: [*reports, *decide(now_)])
+    except BaseException:
+        for place in places:
+            place.abandon()
+        raise
+    for place in places:
+        place.close()
+    state = desk.look(state.flow)
+    evict(desk, state)
+    return state
+
+
 def evict(desk: Desk, state: FlowState) -> None:
     """Ends whatever of a client's flow is handed out and not wanted any more: the flow went elsewhere.
 
@@ -168,10 +194,13 @@ def _judged(
     else:
         attempt = now_.attempt + 1 if isinstance(now_, Pending) else now_.attempt
         launch = Launch(step, task, attempt)
+    if isinstance(now_, Verified) and failure is None:
+        # Said once more: its place is gone, and what was found in it still stands.
+        return TaskReport(task, Completed(now_.base, now_.result, now_.output), now_.attempt)
     outcome, place = report(desk.context, state, launch, failure=failure, output=row.result)
     if place is not None:
         places.append(place)
-    return TaskReport(task, outcome)
+    return TaskReport(task, outcome, launch.attempt)
 
 
 def _told(launch: Launch, outcome: Outcome) -> TaskReported:

@@ -11,6 +11,7 @@ from stratum_git.model.ids import FlowId, Oid, RefName, StepId, TaskId
 from stratum_git.model.messages import (
     Completed,
     Event,
+    Gathered,
     Landed,
     Outcome,
     ParkedResult,
@@ -29,6 +30,9 @@ def result_updates(repo: Repository, flow: FlowId, events: Sequence[Event]) -> t
             wanted |= dict(_published(flow, event.step, None, event.attempt, event.outcome))
         elif isinstance(event, TaskReported):
             wanted |= dict(_published(flow, event.step, event.task, event.attempt, event.outcome))
+        elif isinstance(event, Gathered):
+            for report in event.reports:
+                wanted |= dict(_published(flow, event.step, report.task, report.attempt, report.outcome))
         elif isinstance(event, Landed):
             landings.append(event)
             wanted |= {

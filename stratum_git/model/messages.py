@@ -145,10 +145,11 @@ class Called:
 
 @dataclass(frozen=True, slots=True)
 class TaskReport:
-    """What became of one task, in a client's words and git's."""
+    """What became of one task, in a client's words and git's. ``attempt`` is 0 in what was written early."""
 
     task: TaskId
     outcome: Outcome
+    attempt: int = 0
 
 
 @dataclass(frozen=True, slots=True)
