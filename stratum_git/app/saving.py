@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from stratum_git.app.batches import evict
+from stratum_git.app.batches import leave
 from stratum_git.app.desk import Desk
 from stratum_git.app.refused import Refused
-from stratum_git.app.settling import settle, told_with_places
+from stratum_git.app.settling import dismiss, settle, told_with_places
 from stratum_git.core.answers import Answer
 from stratum_git.core.checkpoints import find
 from stratum_git.dispatch.clock import now
@@ -48,8 +48,10 @@ def revert(desk: Desk, flow: FlowId, label: str, by: str) -> Answer:
         return [Reverted(now(), by, name)]
 
     with desk.alone(flow):
-        state = desk.act(flow, decide)
-        evict(desk, state)
+        before = desk.look(flow)
+        state = leave(desk, before, decide)
+        if not _is_known(state, before):
+            dismiss(desk, before)
         state = settle(desk, flow)
         answer = told_with_places(desk, state)
     code = _found(state, name).code
@@ -74,3 +76,11 @@ def _found(state: FlowState, label: str) -> Checkpoint:
 
 def _labels(state: FlowState) -> list[Json]:
     return [one.label for one in state.checkpoints]
+
+
+def _is_known(state: FlowState, before: FlowState) -> bool:
+    """Returns whether a flow can still come to the flow within that *before* was at."""
+    known = (state, *(one.state for one in state.checkpoints))
+    return before.cursor is not None and any(
+        one.step(before.cursor) == before.step(before.cursor) for one in known
+    )

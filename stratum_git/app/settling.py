@@ -10,9 +10,10 @@ from dataclasses import replace
 
 from stratum_git.app.batches import batch_of, halt_unwanted
 from stratum_git.app.desk import Desk
+from stratum_git.app.refused import Refused
 from stratum_git.core.answers import Answer, resolved_inputs, told
 from stratum_git.core.program import compile_program
-from stratum_git.core.questions import outstanding
+from stratum_git.core.questions import is_over, outstanding
 from stratum_git.core.references import Unresolved
 from stratum_git.dispatch.clock import now
 from stratum_git.dispatch.landing import follow
@@ -20,8 +21,8 @@ from stratum_git.dispatch.touchdown import land
 from stratum_git.errors import BugError
 from stratum_git.git.refs import tip_nowait
 from stratum_git.model.effects import Consider, Effect, Land, Open, Summon, Sync
-from stratum_git.model.ids import FlowId, StepId
-from stratum_git.model.messages import Called, Resumed, Started, Synced
+from stratum_git.model.ids import FlowId, Json, StepId
+from stratum_git.model.messages import Called, CancelRequested, Resumed, Started, Synced
 from stratum_git.model.spec import SubFlow
 from stratum_git.model.state import Asked, FlowState, Program
 
@@ -63,9 +64,41 @@ def told_with_places(desk: Desk, state: FlowState, *, afresh: bool = False) -> A
         answer["batch"] = list(batch.rows)
     at = None if state.cursor is None else state.step(state.cursor)
     if "child_flow_id" in answer and isinstance(at, Asked) and at.child is not None:
-        child = desk.look(at.child)
-        answer["child_step"] = None if child.status in {"complete", "killed"} else told(child)
+        answer["child_step"] = _told_within(desk, at.child, afresh=afresh)
     return answer
+
+
+def _told_within(desk: Desk, child: FlowId, *, afresh: bool) -> Json:
+    """Returns the step of a flow within; nothing once that has come to its end."""
+    state = desk.look(child)
+    if state.status in {"complete", "killed"}:
+        return None
+    if is_over(state):
+        return told(state)
+    try:
+        with desk.alone(child):
+            return told_with_places(desk, settle(desk, child), afresh=afresh)
+    except Refused as refused:
+        if refused.kind != "flow_busy":
+            raise
+        return told(state)
+
+
+def dismiss(desk: Desk, before: FlowState) -> None:
+    """Cancels the flow that did the step which *before* was at, if it is still going; its work is kept."""
+    at = None if before.cursor is None else before.step(before.cursor)
+    child = at.child if isinstance(at, Asked) else None
+    if child is None or is_over(state := desk.look(child)):
+        return
+    desk.act(child, lambda _: [CancelRequested(now(), "stratum-git", "the step it did is over")])
+    try:
+        with desk.alone(child):
+            settle(desk, child)
+            dismiss(desk, state)
+    except Refused as refused:
+        # Whoever is at work on it hears that it was cancelled.
+        if refused.kind != "flow_busy":
+            raise
 
 
 def _perform(desk: Desk, flow: FlowId, state: FlowState, effect: Effect) -> FlowState:

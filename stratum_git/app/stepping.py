@@ -6,10 +6,10 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from stratum_git.app.batches import evict, gather
+from stratum_git.app.batches import gather, leave
 from stratum_git.app.desk import Desk
 from stratum_git.app.refused import Refused
-from stratum_git.app.settling import settle, told_with_places
+from stratum_git.app.settling import dismiss, settle, told_with_places
 from stratum_git.core.answers import Answer, told
 from stratum_git.core.audit import audit as audit_of
 from stratum_git.core.engine import begin
@@ -22,7 +22,7 @@ from stratum_git.core.verdicts import Judgement, judge_answer
 from stratum_git.dispatch.clock import now
 from stratum_git.git.repository import Head, head_of
 from stratum_git.model.ids import FlowId, Json, RefName, StepId
-from stratum_git.model.messages import Answered, CancelRequested, Event, GateResolved, SkipRequested, Started
+from stratum_git.model.messages import Answered, Event, GateResolved, SkipRequested, Started
 from stratum_git.model.spec import Dispatch, Gate, Problem, Step, SubFlow
 from stratum_git.model.state import Asked, AtGate, FlowState, Program
 
@@ -89,7 +89,7 @@ def step_done(desk: Desk, flow: FlowId, step: StepId, result: Json, by: str) -> 
     with desk.alone(flow):
         before = settle(desk, flow)
         desk.act(flow, decide)
-        _dismiss(desk, before)
+        dismiss(desk, before)
         answer = told_with_places(desk, settle(desk, flow))
     return {**answer, "warnings": list(warnings)} if warnings else answer
 
@@ -117,8 +117,8 @@ def skip_step(desk: Desk, flow: FlowId, step: StepId, reason: str, by: str) -> A
 
     with desk.alone(flow):
         before = settle(desk, flow)
-        evict(desk, desk.act(flow, decide))
-        _dismiss(desk, before)
+        leave(desk, before, decide)
+        dismiss(desk, before)
         return told_with_places(desk, settle(desk, flow))
 
 
@@ -260,15 +260,6 @@ def _child_audit(desk: Desk, state: FlowState, step: Step) -> Json:
     if not isinstance(at, Asked) or at.child is None:
         return None
     return audit_of(desk.look(at.child), now())
-
-
-def _dismiss(desk: Desk, before: FlowState) -> None:
-    """Cancels the flow that did the step which *before* was at, if it is still going."""
-    at = None if before.cursor is None else before.step(before.cursor)
-    child = at.child if isinstance(at, Asked) else None
-    if child is not None and not is_over(desk.look(child)):
-        desk.act(child, lambda _: [CancelRequested(now(), "stratum-git", "the step it did is over")])
-        evict(desk, desk.look(child))
 
 
 def _check_gate(state: FlowState, step: StepId, outcome: str, resolved_by: str) -> None:
