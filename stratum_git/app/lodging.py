@@ -17,6 +17,7 @@ from typing import Literal
 import trio
 from filelock import FileLock, Timeout
 
+from stratum_git.core.questions import in_flight
 from stratum_git.dispatch.bases import Clash, base_of
 from stratum_git.dispatch.clock import now
 from stratum_git.dispatch.context import Context
@@ -116,6 +117,16 @@ def enter(context: Context, state: FlowState, launch: Launch) -> SlotPlace | Non
             return None
         folder = context.folders.attempt(state.flow, launch.step, launch.task, launch.attempt)
         return SlotPlace(context, slot, folder, slot.base, _stash_before(folder))
+
+
+def reclaim(context: Context, state: FlowState) -> None:
+    """Gives back the places of attempts that are over: whoever took their reports died before he did.
+
+    The caller keeps others from acting for the flow: what is under way is as *state* has it.
+    """
+    spare = frozenset(Occupant(state.flow, *attempt) for attempt in in_flight(state))
+    for slot in context.pool.recover(state.flow, spare=spare):
+        context.pool.release(slot)
 
 
 def capture(context: Context, launch: Launch, place: Workplace) -> Captured:

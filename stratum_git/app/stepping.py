@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from stratum_git.app.batches import gather, leave
 from stratum_git.app.desk import Desk
+from stratum_git.app.lodging import reclaim
 from stratum_git.app.refused import Refused
 from stratum_git.app.settling import dismiss, settle, told_with_places
 from stratum_git.core.answers import Answer, told
@@ -62,7 +63,9 @@ def resume(desk: Desk, flow: FlowId) -> Answer:
         return told(replace(state, setback=None))
     try:
         with desk.alone(flow):
-            return told_with_places(desk, settle(desk, flow, again=True), afresh=True)
+            state = settle(desk, flow, again=True)
+            reclaim(desk.context, state)
+            return told_with_places(desk, state, afresh=True)
     except Refused as refused:
         if refused.kind != "flow_busy":
             raise
