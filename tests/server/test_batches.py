@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -518,6 +521,51 @@ def test_a_report_to_another_server_lands_what_was_begun_with_one_that_was_kille
         assert (after["status"], after["step_id"]) == ("execute_step", "s2")
         assert (leases(server.repo, name), occupied(server, name)) == ([], [])
     assert subjects(shell.repo, "main~2") == ["a: do a", "b: do b"]
+    assert shell.repo.git("status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize("times", [6, pytest.param(100, marks=pytest.mark.soak)])
+def test_a_server_that_is_killed_while_it_takes_a_report_loses_nothing(
+    shell: Shell, tmp_path: Path, times: int
+) -> None:
+    chance, took = random.Random(times), 0.2
+    with serving(shell) as server, mortals(shell, tmp_path) as servers:
+        for number, mortal in zip(range(times), servers, strict=False):
+            name, said = fan(server, "a", "b", {"id": "c", "depends_on": ["a"]}, more=("intent: after",))
+            for task, place in places(said).items():
+                write(place, f"{number}/{task}.txt")
+            rows = [row("a"), row("b")]
+            given = {"flow_id": name, "step_id": "s1", "task_results": rows, "merge_status": "clean"}
+            mortal.ask("stratum_parallel_done", **given)
+            time.sleep(chance.uniform(0, 1.5 * took))
+            mortal.kill()
+            began = time.monotonic()
+            said = resumed(server, name)
+            if {"a", "b"} & places(said).keys():
+                assert all((place / f"{number}").is_dir() for place in places(said).values())
+                said = reported(server, name, *rows)
+            assert list(places(said)) == ["c"]
+            took = time.monotonic() - began
+            assert (places(said)["c"] / f"{number}/a.txt").is_file()
+            assert reported(server, name, row("c"))["step_id"] == "s2"
+            assert sorted(path.name for path in (shell.repo.path / f"{number}").iterdir()) == [
+                "a.txt",
+                "b.txt",
+            ]
+            assert (leases(shell.repo, name), occupied(server, name)) == ([], [])
+    assert len(subjects(shell.repo, "HEAD~" + str(2 * times))) == 2 * times
+    assert shell.repo.git("status", "--porcelain") == ""
+
+
+def test_tasks_are_reported_at_once_through_two_servers(shell: Shell) -> None:
+    tasks = [f"t{n}" for n in range(6)]
+    with serving(shell) as one, serving(shell) as other, ThreadPoolExecutor(6) as pool:
+        name, said = fan(one, *tasks, max_concurrent=6)
+        for task, place in places(said).items():
+            write(place, f"{task}.txt")
+        found = list(pool.map(lambda n: reported((one, other)[n % 2], name, row(tasks[n])), range(6)))
+        assert sorted(said["status"] for said in found) == ["complete", *["parallel_dispatch"] * 5]
+    assert sorted(subjects(shell.repo, "main~6")) == [f"{task}: do {task}" for task in tasks]
     assert shell.repo.git("status", "--porcelain") == ""
 
 
