@@ -113,6 +113,10 @@ def enter(context: Context, state: FlowState, launch: Launch) -> SlotPlace | Non
     who = _occupant(state, launch)
     with _turn(context, who):
         slot = context.pool.enter(who)
+        if slot is None and context.pool.find(who) is not None:
+            # Without the place nothing of the work would be seen.
+            hint = "call again when that is over"
+            raise HostError(f"another process is in the place of {who.task or who.step}", hint=hint)
         if slot is None:
             return None
         folder = context.folders.attempt(state.flow, launch.step, launch.task, launch.attempt)

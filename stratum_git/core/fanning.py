@@ -41,7 +41,6 @@ def opened(state: FlowState, step: Step, now: Opening, event: Opened) -> Turn:
         return failed(state, step, Failed(graph), (), event.at)
     fan, effects = fanout.fan_out(step.id, step.work, graph, event, now.tries)
     if state.driver == "client":
-        # Even a graph without tasks is reported on, as it was by whoever merged by himself.
         return with_step(state, step.id, fan), (Ask(step.id), *effects)
     return with_step(state, step.id, fan), effects
 

@@ -7,6 +7,7 @@ named and hides no other one.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, TypeVar
@@ -21,6 +22,7 @@ T = TypeVar("T")
 Row = dict[str, Json]
 
 PREFIX = "refs/stratum/flows/"
+ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
 
 class UnknownFlowError(UserError):
@@ -64,7 +66,9 @@ class Listing:
 
 
 def flow_ref(flow: FlowId) -> RefName:
-    """Returns the ref of a flow."""
+    """Returns the ref of a flow; raises UnknownFlowError for what is the id of none: ids are no paths."""
+    if not ID.fullmatch(flow) or ".." in flow:
+        raise UnknownFlowError(FlowId(flow[:100]))
     return RefName(PREFIX + flow)
 
 
