@@ -7,6 +7,9 @@ Prints four figures and what they are held against, each ratio from calls that w
 * a call that does next to nothing, beside an echo on a bare server of the same SDK;
 * the seconds from the start of the process to the list of its tools;
 * ``query flows`` with 200 flows of 100 steps, the whole process.
+
+The disk counts: name one that is quiet with ``TMPDIR``. On ext4 files are made slowly for five minutes after
+very many were deleted, which is what the last figure, or a test run, leaves behind.
 """
 
 from __future__ import annotations
