@@ -100,8 +100,7 @@ class Desk:
         repo, refs = self.context.repo, self._refs
         if refs is None:
             raise BugError(f"no session for {repo.root}")
-        self.context.writer.sync()
-        return isinstance(refs.transact([update]), Applied)
+        return isinstance(refs.transact([update], self.context.writer.sync), Applied)
 
     def close(self) -> None:
         """Ends the gits that wait for questions."""

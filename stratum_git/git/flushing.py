@@ -5,57 +5,44 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache, partial
-from itertools import chain
+from contextlib import ExitStack, suppress
+from functools import cache
 from pathlib import Path
 
-WIDTH = 8
-"""Threads that wait for the disk. More than these gained nothing where it was measured."""
+WIDTH = 3
+"""Threads that wait for the disk, the caller's included: it gains a tenth over one, and more gain nothing."""
+OPEN = 96
+"""Files that are open at the same time."""
 
 
-def flush_files(paths: Iterable[Path]) -> list[Path]:
-    """Flushes the files that are there, and returns these."""
-    return _flush(paths, os.O_RDONLY)
-
-
-def flush_folders(folders: Iterable[Path]) -> None:
-    """Flushes the directories that are there, so that names just made in them survive a power cut."""
-    _flush(folders, os.O_RDONLY | os.O_DIRECTORY)
-
-
-def sync_folder(folder: Path) -> None:
-    """Flushes a directory, which must be there."""
-    _sync(folder, os.O_RDONLY | os.O_DIRECTORY)
-
-
-def _flush(paths: Iterable[Path], flags: int) -> list[Path]:
+def flush(paths: Iterable[Path]) -> None:
+    """Flushes those of *paths* that are there; a directory, so that the names made in it survive."""
     every = list(paths)
-    if len(every) < 2:
-        return _flushed(flags, every)
-    shares = [every[start::WIDTH] for start in range(min(WIDTH, len(every)))]
-    return list(chain.from_iterable(_pool().map(partial(_flushed, flags), shares)))
+    for start in range(0, len(every), OPEN):
+        with ExitStack() as stack:
+            # All are opened here: a thread that does nothing but wait hardly needs the interpreter.
+            handles = []
+            for path in every[start : start + OPEN]:
+                with suppress(FileNotFoundError):
+                    handles.append(os.open(path, os.O_RDONLY))
+                    stack.callback(os.close, handles[-1])
+            _flush_handles(handles)
 
 
-def _flushed(flags: int, paths: Sequence[Path]) -> list[Path]:
-    return [path for path in paths if _is_flushed(path, flags)]
-
-
-def _is_flushed(path: Path, flags: int) -> bool:
+def _flush_handles(handles: Sequence[int]) -> None:
+    others = [_pool().submit(_wait, handles[n::WIDTH]) for n in range(1, min(WIDTH, len(handles)))]
     try:
-        _sync(path, flags)
-    except FileNotFoundError:
-        return False
-    return True
-
-
-def _sync(path: Path, flags: int) -> None:
-    handle = os.open(path, flags)
-    try:
-        os.fsync(handle)
+        _wait(handles[::WIDTH])
     finally:
-        os.close(handle)
+        for other in others:
+            other.result()
+
+
+def _wait(handles: Iterable[int]) -> None:
+    for handle in handles:
+        os.fsync(handle)
 
 
 @cache
 def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(WIDTH, thread_name_prefix="flush")
+    return ThreadPoolExecutor(WIDTH - 1, thread_name_prefix="flush")

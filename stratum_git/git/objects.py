@@ -15,12 +15,13 @@ import os
 import secrets
 import threading
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
 
 from stratum_git.errors import BugError, HostError
-from stratum_git.git.flushing import flush_files, flush_folders
+from stratum_git.git.flushing import flush
 from stratum_git.git.process import Git
 from stratum_git.git.repository import Repository
 from stratum_git.model.ids import Oid
@@ -75,7 +76,13 @@ class _Debt:
         self.oids |= other.oids
         self.owed += other.owed
         self.folders |= other.folders
-        self.unnamed |= {path: made for path, made in other.unnamed.items() if made.exists()}
+        self.unnamed |= other.unnamed
+
+    def clear(self) -> None:
+        """Forgets what is on the disk now; what has no name is not."""
+        self.oids.clear()
+        self.owed.clear()
+        self.folders.clear()
 
 
 @dataclass
@@ -130,23 +137,39 @@ class ObjectWriter:
             with self._lock:
                 self._debt.oids.update(oids)
 
+    def reveal(self) -> None:
+        """Gives late objects their names, once they are on the disk; the names are so after :meth:`sync`."""
+        with self._settling() as debt:
+            self._name(debt.unnamed)
+
     def sync(self) -> None:
         """Flushes what was written since the last call, and what is owed."""
+        with self._settling() as debt:
+            self._name(debt.unnamed)
+            _flush(self.repo, debt.oids | _reached(self.repo, debt.owed), debt.folders)
+            debt.clear()
+
+    @contextlib.contextmanager
+    def _settling(self) -> Iterator[_Debt]:
         # One after another: what another thread has just begun to flush may be what this caller waits for.
         with self._flushing:
             with self._lock:
                 debt, self._debt = self._debt, _Debt()
             try:
-                _name(debt.unnamed, durable=self.durable)
-                flush_folders(_with_root(self.repo, debt.folders))
-                _flush(self.repo, debt.oids | _reached(self.repo, debt.owed))
-            except BaseException as error:
+                yield debt
+            except OSError as error:
+                raise HostError(f"objects could not be flushed to the disk: {error.strerror}") from error
+            finally:
                 # Whoever writes next must not take for certain what is not.
                 with self._lock:
                     self._debt.take_over(debt)
-                if isinstance(error, OSError):
-                    raise HostError(f"objects could not be flushed to the disk: {error.strerror}") from error
-                raise
+
+    def _name(self, unnamed: dict[Path, Path]) -> None:
+        if self.durable:
+            flush(unnamed.values())
+        for path, temporary in tuple(unnamed.items()):
+            temporary.rename(path)
+            del unnamed[path]
 
     def _write(self, kind: bytes, data: bytes, *, passing: bool = False) -> Oid:
         if self.repo.shared_permissions:
@@ -178,9 +201,8 @@ class ObjectWriter:
             path.parent.mkdir(parents=True, exist_ok=True)
             handle = os.open(temporary, CREATE, 0o444)
         try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
+            with os.fdopen(handle, "wb", buffering=0) as file:
+                _write_all(file, data)
                 if flushed and self.late:
                     # The disk may begin while the next object is made: Linux takes this for a wish to write.
                     os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
@@ -197,10 +219,10 @@ class ObjectWriter:
             raise
 
 
-def flush(repo: Repository, new: Oid) -> None:
+def flush_new(repo: Repository, new: Oid) -> None:
     """Puts on the disk whatever *new* reaches and no ref does yet, whoever wrote it."""
     asked = ("rev-list", "--objects", "--no-object-names", new, "--not", "--all")
-    _flush(repo, _listed(repo.git.run(*asked).stdout))
+    _flush(repo, _listed(repo.git.run(*asked).stdout), ())
 
 
 def read_objects(repo: Repository, names: Sequence[str]) -> tuple[Object | None, ...]:
@@ -240,6 +262,12 @@ def read_tree(repo: Repository, treeish: str) -> dict[str, TreeEntry]:
     return entries
 
 
+def _write_all(file: FileIO, data: bytes) -> None:
+    left = memoryview(data)
+    while left:
+        left = left[file.write(left) :]
+
+
 def _holds(path: Path, store: bytes) -> bool:
     """Returns whether the object is there, and whole: a power cut leaves empty ones, and worse."""
     try:
@@ -264,23 +292,13 @@ def _listed(listing: bytes) -> set[Oid]:
     return {Oid(oid) for oid in listing.decode("ascii").split()}
 
 
-def _name(unnamed: Mapping[Path, Path], *, durable: bool) -> None:
-    """Gives objects their names, once they are on the disk."""
-    if durable:
-        flush_files(unnamed.values())
-    for path, temporary in unnamed.items():
-        temporary.rename(path)
-
-
-def _flush(repo: Repository, oids: set[Oid]) -> None:
+def _flush(repo: Repository, oids: Iterable[Oid], folders: Iterable[Path]) -> None:
     # A packed object is flushed by git; one of an alternate store is not ours.
-    found = flush_files(_path(repo, oid) for oid in sorted(oids))
-    flush_folders(_with_root(repo, {path.parent for path in found}))
-
-
-def _with_root(repo: Repository, folders: set[Path]) -> set[Path]:
-    """Returns directories of objects with the one above them, in which their own names are."""
-    return {repo.common_dir / "objects", *folders} if folders else folders
+    files = [_path(repo, oid) for oid in sorted(oids)]
+    above = dict.fromkeys((*folders, *(path.parent for path in files)))
+    if above:
+        # The names of the directories themselves are in the one above them.
+        flush([*files, *above, repo.common_dir / "objects"])
 
 
 def _path(repo: Repository, oid: Oid) -> Path:

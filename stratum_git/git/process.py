@@ -101,25 +101,8 @@ class Conversation:
 
     process: subprocess.Popen[bytes]
 
-    def ask(self, question: bytes, lines: int) -> bool:
-        """Sends *question* and reads *lines* of answer; returns whether all of them came."""
-        return self._send(question) and all(self._answers.readline() for _ in range(lines))
-
-    def ask_line(self, question: bytes) -> bytes:
-        """Sends *question* and returns a line of answer; empty when git has ended."""
-        return self._answers.readline() if self._send(question) else b""
-
-    def read(self, size: int) -> bytes:
-        """Returns *size* bytes more of the answer, fewer when git has ended."""
-        return self._answers.read(size)
-
-    @property
-    def _answers(self) -> IO[bytes]:
-        if self.process.stdout is None:
-            raise BugError("a conversation without pipes")
-        return self.process.stdout
-
-    def _send(self, question: bytes) -> bool:
+    def send(self, question: bytes) -> bool:
+        """Sends *question*; returns whether git took it."""
         asking = self.process.stdin
         if asking is None:
             raise BugError("a conversation without pipes")
@@ -131,6 +114,24 @@ class Conversation:
         except BrokenPipeError:
             return False
         return True
+
+    def heard(self, lines: int) -> bool:
+        """Reads *lines* of answer; returns whether all of them came."""
+        return all(self._answers.readline() for _ in range(lines))
+
+    def ask_line(self, question: bytes) -> bytes:
+        """Sends *question* and returns a line of answer; empty when git has ended."""
+        return self._answers.readline() if self.send(question) else b""
+
+    def read(self, size: int) -> bytes:
+        """Returns *size* bytes more of the answer, fewer when git has ended."""
+        return self._answers.read(size)
+
+    @property
+    def _answers(self) -> IO[bytes]:
+        if self.process.stdout is None:
+            raise BugError("a conversation without pipes")
+        return self.process.stdout
 
     def close(self) -> Done:
         """Ends it, and returns how it ended."""

@@ -6,13 +6,13 @@ import contextlib
 import os
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from stratum_git.errors import HostError
-from stratum_git.git.flushing import flush_folders
+from stratum_git.git.flushing import flush
 from stratum_git.git.process import Conversation, Done, GitFailed
 from stratum_git.git.repository import Repository
 from stratum_git.model.ids import Oid, RefName
@@ -74,18 +74,24 @@ class RefSession:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def transact(self, updates: Sequence[RefUpdate]) -> Applied | LostRace:
-        """Moves all of *updates* or none; raises HostError when a lock or the disk is in the way."""
+    def transact(
+        self, updates: Sequence[RefUpdate], first: Callable[[], None] = lambda: None
+    ) -> Applied | LostRace:
+        """Moves all of *updates* or none; raises HostError when a lock or the disk is in the way.
+
+        *first* is done before any of them moves, while git takes its locks and writes: it may be to flush
+        what the refs will speak of. What it raises, the caller gets, and nothing moves.
+        """
         if not updates:
             return Applied()
         said = ""
         folders = _folders(self._repo, updates)
         for _ in range(ATTEMPTS):
             with self._lock:
-                failed = self._try(updates)
+                failed = self._try(updates, first)
             if failed is None:
                 if self._durable:
-                    flush_folders(folders)
+                    flush(folders)
                 return Applied()
             said = failed.stderr.decode("utf-8", "replace")
             if not PASSING.search(said):
@@ -102,14 +108,19 @@ class RefSession:
         if git is not None:
             git.close()
 
-    def _try(self, updates: Sequence[RefUpdate]) -> Done | None:
+    def _try(self, updates: Sequence[RefUpdate], first: Callable[[], None]) -> Done | None:
         """Returns ``None`` when all refs moved, else how git ended, as it does after a failure."""
-        git = self._git or self._start()
+        git, self._git = self._git or self._start(), None
         moves = b"".join(_command(update) for update in updates)
-        if git.ask(b"start\0" + moves + b"prepare\0commit\0", 3):
+        is_sent = git.send(b"start\0" + moves + b"prepare\0")
+        try:
+            first()
+        except BaseException:
+            git.close()
+            raise
+        if is_sent and git.heard(2) and git.send(b"commit\0") and git.heard(1):
             self._git = git
             return None
-        self._git = None
         return git.close()
 
     def _start(self) -> Conversation:
@@ -207,13 +218,10 @@ def _folders(repo: Repository, updates: Sequence[RefUpdate]) -> list[Path]:
     """Returns the directories in which *updates* may make or remove names: git flushes none of them."""
     folders: dict[Path, None] = {}
     for update in updates:
-        above = [
-            p for p in (repo.common_dir / update.ref).parents if p.is_relative_to(repo.common_dir / "refs")
-        ]
-        if update.old is None or update.new is None or not above[0].is_dir():
+        names = update.ref.split("/")[:-1]
+        own = repo.common_dir.joinpath(*names)
+        folders[own] = None
+        if update.old is None or update.new is None or not own.is_dir():
             # Those above may be new or go themselves, and packed-refs is rewritten when a packed ref goes.
-            above.append(repo.common_dir)
-            folders |= dict.fromkeys(above)
-        else:
-            folders[above[0]] = None
+            folders |= dict.fromkeys(repo.common_dir.joinpath(*names[:n]) for n in range(len(names)))
     return list(folders)

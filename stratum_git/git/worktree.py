@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stratum_git.git.objects import flush
+from stratum_git.git.objects import flush_new
 from stratum_git.git.process import Git
 from stratum_git.git.repository import Repository
 from stratum_git.model.ids import Oid, RefName
@@ -183,7 +183,7 @@ def fetch_result(repo: Repository, clone: Path, oid: Oid) -> None:
         # A bundle of a few objects is unpacked into loose ones, which git flushes only when told.
         config=("protocol.file.allow=always", "core.fsync=loose-object,pack"),
     )  # fmt: skip
-    flush(repo, oid)
+    flush_new(repo, oid)
 
 
 def _registrations(repo: Repository, path: Path) -> list[Path]:

@@ -16,7 +16,7 @@ from typing import Literal, TypeAlias
 from filelock import BaseFileLock, FileLock, Timeout
 
 from stratum_git.errors import HostError
-from stratum_git.git.flushing import sync_folder
+from stratum_git.git.flushing import flush
 from stratum_git.model.ids import Oid, RefName
 
 Kind: TypeAlias = Literal["worktree", "branch"]
@@ -103,7 +103,7 @@ def write_record(slot: Path, record: Vacant | Occupied) -> None:
             os.fsync(file.fileno())
     fresh.rename(path)
     if isinstance(record, Occupied):
-        sync_folder(path.parent)
+        flush([path.parent])
 
 
 def forget(slot: Path) -> None:

@@ -99,13 +99,17 @@ class FlowLog:
         commit = self._root(flow, entries[0]) if tip is None else tip
         for entry in entries:
             commit = self._commit(entry, commit)
-        self._writer.sync()
-        self._own.sync()
+        # Git looks for what a ref is to speak of before it takes the lock; the rest is flushed meanwhile.
+        self._own.reveal()
         updates = [RefUpdate(flow_ref(flow), commit, tip), *extra]
-        answer = self._refs.transact(updates)
+        answer = self._refs.transact(updates, self._sync)
         if isinstance(answer, LostRace):
             return Lost(answer.ref, answer.detail)
         return Stored(commit, entries[-1].after)
+
+    def _sync(self) -> None:
+        self._writer.sync()
+        self._own.sync()
 
     def _root(self, flow: FlowId, first: Entry) -> Oid:
         """Returns the commit under the first event: it keeps the code's history off the first-parent line."""

@@ -8,7 +8,16 @@ import pytest
 from stratum_git.errors import HostError
 from stratum_git.git.objects import ObjectWriter, Signature, read_objects
 from stratum_git.git.process import GitFailed, processes_started
-from stratum_git.git.refs import Applied, LostRace, RefUpdate, read_ref, read_refs, tip_nowait, transact
+from stratum_git.git.refs import (
+    Applied,
+    LostRace,
+    RefSession,
+    RefUpdate,
+    read_ref,
+    read_refs,
+    tip_nowait,
+    transact,
+)
 from stratum_git.git.repository import Repository
 from stratum_git.model.ids import Oid, RefName
 from tests.support.repos import ScratchRepo
@@ -44,6 +53,26 @@ def test_a_durable_transaction_writes_values_before_names(repo: Repository, oids
     repo.git.run("pack-refs", "--all")
     assert move(repo, RefUpdate(ONE, None, oids[0]), durable=True) == Applied()
     assert read_ref(repo, ONE) is None
+
+
+def test_what_is_to_come_first_comes_before_any_ref_moves(repo: Repository, oids: tuple[Oid, Oid]) -> None:
+    seen: list[Oid | None] = []
+    with RefSession(repo, "test", durable=True) as session:
+        answer = session.transact([RefUpdate(ONE, oids[0], None)], lambda: seen.append(read_ref(repo, ONE)))
+    assert (answer, seen, read_ref(repo, ONE)) == (Applied(), [None], oids[0])
+
+
+def test_nothing_moves_when_what_is_to_come_first_fails(repo: Repository, oids: tuple[Oid, Oid]) -> None:
+    def fail() -> None:
+        raise HostError("the disk is full")
+
+    update = RefUpdate(ONE, oids[0], None)
+    with RefSession(repo, "test", durable=True) as session:
+        with pytest.raises(HostError, match="full"):
+            session.transact([update], fail)
+        assert read_ref(repo, ONE) is None
+        # Git's locks are gone with it.
+        assert session.transact([update]) == Applied()
 
 
 @pytest.mark.parametrize(
