@@ -3,21 +3,22 @@
 ::
 
     spec.yaml                     the text of the spec, as it was given
-    event.json                    what happened last
-    state.json                    the flow in short: status, where it is, what it remembers
+    state.json                    the flow: what happened last, where it is, what it remembers, the states of
+                                  the steps around the current one, and the newest records
     inputs.json
-    states-0000.json              the states of steps 0 to 31, in the order in which they run;
-                                  those of a flow that has no more are in state.json
+    states-0000.json              the states of steps 0 to 31, in the order in which they run
     records-0000.json             the audit, records 0 to 31; round-000.json that of a round that ended
     passes-<step>-0000.json       the loops of a step; past.json those of rounds that ended
-    outputs/0000/<step>.json      what steps 0 to 31 produced
+    outputs-0000.json             what steps 0 to 31 produced, where it is short
+    outputs/0000/<step>.json      what one of them produced, where it is long
     steps/<step>/graph.json       the task graph of a dispatch step
     steps/<step>/tasks-0000.json  the states of its tasks 0 to 31
     checkpoints/000/...           the same again, for a state that was given a name
 
 A piece names its file and the object it is made from, a folder the object that it stands for. The same
 object means the same bytes, so the store encodes and writes only what an event changed, however large the
-flow. It is as flat as it is because every level is one more object to flush for each event.
+flow. It is as flat as it is, and what changes with every event lies together, because each file and each
+level is one more object to make and to flush: an event of a step makes four.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from stratum_git.model.book import Book
 from stratum_git.model.chunks import SIZE, Chunks
 from stratum_git.model.graph import TaskGraph
 from stratum_git.model.ids import Json, StepId
+from stratum_git.model.messages import Event
 from stratum_git.model.spec import Gate
 from stratum_git.model.state import (
     Abandoned,
@@ -51,7 +53,9 @@ T = TypeVar("T")
 
 NO_GRAPH = TaskGraph((), (), (), ())
 VERSION = 2
-"""Version 1 had the states of the steps in ``state.json``, outputs in ``steps/<step>/output.json``."""
+"""Version 1 had all states in ``state.json``, outputs in ``steps/<step>/output.json``, an ``event.json``."""
+SHORT = 2000
+"""Characters, about, of an output that shares a file with others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,18 @@ class Folder:
 
 
 @dataclass(frozen=True, slots=True)
+class Outputs:
+    """What some steps produced: a file of the short ones, a folder of the long ones, if there are any.
+
+    Both are unchanged as long as ``token`` is the same object.
+    """
+
+    token: object
+    short: Callable[[], Piece | None]
+    long: Callable[[], Folder | None]
+
+
+@dataclass(frozen=True, slots=True)
 class Group:
     """Some of the folders below ``steps``, unchanged as long as ``token`` is the same object."""
 
@@ -83,16 +99,19 @@ class Group:
     folders: Callable[[], Iterator[Folder]]
 
 
-def files(state: FlowState) -> Iterator[Piece]:
-    """Yields the files at the top of the tree, ``spec.yaml`` and ``event.json`` excepted."""
+def files(state: FlowState, event: Event | None = None) -> Iterator[Piece]:
+    """Yields the files at the top of the tree after *event*, ``spec.yaml`` excepted."""
     book = state.book
-    yield Piece("state.json", state, lambda: codec.dump(header(state)))
+    yield Piece("state.json", state, lambda: codec.dump(header(state, event)))
     yield Piece("inputs.json", state.inputs, lambda: codec.dump(dict(state.inputs)))
-    if _is_long(state):
-        yield from _chunked("states", state.steps, _short)
-    yield from _chunked("records", book.records)
-    for number, records in enumerate(book.rounds):
-        yield Piece(f"round-{number:03}.json", records, partial(_encoded, records))
+    for number, steps in enumerate(state.steps.parts):
+        if number != _near(state):
+            yield Piece(f"states-{number:04}.json", steps, partial(_rows, _short, steps))
+    for number, records in enumerate(book.records.parts):
+        if len(records) == SIZE:
+            yield Piece(f"records-{number:04}.json", records, partial(_rows, codec.encode, records))
+    for number, round_ in enumerate(book.rounds):
+        yield Piece(f"round-{number:03}.json", round_, partial(_encoded, round_))
     for step, passes in book.passes.items():
         yield from _chunked(f"passes-{step}", passes)
     if book.past:
@@ -108,12 +127,15 @@ def groups(state: FlowState) -> Iterator[Group]:
         yield Group(part, partial(_task_folders, names, part))
 
 
-def outputs(state: FlowState) -> Iterator[Folder]:
-    """Yields the folders below ``outputs``."""
-    for number, part in enumerate(state.outputs.parts):
-        if any(part):
-            names = state.program.order[number * SIZE : (number + 1) * SIZE]
-            yield Folder(f"{number:04}", part, partial(_output_pieces, names, part))
+def outputs(state: FlowState) -> Iterator[Outputs]:
+    """Yields what the steps produced, 32 of them at a time."""
+    for number, made in enumerate(state.outputs.parts):
+        names = state.program.order[number * SIZE : (number + 1) * SIZE]
+        short, long = (
+            partial(_short_outputs, number, names, made),
+            partial(_long_outputs, number, names, made),
+        )
+        yield Outputs(made, short, long)
 
 
 def label(checkpoint: Checkpoint) -> Piece:
@@ -122,9 +144,11 @@ def label(checkpoint: Checkpoint) -> Piece:
     return Piece("checkpoint.json", checkpoint, partial(codec.dump, row))
 
 
-def header(state: FlowState) -> dict[str, Json]:
+def header(state: FlowState, event: Event | None) -> dict[str, Json]:
     """Returns the flow in short, as ``state.json`` has it."""
-    states: Json = None if _is_long(state) else [_short(now) for now in state.steps]
+    near, records = _near(state), state.book.records.parts
+    states: Json = [] if near is None else [_short(now) for now in state.steps.parts[near]]
+    newest = records[-1] if records and len(records[-1]) < SIZE else ()
     position = len(state.steps) if state.cursor is None else state.program.position[state.cursor]
     return {
         "version": VERSION,
@@ -142,7 +166,10 @@ def header(state: FlowState) -> dict[str, Json]:
         "paused": state.paused,
         "unsynced": [codec.encode(s) for s in state.unsynced],
         "steps": len(state.steps),
+        "event": None if event is None else codec.encode(event),
+        "near": near,
         "states": states,
+        "records": [codec.encode(record) for record in newest],
         "tasks": _tallies(state),
         "driver": state.driver,
         "parent": state.parent,
@@ -158,9 +185,38 @@ def bare_book(book: Book) -> Book:
     return replace(book, records=Chunks(), rounds=(), passes={}, past=(), audits={})
 
 
-def _is_long(state: FlowState) -> bool:
-    """Returns whether the states of the steps deserve files of their own: each is one more to flush."""
-    return len(state.steps) > SIZE
+def _near(state: FlowState) -> int | None:
+    """Returns the number of the part of the steps that lies in ``state.json``: the flow is in it."""
+    if len(state.steps.parts) == 1:
+        return 0
+    return None if state.cursor is None else state.program.position[state.cursor] // SIZE
+
+
+def _is_short(output: Output) -> bool:
+    """Returns whether there is an output, and it is short. Of a long one no more is looked at than that."""
+    left = SHORT
+    todo: list[Json] = list(output)
+    while todo and left > 0:
+        value = todo.pop()
+        left -= 8 + (len(value) if isinstance(value, str) else 0)
+        if isinstance(value, dict):
+            left -= sum(map(len, value)) if len(value) < SHORT else SHORT
+            todo += value.values() if left > 0 else ()
+        elif isinstance(value, list):
+            todo += value if len(value) < SHORT else ()
+            left -= len(value)
+    return bool(output) and left > 0
+
+
+def _short_outputs(number: int, names: tuple[StepId, ...], made: tuple[Output, ...]) -> Piece | None:
+    rows = zip(names, made, strict=True)
+    found: dict[str, Json] = {step: output[0] for step, output in rows if _is_short(output)}
+    return Piece(f"outputs-{number:04}.json", made, partial(codec.dump, found)) if found else None
+
+
+def _long_outputs(number: int, names: tuple[StepId, ...], made: tuple[Output, ...]) -> Folder | None:
+    pieces = tuple(_output_pieces(names, made))
+    return Folder(f"{number:04}", made, partial(iter, pieces)) if pieces else None
 
 
 def _short(now: StepState) -> Json:
@@ -194,7 +250,7 @@ def _task_pieces(fan: FannedOut) -> Iterator[Piece]:
 
 def _output_pieces(names: tuple[StepId, ...], part: tuple[Output, ...]) -> Iterator[Piece]:
     for step, output in zip(names, part, strict=True):
-        if output:
+        if output and not _is_short(output):
             yield Piece(f"{step}.json", output, partial(codec.dump, output[0]))
 
 

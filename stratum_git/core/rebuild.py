@@ -40,7 +40,7 @@ def rebuild(program: Program, files: Files) -> FlowState:
     head = codec.load(_file(files, "state.json"))
     if not isinstance(head, dict) or head.get("version") not in {1, VERSION}:
         raise codec.UnreadableError("the flow was written by a version that this one does not know")
-    rows = cast("list[Json]", head.get("states") or list(_rows(files, "states")))
+    rows = _states(head, files, len(program.order))
     if len(rows) != len(program.order):
         raise codec.UnreadableError("the flow's state does not fit its spec")
     steps = [
@@ -52,8 +52,8 @@ def rebuild(program: Program, files: Files) -> FlowState:
         state,
         inputs=cast("dict[str, Json]", codec.load(_file(files, "inputs.json"))),
         steps=Chunks.of(steps),
-        outputs=Chunks.of(_output(files, step, index) for index, step in enumerate(program.order)),
-        book=_book(program, head.get("book"), files),
+        outputs=Chunks.of(_outputs(program, files)),
+        book=_book(program, head, files),
         checkpoints=tuple(_checkpoints(program, files)),
     )
 
@@ -84,7 +84,18 @@ def _from_header(program: Program, head: dict[str, Json]) -> FlowState:
     )
 
 
-def _book(program: Program, data: Json, files: Files) -> Book:
+def _states(head: dict[str, Json], files: Files, count: int) -> list[Json]:
+    here, near = cast("list[Json]", head.get("states") or []), head.get("near")
+    if near is None and here:
+        return here
+    found: list[Json] = []
+    for number in range(-(-count // SIZE)):
+        found += here if number == near else _list(_file(files, f"states-{number:04}.json"))
+    return found
+
+
+def _book(program: Program, head: dict[str, Json], files: Files) -> Book:
+    data, newest = head.get("book"), cast("list[Json]", head.get("records") or [])
     if data is None:
         return Book()
     passes = {step: Chunks.of(_passes(_rows(files, f"passes-{step}"))) for step in program.order}
@@ -93,7 +104,7 @@ def _book(program: Program, data: Json, files: Files) -> Book:
     rounds = (name for name in sorted(files) if name.startswith("round-"))
     return replace(
         codec.decode(Book, data),
-        records=Chunks.of(_records(_rows(files, "records"))),
+        records=Chunks.of(_records([*_rows(files, "records"), *newest])),
         rounds=tuple(Chunks.of(_records(_list(files[name]))) for name in rounds),
         passes={step: found for step, found in passes.items() if len(found)},
         past=tuple(
@@ -132,6 +143,15 @@ def _rows(files: Files, name: str) -> Iterator[Json]:
     while (path := f"{name}-{number:04}.json") in files:
         yield from cast("list[Json]", codec.load(files[path]))
         number += 1
+
+
+def _outputs(program: Program, files: Files) -> Iterator[Output]:
+    short: dict[str, Json] = {}
+    for index, step in enumerate(program.order):
+        if not index % SIZE:
+            data = codec.load(files.get(f"outputs-{index // SIZE:04}.json", b"{}"))
+            short = data if isinstance(data, dict) else {}
+        yield (short[step],) if step in short else _output(files, step, index)
 
 
 def _output(files: Files, step: StepId, index: int) -> Output:

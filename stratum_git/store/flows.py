@@ -118,8 +118,7 @@ class FlowLog:
         return self._own.commit(tree, (), f"Flow {flow}\n", author, author)
 
     def _commit(self, entry: Entry, parent: Oid) -> Oid:
-        event = self._own.blob(codec.dump(codec.encode(entry.event)))
-        tree = self._trees.write(entry.after, {"spec.yaml": self.spec, "event.json": event})
+        tree = self._trees.write(entry.after, entry.event, self.spec)
         message = narrate(entry.event, entry.after, entry.effects).text()
         author = Signature(entry.event.by, "stratum-git@localhost", entry.event.at, self._committer.tz)
         committer = Signature(self._committer.name, self._committer.email, entry.event.at, self._committer.tz)
@@ -170,8 +169,10 @@ def events_between(repo: Repository, old: Oid, new: Oid) -> tuple[Event, ...]:
         if not parent:
             raise codec.UnreadableError(f"the history of the flow does not contain {old}")
         at = Oid(parent.decode())
-    blobs = read_objects(repo, [f"{oid}:event.json" for oid in reversed(chain)])
-    return tuple(cast("Event", codec.decode_any(codec.load(b.data))) for b in blobs if b is not None)
+    found = read_objects(repo, [f"{oid}:state.json" for oid in reversed(chain)])
+    heads = (codec.load(blob.data) for blob in found if blob is not None)
+    events = (head.get("event") if isinstance(head, dict) else None for head in heads)
+    return tuple(cast("Event", codec.decode_any(event)) for event in events)
 
 
 def _results(event: Event) -> tuple[Oid, ...]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 from stratum_git.core import layout
 from stratum_git.git.objects import ObjectWriter
 from stratum_git.model.ids import Oid
+from stratum_git.model.messages import Event
 from stratum_git.model.state import Checkpoint, FlowState
 
 FILE, TREE = "100644", "040000"
@@ -22,27 +23,42 @@ class TreeCache:
         self._trees: dict[str, tuple[dict[str, Entry], Oid]] = {}
         self._folders: dict[str, tuple[object, Oid]] = {}
         self._groups: dict[int, tuple[object, dict[str, Entry]]] = {}
+        self._made: dict[int, tuple[object, dict[str, Entry], dict[str, Entry]]] = {}
 
-    def write(self, state: FlowState, beside: Mapping[str, Oid]) -> Oid:
-        """Returns the tree of *state*, with the blobs *beside* it at the top."""
-        top = {name: (FILE, oid) for name, oid in beside.items()}
-        top |= self._entries(state, "")
+    def write(self, state: FlowState, event: Event, spec: Oid) -> Oid:
+        """Returns the tree of *state* after *event*; *spec* is the blob of its spec."""
+        top = {"spec.yaml": (FILE, spec), **self._entries(state, "", event)}
         named = {f"{n:03}": (TREE, self._checkpoint(n, one)) for n, one in enumerate(state.checkpoints)}
         if named:
             top["checkpoints"] = (TREE, self._tree("checkpoints", named))
         return self._writer.tree(top)
 
-    def _entries(self, state: FlowState, below: str) -> dict[str, Entry]:
-        found = {piece.path: (FILE, self._piece(below, piece)) for piece in layout.files(state)}
+    def _entries(self, state: FlowState, below: str, event: Event | None = None) -> dict[str, Entry]:
+        found = {piece.path: (FILE, self._piece(below, piece)) for piece in layout.files(state, event)}
         steps: dict[str, Entry] = {}
         for number, group in enumerate(layout.groups(state)):
             steps |= self._group(below, number, group)
         if steps:
             found["steps"] = (TREE, self._tree(f"{below}steps", steps))
-        outputs = dict(self._all(f"{below}outputs", layout.outputs(state)))
-        if outputs:
-            found["outputs"] = (TREE, self._tree(f"{below}outputs", outputs))
+        long: dict[str, Entry] = {}
+        for number, outputs in enumerate(layout.outputs(state)):
+            short, folders = self._outputs(below, number, outputs)
+            found |= short
+            long |= folders
+        if long:
+            found["outputs"] = (TREE, self._tree(f"{below}outputs", long))
         return found
+
+    def _outputs(
+        self, below: str, number: int, outputs: layout.Outputs
+    ) -> tuple[dict[str, Entry], dict[str, Entry]]:
+        token, short, long = self._made.get(number, (None, {}, {}))
+        if token is not outputs.token:
+            piece, folder = outputs.short(), outputs.long()
+            short = {} if piece is None else {piece.path: (FILE, self._piece(below, piece))}
+            long = {} if folder is None else dict(self._all(f"{below}outputs", iter([folder])))
+            self._made[number] = (outputs.token, short, long)
+        return short, long
 
     def _checkpoint(self, number: int, checkpoint: Checkpoint) -> Oid:
         """Returns the tree of a named state: written when it got its name, and never again."""

@@ -11,8 +11,11 @@ def files_of(state: FlowState) -> dict[str, bytes]:
     for group in layout.groups(state):
         for folder in group.folders():
             found |= {f"steps/{folder.path}/{piece.path}": piece.encode() for piece in folder.pieces()}
-    for folder in layout.outputs(state):
-        found |= {f"outputs/{folder.path}/{piece.path}": piece.encode() for piece in folder.pieces()}
+    for made in layout.outputs(state):
+        short, long = made.short(), made.long()
+        found |= {} if short is None else {short.path: short.encode()}
+        if long is not None:
+            found |= {f"outputs/{long.path}/{piece.path}": piece.encode() for piece in long.pieces()}
     for number, one in enumerate(state.checkpoints):
         inner = {**files_of(one.state), "checkpoint.json": layout.label(one).encode()}
         found |= {f"checkpoints/{number:03}/{path}": data for path, data in inner.items()}

@@ -165,8 +165,8 @@ def test_an_event_writes_what_it_changed_however_many_tasks_there_are(
         assert isinstance(after, Stored)
         before = objects_in(scratch)
         log.append(FLOW, after.tip, then(after.state, done(after.state, "t1")))
-    # The commit, its tree and two folders, the event, the state in short, the chunk of the task.
-    assert len(objects_in(scratch) - before) == 7
+    # The commit, its tree and two folders, the state in short with the event, the chunk of the task.
+    assert len(objects_in(scratch) - before) == 6
 
 
 def test_many_flows_are_listed_with_two_processes(
