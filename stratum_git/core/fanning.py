@@ -31,6 +31,9 @@ from stratum_git.model.state import (
     Verified,
 )
 
+CONFLICT = "merge conflict: merge_status='conflict'"
+"""What a client is told who says that its own merge failed; the words are the protocol's."""
+
 
 def opened(state: FlowState, step: Step, now: Opening, event: Opened) -> Turn:
     """Fans the step out, or hands it to its agent."""
@@ -64,7 +67,7 @@ def gathered(state: FlowState, step: Step, now: FannedOut, event: Gathered) -> T
     found = {now.graph.index[r.task]: r.outcome for r in event.reports if r.task in now.graph.index}
     fan, effects = fanout.take(step.id, step.work, now, found)
     if event.conflict and fanout.is_over(fan):
-        return _again(state, step, fan, ("merge conflict: merge_status='conflict'",), fan.base, event.at)
+        return _again(state, step, fan, (CONFLICT,), fan.base, event.at)
     return _fanned(state, step, fan, effects, event.at)
 
 
@@ -154,4 +157,5 @@ def _again(state: FlowState, step: Step, fan: FannedOut, why: tuple[str, ...], b
         return state, (Ask(step.id), *effects)
     state = replace(with_step(state, step.id, fan), setback=replace(setback, last=True))
     lost = Failed(why, fan, tries)
-    return failed(state, step, lost, (tally.aggregate(fan, ok=False),), at)
+    output = tally.aggregate(fan, ok=False, conflict=why == (CONFLICT,), landed=False)
+    return failed(state, step, lost, (output,), at)

@@ -20,6 +20,7 @@ from stratum_git.model.state import (
     Failed,
     FannedOut,
     FlowState,
+    Landing,
     Opening,
     Output,
     Skipped,
@@ -175,7 +176,9 @@ def _tries(before: StepState) -> int:
     match before:
         case Considering(tries) | Asked(tries=tries) | Skipped(tries=tries):
             return tries
-        case Succeeded(tries=tries) | Failed(tries=tries):
+        case Succeeded(tries=tries) | Failed(tries=tries) | Opening(tries=tries) | FannedOut(tries=tries):
+            return tries
+        case Landing(work=FannedOut(tries=tries)):
             return tries
         case _:
             return 0

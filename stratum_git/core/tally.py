@@ -34,17 +34,21 @@ def shortfall(work: Dispatch, fan: FannedOut) -> tuple[str, ...]:
     return (head, *_blame(fan))
 
 
-def aggregate(fan: FannedOut, *, ok: bool) -> Json:
-    """Returns the output of the step, as later steps and the protocol see it."""
+def aggregate(fan: FannedOut, *, ok: bool, conflict: bool = False, landed: bool = True) -> Json:
+    """Returns the output of the step, as later steps and the protocol see it.
+
+    A task counts as complete when it landed, or where nothing was to land, when it passed its checks.
+    *conflict*: a client says that its own merge failed.
+    """
     rows: list[Json] = []
     done: list[Json] = []
     failed: list[Json] = []
     for task, now in zip(fan.graph.tasks, fan.tasks, strict=True):
-        good = isinstance(now, Merged)
+        good = isinstance(now, Merged) or (not landed and isinstance(now, Verified))
         row = _row(task.id, now, good=good)
         (done if good else failed).append(row)
         rows.append(row)
-    conflict = any(isinstance(now, Parked) for now in fan.tasks)
+    conflict = conflict or any(isinstance(now, Parked) for now in fan.tasks)
     return {
         "tasks": rows,
         "merge_status": "conflict" if conflict else "clean",
