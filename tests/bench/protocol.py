@@ -30,6 +30,7 @@ from stratum_git.core.engine import advance, begin
 from stratum_git.core.parse import load_spec
 from stratum_git.core.program import compile_program
 from stratum_git.dispatch.clock import now
+from stratum_git.git.flushing import flush
 from stratum_git.git.objects import ObjectWriter
 from stratum_git.git.refs import RefSession
 from stratum_git.git.repository import head_of
@@ -152,6 +153,7 @@ def measure_flow(root: Path, steps: int, beside: list[str]) -> None:
     print(f"  last {EDGE} / first {EDGE}: {ratio:.2f}, of their medians {medians:.2f} (at most 1.2)")
     alone = sum(flow.seconds[-EDGE:]) / sum(flow.seconds[:EDGE])
     print(f"  within the one flow, not in turn: {alone:.2f}")
+    print(f"  a file and its name put on this disk: {statistics.median(floor(root)):.2f} ms")
 
 
 def edges(flow: Drive, fresh: Drive, other: Drive | None) -> tuple[list[float], list[float]]:
@@ -163,6 +165,18 @@ def edges(flow: Drive, fresh: Drive, other: Drive | None) -> tuple[list[float], 
         if other is not None:
             other.step()
     return last, first
+
+
+def floor(root: Path) -> list[float]:
+    """Returns the milliseconds in which files were written and flushed, and their directory after each."""
+    times = []
+    for number in range(EDGE):
+        began = time.perf_counter()
+        (root / f"floor{number}").write_text("x")
+        flush([root / f"floor{number}"])
+        flush([root])
+        times.append((time.perf_counter() - began) * 1000)
+    return times
 
 
 def measure_call(root: Path, calls: int) -> None:
