@@ -17,6 +17,7 @@ import threading
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from io import FileIO
 from pathlib import Path
 
@@ -309,6 +310,7 @@ def _cleaned(text: str) -> str:
     return "".join(c if c not in "<>\n\r\0" else " " for c in text).strip(" .,:;\"'\\")
 
 
+@lru_cache(maxsize=4096)
 def _row(name: str, mode: str, oid: Oid) -> tuple[bytes, bytes]:
     """Returns a line of a tree after the key by which git sorts: a folder as if its name ended in a slash."""
     if name in {"", ".", "..", ".git"} or "/" in name or "\0" in name:
