@@ -17,12 +17,13 @@ def graph_of(state: FlowState, work: Dispatch) -> TaskGraph | tuple[str, ...]:
         return (f"source: {source.reason}",)
     graph = read_graph(source.value)
     if not isinstance(graph, TaskGraph):
-        return tuple(_sentence(p.path, p.message, p.hint) for p in graph)
+        return tuple(sentence(p.path, p.message, p.hint) for p in graph)
     if isinstance(work.require, int) and work.require > len(graph.tasks):
         return (f"require: {work.require} can never be met by {len(graph.tasks)} tasks",)
     return graph
 
 
-def _sentence(path: str, message: str, hint: str) -> str:
+def sentence(path: str, message: str, hint: str) -> str:
+    """Returns a problem of a graph as one sentence."""
     head = f"{path}: {message}" if path else message
     return f"{head} ({hint})" if hint else head

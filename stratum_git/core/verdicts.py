@@ -13,6 +13,7 @@ from stratum_git.core.contracts import breaches
 from stratum_git.core.expr import Files, judge
 from stratum_git.core.program import function_of
 from stratum_git.core.references import Unresolved, resolve, steps_named
+from stratum_git.core.source import sentence
 from stratum_git.core.taskgraph import read_graph
 from stratum_git.model.graph import TaskGraph
 from stratum_git.model.ids import Json, StepId
@@ -110,4 +111,4 @@ def _flaws(step: StepId, source: str, output: Json) -> tuple[str, ...]:
     graph = read_graph(found.value)
     if isinstance(graph, TaskGraph):
         return ()
-    return tuple(f"{p.path}: {p.message} {p.hint}".strip(": ") for p in graph[:SHOWN])
+    return tuple(sentence(p.path, p.message, p.hint) for p in graph[:SHOWN])
