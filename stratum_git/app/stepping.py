@@ -16,7 +16,7 @@ from stratum_git.core.audit import audit as audit_of
 from stratum_git.core.engine import begin
 from stratum_git.core.gates import is_last_round
 from stratum_git.core.parse import load_spec
-from stratum_git.core.program import compile_program
+from stratum_git.core.program import compile_program, unserved_by_client
 from stratum_git.core.questions import is_over
 from stratum_git.core.records import mode_of
 from stratum_git.core.verdicts import Judgement, judge_answer
@@ -203,6 +203,9 @@ def _program(spec: str, flow: str) -> Program:
     if not isinstance(program, Program):
         names = ", ".join(loaded.spec.flows) or "none"
         raise _misuse(f"Flow '{flow}' not found in spec (it has: {names})")
+    wanting = unserved_by_client(program)
+    if wanting:
+        raise refused_spec(wanting)
     return program
 
 

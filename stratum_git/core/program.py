@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from difflib import get_close_matches
 
 from stratum_git.core.order import Cycle, fifo_order
@@ -85,13 +86,32 @@ def _unserved(spec: Spec, flow: Flow, step: Step) -> list[Problem]:
             wants |= _unserved_dispatch(step.work)
         case Gate() | Inline() | Decompose():
             pass
+    hint = "leave it out, or let an MCP client drive the flow: stratum_plan"
+    return _problems(flow, step, wants, "`run` does not do it yet", hint)
+
+
+def unserved_by_client(program: Program) -> tuple[Problem, ...]:
+    """Returns what a flow, or one that it runs, asks of a landing that is not done for a client either."""
+    found: list[Problem] = []
+    seen: set[str] = set()
+    todo = [program.flow]
+    while todo:
+        flow = todo.pop()
+        seen.add(flow.name)
+        for step in flow.steps:
+            if isinstance(step.work, Dispatch):
+                wants = _unserved_dispatch(step.work)
+                wants["merge"] = wants["merge"] if step.work.merge != "manual" else None
+                found += _problems(flow, step, wants, "nothing does it yet", "leave it out")
+            elif isinstance(step.work, SubFlow) and step.work.flow not in seen:
+                todo.append(program.spec.flows[step.work.flow])
+    return tuple(found)
+
+
+def _problems(flow: Flow, step: Step, wants: Mapping[str, object], why: str, hint: str) -> list[Problem]:
+    place = f"flows.{flow.name}.steps.{step.id}"
     return [
-        Problem(
-            f"flows.{flow.name}.steps.{step.id}.{key}",
-            f"{key} is valid, but `run` does not do it yet",
-            step.line,
-            hint="leave it out, or let an MCP client drive the flow: stratum_plan",
-        )
+        Problem(f"{place}.{key}", f"{key} is valid, but {why}", step.line, hint=hint)
         for key, value in wants.items()
         if value
     ]

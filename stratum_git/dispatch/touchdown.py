@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from stratum_git.core import fanout, tally
 from stratum_git.core.expr import judge
 from stratum_git.dispatch.clock import now
@@ -14,7 +16,7 @@ from stratum_git.dispatch.stack import Change
 from stratum_git.errors import BugError
 from stratum_git.git.objects import Signature
 from stratum_git.model.ids import Json, Oid, RefName, StepId
-from stratum_git.model.messages import Landed, LandingBlocked
+from stratum_git.model.messages import Landed, LandedResult, LandingBlocked
 from stratum_git.model.spec import Dispatch, Step
 from stratum_git.model.state import FannedOut, FlowState, Landing, Verified, Working
 
@@ -30,7 +32,8 @@ def land(context: Context, state: FlowState, step: StepId) -> Landed | LandingBl
     who = context.identity
     committer = Signature(who.name, who.email, at, who.tz)
     lander = Lander(context.repo, context.merger, committer, state.flow, step)
-    plan = lander.plan(old, _items(state, spec, landing.work))
+    items = _items(state, spec, landing.work)
+    plan = _unmoved(old, items) if _is_manual(spec) else lander.plan(old, items)
     context.writer.sync()
     blocked = in_the_way(context.repo, target, plan.old, plan.new)
     if blocked is not None:
@@ -40,6 +43,15 @@ def land(context: Context, state: FlowState, step: StepId) -> Landed | LandingBl
         # Nothing lands that is not as it has to be.
         plan = LandingPlan(plan.old, plan.old, ())
     return _landed(at, step, target, plan, findings)
+
+
+def _is_manual(step: Step) -> bool:
+    return isinstance(step.work, Dispatch) and step.work.merge == "manual"
+
+
+def _unmoved(old: Oid, items: Sequence[Item]) -> LandingPlan:
+    """Returns the plan of whoever merges by himself: the results stay on their branches."""
+    return LandingPlan(old, old, tuple(LandedResult(i.change.task, i.change.result, None) for i in items))
 
 
 def _landed(at: float, step: StepId, target: RefName, plan: LandingPlan, findings: tuple[str, ...]) -> Landed:

@@ -658,3 +658,24 @@ def test_git_does_not_complain_of_anything(server: Portal) -> None:
         check=True,
     )
     assert said.stdout + said.stderr.replace("notice: HEAD points to an unborn branch", "") == ""
+
+
+def test_who_merges_by_hand_finds_the_results_on_their_branches(server: Portal) -> None:
+    tip = server.repo.git("rev-parse", "main")
+    begun = plan(server, spec(dispatch(merge="manual"), "intent: x"), {"tasks": [{"id": "hand"}]})
+    name, (row,) = begun["flow_id"], begun["batch"]
+    Path(row["path"], "by-hand.txt").write_text("x\n", encoding="utf-8")
+    after = reported(server, name, {"task_id": "hand", "status": "complete"})
+    assert (after["status"], after["step_id"]) == ("execute_step", "s2")
+    assert server.repo.git("rev-parse", "main") == tip
+    assert server.repo.show(f"stratum/{name}/hand:by-hand.txt") == "x"
+
+
+@pytest.mark.parametrize(
+    "field", ["land_verify: 'true'", "candidates: 2", "on_conflict: fail", "merge: squash"]
+)
+def test_what_nobody_does_at_a_landing_is_refused_and_not_left_out(server: Portal, field: str) -> None:
+    text = spec(dispatch() + f", {field}").replace('"0.3"', '"0.4"')
+    refused = plan(server, text, {"tasks": [{"id": "a"}]})
+    assert refused["error_type"] == "ir_semantic_error"
+    assert refused["path"] == f"flows.main.steps.s1.{field.partition(':')[0]}"
