@@ -95,7 +95,7 @@ def write_record(slot: Path, record: Vacant | Occupied) -> None:
     brings back a record of work that is on a ref already.
     """
     path = _record_path(slot)
-    fresh = path.with_suffix(".new")
+    fresh = _fresh_path(slot)
     with fresh.open("w", encoding="utf-8") as file:
         json.dump(asdict(record), file)
         if isinstance(record, Occupied):
@@ -110,11 +110,16 @@ def forget(slot: Path) -> None:
     """Drops the record of a slot, and its lock file. The caller holds the lock."""
     # Whoever opened the lock file before finds no record under it, and nobody makes this name again.
     _record_path(slot).unlink(missing_ok=True)
+    _fresh_path(slot).unlink(missing_ok=True)
     slot.with_name(f"{slot.name}.lock").unlink(missing_ok=True)
 
 
 def _record_path(slot: Path) -> Path:
     return slot.with_name(f"{slot.name}.json")
+
+
+def _fresh_path(slot: Path) -> Path:
+    return slot.with_name(f"{slot.name}.new")
 
 
 def _parsed(data: bytes) -> Record:

@@ -188,6 +188,13 @@ class SlotPool:
     def tidy(self) -> None:
         """Throws away what nobody needs: half-made slots, idle ones beyond ``keep``, entries of lost ones."""
         spare = self.keep
+        for path in self._nameless():
+            lock = try_lock(path)
+            # Whoever is making it holds the lock, and has no record yet.
+            if lock is not None and read_record(path) is None and _is_bare(path):
+                self._abolish(path, lock)
+            elif lock is not None:
+                lock.release()
         for path in self._paths():
             record = read_record(path)
             if not isinstance(record, Vacant):
@@ -202,6 +209,11 @@ class SlotPool:
                 self._abolish(path, lock)
             elif lock is not None:
                 lock.release()
+
+    def occupants(self) -> frozenset[Occupant]:
+        """Returns whose work is in slots, whether or not anybody is at it now."""
+        records = map(read_record, self._paths())
+        return frozenset(record.occupant for record in records if isinstance(record, Occupied))
 
     def empty_trash(self, limit: float, clock: Callable[[], float]) -> bool:
         """Deletes what was thrown away, for about *limit* seconds; returns whether all of it is gone."""
@@ -346,6 +358,12 @@ class SlotPool:
             if isinstance(record, Vacant) and record.kind == "worktree":
                 yield path, record
 
+    def _nameless(self) -> list[Path]:
+        """Returns what a process that was killed began to make, or to drop, and of which no record tells."""
+        names = {path.name.partition(".")[0] for path in self.folders.slots.iterdir()}
+        recorded = {path.name for path in self._paths()}
+        return [self.folders.slots / name for name in sorted(names - recorded) if NAME.fullmatch(name)]
+
     def _paths(self) -> list[Path]:
         folder = self.folders.slots
         names = (p.name.removesuffix(".json") for p in folder.iterdir() if p.name.endswith(".json"))
@@ -356,6 +374,11 @@ def _as_left(slot: Slot) -> Vacant:
     """Returns the record of a slot that was cleaned for whoever wants the same commit."""
     boot = own_identity().boot_id
     return Vacant(slot.kind, slot.base, ready=True, kept=slot.keep_ignored, boot=boot)
+
+
+def _is_bare(path: Path) -> bool:
+    """Returns whether there is no file in a slot: nobody was ever in it."""
+    return not path.is_dir() or {entry.name for entry in path.iterdir()} <= {".git"}
 
 
 def _work_in(path: Path, is_wanted: Callable[[Occupant], bool]) -> Occupied | None:

@@ -1,3 +1,4 @@
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
@@ -355,6 +356,36 @@ def test_tidying_throws_away_what_a_killed_process_was_still_preparing(
     pool.tidy()
     assert registered(pool.repo) == [held.path]
     assert read_record(held.path) == Occupied("worktree", base, held.branch, held.occupant)
+
+
+def test_tidying_forgets_what_a_killed_process_had_no_record_of_yet(
+    pool: SlotPool, base: Oid, folders: StateFolders
+) -> None:
+    held, spare = take(pool, base, "held"), take(pool, base, "spare")
+    # A lock that was taken for a name; a record that was being written; a spare entry for a damaged slot.
+    (folders.slots / "slot-00000001.lock").touch()
+    (folders.slots / "slot-00000002.new").write_text('{"ki')
+    (folders.slots / f"{spare.name}.json").unlink()
+    for entry in spare.path.iterdir():
+        if entry.name != ".git":
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    spare.lock.release()
+    made = FileLock(folders.slots / "slot-00000003.lock", thread_local=False)
+    with made.acquire(timeout=0):
+        pool.tidy()
+    names = {path.name.partition(".")[0] for path in folders.slots.iterdir()}
+    assert names == {held.name, "slot-00000003"}, "whoever is making a slot has no record of it yet"
+    assert registered(pool.repo) == [held.path]
+
+
+def test_tidying_spares_files_that_no_record_tells_of(
+    pool: SlotPool, base: Oid, folders: StateFolders
+) -> None:
+    slot = take(pool, base)
+    (folders.slots / f"{slot.name}.json").unlink()
+    slot.lock.release()
+    pool.tidy()
+    assert (slot.path / "a.txt").exists()
 
 
 def test_a_slot_with_a_record_of_a_later_version_is_left_alone(
