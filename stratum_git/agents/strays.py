@@ -16,7 +16,8 @@ from pathlib import Path
 
 import trio
 
-MARK = "STRATUM_TETHER"
+from stratum_git.spawn.orphans import ATTEMPT as MARK
+
 ROUNDS = 200
 PAUSE = 0.01
 

@@ -5,15 +5,14 @@ of it is left. ``tether.py`` does the holding. Should the tether itself be kille
 its session and by the mark in its environment, and killed from here. That needs Linux: elsewhere there is
 neither a reaper of orphans nor ``/proc``, and a process that leaves its group can get away.
 
-Nobody is left to do so when tether and dispatcher are killed in one blow: then the command dies with the
-tether, and what it had started goes on.
+When tether and dispatcher are killed in one blow, the command dies with the tether. What it had started goes
+on until the flow is taken up: the mark in its environment says whose it was (``spawn/orphans.py``).
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import secrets
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -25,8 +24,10 @@ import trio
 
 from stratum_git.agents.holder import Tether, start_tether
 from stratum_git.agents.output import LogFile, Output
-from stratum_git.agents.strays import MARK, Said, end_strays, parse_said
+from stratum_git.agents.strays import Said, end_strays, parse_said
 from stratum_git.errors import HostError
+from stratum_git.spawn.orphans import ATTEMPT as MARK
+from stratum_git.spawn.orphans import mark_of
 
 GRACE = 2.0
 PATIENCE = 5.0
@@ -113,7 +114,7 @@ async def supervise(
         raise HostError(f"the log cannot be made: {error}") from error
     started = trio.current_time()
     try:
-        held = await _hold(command, cwd, env, stdin, grace)
+        held = await _hold(command, cwd, {**env, MARK: mark_of(log)}, stdin, grace)
         if isinstance(held, Unstartable):
             return held
         # Measured from here, so that a busy machine's slow start is not taken from the program's time.
@@ -173,7 +174,6 @@ class _Held:
 async def _hold(
     command: Sequence[str], cwd: Path, env: Mapping[str, str], stdin: Path | None, grace: float
 ) -> _Held | Unstartable:
-    mark = secrets.token_hex(12)
     try:
         with ExitStack() as ours, ExitStack() as theirs:
             source = os.open(stdin if stdin is not None else os.devnull, os.O_RDONLY)
@@ -183,7 +183,7 @@ async def _hold(
             process = await start_tether(
                 command,
                 cwd=cwd,
-                env={**env, MARK: mark},
+                env=env,
                 stdin=source,
                 pipes=(orders, report),
                 grace=grace,
@@ -193,7 +193,7 @@ async def _hold(
         return Unstartable(f"{command[0]}: {error} in the command or its environment")
     except OSError as error:
         return _refused(error, command, cwd)
-    return _Held(process, control, status, mark, grace)
+    return _Held(process, control, status, env[MARK], grace)
 
 
 def _pipe(reader: ExitStack, writer: ExitStack) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 
 from stratum_git.agents.identity import own_identity
 from stratum_git.app import foresight
-from stratum_git.app.recovery import recover
+from stratum_git.app.recovery import give_back, give_back_of, recover
 from stratum_git.app.surroundings import Surroundings
 from stratum_git.app.workshop import make_context, signature
 from stratum_git.core.engine import begin
@@ -93,6 +93,7 @@ async def run(around: Surroundings, request: RunRequest, watch: Watcher, handle:
     context = make_context(around, repo, request.agents)
     inputs = check_inputs(program, request.inputs)
     foresight.check(program, inputs, context.agents)
+    await context.git(partial(give_back, context))
     first = started(repo, program, inputs, request)
     _check_revisions(repo, program)
     with (
@@ -117,7 +118,9 @@ async def resume(
     load(repo, flow)
     with _sole_runner(context, flow):
         stored, spec = load(repo, flow)
+        await context.git(partial(give_back, context))
         if is_over(stored.state) and not stored.state.unsynced:
+            await context.git(partial(_leave_tidy, context, stored.state))
             raise FlowOverError(f"the flow {flow} is {stored.state.status}; there is nothing to resume")
         check_takeover(repo, stored.state)
         only = stored.state.cursor if stored.state.driver == "client" else None
@@ -201,6 +204,12 @@ async def _driven(driver: Driver, effects: Sequence[Effect]) -> FlowState:
     except (StratumError, OSError) as error:
         driver.watch(Remark(f"what nobody needs any more could not be deleted: {error}"))
     return state
+
+
+def _leave_tidy(context: Context, state: FlowState) -> None:
+    """Gives back what whoever ran a flow to its end left when he was killed there."""
+    give_back_of(context, state)
+    _tidy(context.pool)
 
 
 def _tidy(pool: SlotPool) -> None:

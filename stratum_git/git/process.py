@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from stratum_git.errors import BugError, HostError, UserError
+from stratum_git.spawn.orphans import HELPER, own_mark
 
 MINIMUM = (2, 39, 0)
 """``merge-tree --write-tree`` is of 2.38; 2.39 is the oldest version that everything here was tried with."""
@@ -238,6 +239,7 @@ def _command(args: tuple[str, ...], config: tuple[str, ...]) -> list[str]:
 def _environment(extra: Mapping[str, str]) -> dict[bytes, bytes]:
     # Bytes, as they are in the environment: a hundred variables are not decoded and encoded for each git.
     mine = {k: v for k, v in os.environb.items() if not k.startswith(b"GIT_") or os.fsdecode(k) in KEPT}
+    mine[HELPER.encode()] = own_mark().encode()
     return {**mine, **ALWAYS, **{os.fsencode(key): os.fsencode(value) for key, value in extra.items()}}
 
 

@@ -49,6 +49,10 @@ class StateFolders:
             raise BugError(f"{flow!r} cannot be the name of a file")
         return _made(self.root, "runners") / f"{flow}.log"
 
+    def attempts(self, flow: str) -> Path:
+        """Returns where the folders of a flow's attempts are, without making it."""
+        return self.root / "attempts" / flow
+
     def attempt(self, flow: str, step: str, task: str | None, number: int) -> Path:
         """Returns an attempt's own folder, made: prompt, result, log."""
         path = self.attempt_path(flow, step, task, number)

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from stratum_git.errors import HostError
+from stratum_git.spawn.orphans import HELPER, own_mark
 
 SERVER = Path(__file__).with_name("server.py")
 HEADER = 4
@@ -45,6 +46,7 @@ class Server:
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     pass_fds=[theirs.fileno()],
+                    env={**os.environ, HELPER: own_mark()},
                     start_new_session=True,
                 )
         except OSError as error:

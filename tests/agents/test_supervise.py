@@ -15,6 +15,7 @@ import trio
 from stratum_git.agents.output import TAIL
 from stratum_git.agents.supervise import Exit, Exited, Signalled, TimedOut, Unstartable, supervise
 from stratum_git.errors import HostError
+from stratum_git.spawn.orphans import own_mark
 from tests.support.programs import open_descriptors
 
 MIB = 1024 * 1024
@@ -122,7 +123,7 @@ async def test_the_environment_arrives_as_it_was_given(tmp_path: Path, env: dict
     ended = await supervise(("env", "-0"), cwd=tmp_path, env=env, log=tmp_path / "log")
     assert isinstance(ended, Exited)
     seen = dict(entry.split("=", 1) for entry in ended.tail.decode().split("\0") if entry)
-    assert len(seen.pop("STRATUM_TETHER")) == 24
+    assert seen.pop("STRATUM_TETHER").endswith(f" {own_mark()} {tmp_path / 'log'}")
     assert seen == env
 
 

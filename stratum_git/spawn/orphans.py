@@ -1,0 +1,158 @@
+"""Finds what a process that is gone had started, and sees it out.
+
+Whatever is started here bears a mark in its environment: who started it and, of an attempt, for which log.
+So whoever comes after a crash can tell. Only that counts as left behind whose owner is provably dead: its
+number is free, or another process has it by now, in the same boot and the same namespace of numbers. What a
+live process holds, and what nothing is known of, is spared.
+
+Linux only: elsewhere nothing is found. What sheds its environment *and* its session is not found either; a
+tether that is alive ends it all the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from stratum_git.errors import HostError
+
+HELPER = "STRATUM_HELPER"
+"""Marks gits, tethers and whatever else ends by itself when it has done its work: it is waited for."""
+ATTEMPT = "STRATUM_TETHER"
+"""Marks what an agent or another command of a spec is, with all that it starts: it is ended."""
+GRACE = 2.0
+"""Seconds between asking and killing."""
+PATIENCE = 15.0
+LOOK = 0.02
+PROC = Path("/proc")
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What is left of processes that are gone: what has to be ended, and what ends by itself."""
+
+    strays: frozenset[int]
+    helpers: frozenset[int]
+
+
+def own_mark() -> str:
+    """Returns the mark of what this process starts."""
+    return _own_mark(os.getpid())
+
+
+def mark_of(log: Path) -> str:
+    """Returns the mark of an attempt, or of a command for one, that writes to *log*; each is another."""
+    return f"{secrets.token_hex(12)} {own_mark()} {log}"
+
+
+def end_orphans(attempts: Path, places: Sequence[Path], patience: float = PATIENCE) -> None:
+    """Returns when nothing is left of the attempts whose logs are below *attempts*, nor a helper in *places*.
+
+    Raises HostError when something has not gone after *patience* seconds.
+    """
+    if not (PROC / "self/stat").exists():
+        return
+    began = time.monotonic()
+    asked: set[int] = set()
+    while (left := _left(attempts, places)).strays or left.helpers:
+        waited = time.monotonic() - began
+        if waited > patience:
+            numbers = ", ".join(map(str, sorted(left.strays | left.helpers)))
+            hint = "see what they wait for, or end them, and try again"
+            raise HostError(f"processes of a run that is gone do not end: {numbers}", hint=hint)
+        for pid in left.strays if waited > GRACE else left.strays - asked:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL if waited > GRACE else signal.SIGTERM)
+        asked |= left.strays
+        time.sleep(LOOK)
+
+
+def _left(attempts: Path, places: Sequence[Path]) -> Left:
+    prefix = os.fsencode(attempts) + b"/"
+    strays, helpers = set[int](), set[int]()
+    sessions: dict[int, int | None] = {}
+    for pid in _processes():
+        sessions[pid] = _session(pid)
+        marks = _marks(pid)
+        owner, _, log = marks.get(ATTEMPT.encode(), b"").partition(b" ")[2].partition(b" ")
+        if log.startswith(prefix) and _is_dead(owner):
+            strays.add(pid)
+        elif _is_dead(marks.get(HELPER.encode(), b"")) and _is_in(pid, places):
+            helpers.add(pid)
+    # Who sheds his environment is still in the session, which is the attempt's if its leader was.
+    alike = {at for at in map(sessions.get, strays) if at in strays or (at and sessions.get(at) is None)}
+    strays |= {pid for pid, at in sessions.items() if at in alike}
+    return Left(frozenset(strays), frozenset(helpers - strays))
+
+
+def _processes() -> Iterator[int]:
+    own = os.getpid()
+    numbers = (int(name) for name in os.listdir(PROC) if name.isdigit())  # noqa: PTH208 - names, not paths
+    return (pid for pid in numbers if pid != own)
+
+
+def _marks(pid: int) -> dict[bytes, bytes]:
+    rows = (row.partition(b"=") for row in _read(pid, "environ").split(b"\0") if row.startswith(b"STRATUM_"))
+    return {name: value for name, _, value in rows}
+
+
+def _is_dead(owner: bytes) -> bool:
+    """Returns whether the process of a mark is gone; not of one that cannot be told from here."""
+    pid, _, rest = owner.decode("ascii", "replace").partition(".")
+    start, _, where = rest.partition(".")
+    if not pid.isdigit() or not where or where != _here():
+        return False
+    return _start(int(pid)) != start
+
+
+def _is_in(pid: int, places: Sequence[Path]) -> bool:
+    try:
+        at = (PROC / str(pid) / "cwd").readlink()
+    except OSError:
+        return False
+    return any(at.is_relative_to(place) for place in places)
+
+
+@lru_cache(maxsize=1)
+def _own_mark(pid: int) -> str:
+    return f"{pid}.{_start(pid)}.{_here()}"
+
+
+@lru_cache(maxsize=1)
+def _here() -> str:
+    """Returns where numbers of processes mean what they mean here: the boot, and the namespace."""
+    try:
+        boot = (PROC / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot}.{os.stat(PROC / 'self/ns/pid').st_ino}"  # noqa: PTH116 - as short
+    except OSError:
+        return ""
+
+
+def _start(pid: int) -> str | None:
+    """Returns when a process was started; ``None`` when there is none, or no more than its exit code."""
+    fields = _stat(pid)
+    return None if not fields or fields[0] in {b"Z", b"X"} else fields[19].decode()
+
+
+def _session(pid: int) -> int | None:
+    fields = _stat(pid)
+    return None if not fields or fields[0] in {b"Z", b"X"} else int(fields[3])
+
+
+def _stat(pid: int) -> list[bytes]:
+    # The name in parentheses may hold spaces and parentheses itself.
+    return _read(pid, "stat").rpartition(b")")[2].split()
+
+
+def _read(pid: int, name: str) -> bytes:
+    try:
+        return (PROC / str(pid) / name).read_bytes()
+    except OSError:
+        return b""
