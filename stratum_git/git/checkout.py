@@ -13,9 +13,10 @@ from typing import TypeAlias
 
 from stratum_git.git.diff import changed_paths
 from stratum_git.git.process import Git
+from stratum_git.git.registration import checked_out
 from stratum_git.git.repository import Repository
 from stratum_git.git.snapshot import STATES
-from stratum_git.git.worktree import git_dir_of, list_worktrees
+from stratum_git.git.worktree import git_dir_of
 from stratum_git.model.ids import Oid, RefName
 
 
@@ -37,7 +38,7 @@ Answer: TypeAlias = Synced | Refused
 
 def checkouts_of(repo: Repository, branch: RefName) -> tuple[Path, ...]:
     """Returns the worktrees that have *branch* checked out."""
-    return tuple(w.path for w in list_worktrees(repo) if w.branch == branch and w.path.is_dir())
+    return tuple(place for place, on in checked_out(repo).items() if on == branch and place.is_dir())
 
 
 def obstacle(repo: Repository, checkout: Path, old: Oid, new: Oid) -> Refused | None:

@@ -69,6 +69,10 @@ HINTS = (
     (r"dubious ownership", "the repository belongs to another user; see `git help config`, safe.directory"),
     (r"No space left on device|Disk quota exceeded", "free some space, then `stratum-git resume`"),
     (r"Unable to create '.*\.lock'|cannot lock ref", "another git is at work, or left a lock file behind"),
+    (
+        r"commondir: Success",
+        "a `git worktree add` was killed: see `git worktree list`, delete the folder it names",
+    ),
     (r"Read-only file system", "the repository's disk is mounted read-only"),
 )
 

@@ -1,8 +1,6 @@
-"""Worktrees and private clones: made, pointed at a commit, emptied, dropped.
+"""Worktrees and private clones: pointed at a commit, emptied, thrown away.
 
-Only metadata is made by :func:`add_worktree`, which is what races in git; its caller holds a lock. The
-checkout is what takes time; it needs none. ``git worktree prune`` is never run: it deletes the
-registration of any worktree that it cannot see at that moment.
+How the repository learns of a worktree is in ``registration.py``; the checkout is what takes time.
 """
 
 from __future__ import annotations
@@ -12,11 +10,10 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from stratum_git.git.objects import flush_new
-from stratum_git.git.process import Git
+from stratum_git.git.process import Git, GitFailed
 from stratum_git.git.repository import Repository
 from stratum_git.model.ids import Oid, RefName
 
@@ -28,27 +25,11 @@ UNFINISHED = (
 )  # fmt: skip
 """What a merge, rebase or killed git leaves in a worktree's own git directory."""
 
+ATTEMPTS = 5
 PLAIN_INDEX = b"DIRC\0\0\0\2"
 
 OWN_REFS = ("refs/bisect", "refs/rewritten", "refs/worktree")
 """Refs that only one worktree has. In a clone they are as its owner wants them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """A worktree that the repository knows of."""
-
-    path: Path
-    head: Oid | None
-    branch: RefName | None
-    locked: str | None
-
-
-def add_worktree(repo: Repository, path: Path, *, base: Oid, reason: str) -> None:
-    """Registers an empty, locked worktree at *path*. The caller holds the repository's lock."""
-    repo.git.run(
-        "worktree", "add", "--no-checkout", "--detach", "--lock", "--reason", reason, "--", str(path), base
-    )
 
 
 def check_out(path: Path, oid: Oid, branch: RefName | None) -> None:
@@ -121,39 +102,11 @@ def git_dir_of(path: Path) -> Path:
     return (path / text.removeprefix("gitdir: ")).resolve()
 
 
-def unregister(repo: Repository, path: Path) -> None:
-    """Makes the repository forget the worktree at *path*, whose directory is gone already."""
-    for admin in _registrations(repo, path):
-        shutil.rmtree(admin, ignore_errors=True)
-
-
 def discard(path: Path, trash: Path) -> None:
     """Moves a directory to the trash: O(1), where deleting a tree takes as long as making it."""
     trash.mkdir(parents=True, exist_ok=True, mode=0o700)
     with contextlib.suppress(FileNotFoundError):
         path.rename(trash / f"{path.name}-{secrets.token_hex(6)}")
-
-
-def list_worktrees(repo: Repository) -> tuple[Listed, ...]:
-    """Returns every worktree of the repository, the main one first."""
-    out = repo.git.run("worktree", "list", "--porcelain", "-z").stdout
-    rows = (block.split(b"\0") for block in out.split(b"\0\0") if block.strip(b"\0"))
-    return tuple(_listed([os.fsdecode(line) for line in row if line]) for row in rows)
-
-
-def branches_in_use(repo: Repository) -> dict[RefName, Path]:
-    """Returns the branches that are checked out, and where: what :func:`list_worktrees` tells, in process."""
-    found = {}
-    heads = {repo.common_dir / "HEAD": repo.common_dir.parent}
-    for marker in (repo.common_dir / "worktrees").glob("*/gitdir"):
-        with contextlib.suppress(OSError):
-            heads[marker.with_name("HEAD")] = _place_of(marker)
-    for head, path in heads.items():
-        with contextlib.suppress(OSError):
-            text = head.read_text(encoding="utf-8", errors="surrogateescape").strip()
-            if text.startswith("ref: "):
-                found[RefName(text.removeprefix("ref: "))] = path
-    return found
 
 
 def clone_private(repo: Repository, path: Path, *, base: Oid, branch: RefName, name: str, email: str) -> None:
@@ -177,28 +130,24 @@ def clone_private(repo: Repository, path: Path, *, base: Oid, branch: RefName, n
 def fetch_result(repo: Repository, clone: Path, oid: Oid) -> None:
     """Brings commit *oid* of a private clone into the repository and onto the disk, without a ref there."""
     Git(clone).run("update-ref", "refs/stratum/result", oid)
+    for attempt in range(ATTEMPTS):
+        try:
+            _fetch(repo, clone)
+            break
+        except GitFailed as error:
+            # Git looks through all worktrees, and somebody's `git worktree add` was in the middle of one.
+            if b"commondir" not in error.stderr or attempt == ATTEMPTS - 1:
+                raise
+    flush_new(repo, oid)
+
+
+def _fetch(repo: Repository, clone: Path) -> None:
     repo.git.run(
         "fetch", "-q", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance",
         "--no-recurse-submodules", "--", str(clone), "refs/stratum/result",
         # A bundle of a few objects is unpacked into loose ones, which git flushes only when told.
         config=("protocol.file.allow=always", "core.fsync=loose-object,pack"),
     )  # fmt: skip
-    flush_new(repo, oid)
-
-
-def _registrations(repo: Repository, path: Path) -> list[Path]:
-    found = []
-    for marker in (repo.common_dir / "worktrees").glob("*/gitdir"):
-        with contextlib.suppress(OSError):
-            if _place_of(marker) == path.resolve():
-                found.append(marker.parent)
-    return found
-
-
-def _place_of(marker: Path) -> Path:
-    """Returns the worktree that a registration is for. Newer gits may write it as a relative path."""
-    text = marker.read_text(encoding="utf-8", errors="surrogateescape").rstrip("\n")
-    return (marker.parent / text).parent.resolve()
 
 
 def _unhide(path: Path) -> None:
@@ -228,15 +177,3 @@ def _remove_inner_repository(root: Path, folder: str) -> None:
         shutil.rmtree(inner)
     else:
         inner.unlink()
-
-
-def _listed(lines: list[str]) -> Listed:
-    facts = {key: value for key, _, value in (line.partition(" ") for line in lines)}
-    branch = facts.get("branch")
-    head = facts.get("HEAD")
-    return Listed(
-        path=Path(facts.get("worktree", "")),
-        head=None if head is None else Oid(head),
-        branch=None if branch is None else RefName(branch),
-        locked=facts.get("locked"),
-    )

@@ -209,6 +209,7 @@ class SlotPool:
                 self._abolish(path, lock)
             elif lock is not None:
                 lock.release()
+        self._registry.sweep()
 
     def occupants(self) -> frozenset[Occupant]:
         """Returns whose work is in slots, whether or not anybody is at it now."""
@@ -256,7 +257,10 @@ class SlotPool:
             return
         if before is None:
             self._registry.add(slot.path, slot.base)
-        check_out(slot.path, slot.base, slot.branch)
+        # Detached first: git looks at everybody's worktrees before it moves a branch by name.
+        check_out(slot.path, slot.base, None)
+        self._point(slot.branch, slot.base)
+        attach(slot.path, slot.branch)
         if isinstance(before, Vacant) and before.kept and before.kept != slot.keep_ignored:
             clean(slot.path, self._folders_of(slot.base))
 

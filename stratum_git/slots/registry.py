@@ -1,7 +1,7 @@
 """The repository's list of worktrees, as far as slots are on it.
 
-Entries are made and dropped under one lock, because two git processes that do it at once may trip over each
-other's half-made files. The lock is held for milliseconds; nothing is checked out under it.
+Entries are made and dropped under one lock: where git has to make them, two that do it at once may trip over
+each other's half-made files. The lock is held for milliseconds; nothing is checked out under it.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from filelock import FileLock, Timeout
 from stratum_git.errors import HostError, UserError
 from stratum_git.git.process import Git
 from stratum_git.git.refs import read_ref
+from stratum_git.git.registration import add_worktree, branch_at, place_of, sweep, unregister
 from stratum_git.git.repository import Repository
-from stratum_git.git.worktree import add_worktree, forget_unfinished, git_dir_of, unregister
+from stratum_git.git.worktree import forget_unfinished, git_dir_of
 from stratum_git.model.ids import Oid, RefName
 
-BRANCH = "ref: "
 NO_SUCH_COMMIT = 129
 
 
@@ -70,6 +70,10 @@ class Registry:
         with self.turn():
             unregister(self.repo, slot)
 
+    def sweep(self) -> None:
+        """Deletes entries that somebody was making, or dropping, when he died."""
+        sweep(self.repo)
+
     def is_sound(self, slot: Path) -> bool:
         """Returns whether *slot* and its entry belong together.
 
@@ -82,7 +86,7 @@ class Registry:
         return (
             entry.parent == (self.repo.common_dir / "worktrees").resolve()
             and (entry / "HEAD").is_file()
-            and _place(entry) == slot
+            and place_of(entry / "gitdir") == slot
         )
 
     def vacate(self, branch: RefName) -> None:
@@ -94,7 +98,7 @@ class Registry:
         common = self.repo.common_dir
         for entry in (common, *(common / "worktrees").glob("*")):
             # Its HEAD first: there are many slots, and where they are takes longer to find out.
-            place = self._place_of(entry) if _head(entry) == f"{BRANCH}{branch}" else None
+            place = self._place_of(entry) if branch_at(entry) == branch else None
             if place is None:
                 continue
             if place.parent != self.slots:
@@ -112,9 +116,9 @@ class Registry:
 
     def holds_nothing(self, entry: Path) -> bool:
         """Returns whether some ref has the commit that the worktree of *entry* was at."""
-        head = _head(entry)
-        if head.startswith(BRANCH):
+        if branch_at(entry) is not None:
             return True
+        head = _head(entry)
         asked = ("for-each-ref", "--count=1", f"--contains={head}")
         found = self.repo.git.run(*asked, ok=(0, NO_SUCH_COMMIT))
         return found.code == NO_SUCH_COMMIT or bool(found.stdout)
@@ -164,21 +168,12 @@ class Registry:
         common = self.repo.common_dir
         if entry == common:
             return common.parent if common.name == ".git" else common
-        return _place(entry)
+        return place_of(entry / "gitdir")
 
     def _entries(self) -> dict[Path, Path]:
         folder = self.repo.common_dir / "worktrees"
-        places = ((_place(entry), entry) for entry in sorted(folder.glob("*")))
+        places = ((place_of(entry / "gitdir"), entry) for entry in sorted(folder.glob("*")))
         return {place: entry for place, entry in places if place is not None}
-
-
-def _place(entry: Path) -> Path | None:
-    """Returns where the worktree of an entry is; ``None`` for one that is being made or dropped."""
-    text = ""
-    with contextlib.suppress(OSError):
-        text = (entry / "gitdir").read_text(encoding="utf-8", errors="surrogateescape").strip()
-    # It may be relative to the entry (git 2.48 and later, worktree.useRelativePaths).
-    return (entry / text).resolve().parent if text else None
 
 
 def _head(entry: Path) -> str:

@@ -8,9 +8,10 @@ import pytest
 
 from stratum_git.git.objects import ObjectWriter, Signature
 from stratum_git.git.process import processes_started
+from stratum_git.git.registration import add_worktree
 from stratum_git.git.repository import Repository
 from stratum_git.git.snapshot import NAMED, Captured, capture
-from stratum_git.git.worktree import add_worktree, check_out, git_dir_of
+from stratum_git.git.worktree import check_out, git_dir_of
 from stratum_git.model.ids import Oid, RefName
 from tests.support.repos import ScratchRepo
 

@@ -5,16 +5,14 @@ import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Lock
+from threading import Lock, Thread
 
 import pytest
 
 from stratum_git.git.process import Git
+from stratum_git.git.registration import Listed, add_worktree, checked_out, list_worktrees, unregister
 from stratum_git.git.repository import Repository, open_repository
 from stratum_git.git.worktree import (
-    Listed,
-    add_worktree,
-    branches_in_use,
     check_out,
     clean,
     clone_private,
@@ -22,8 +20,6 @@ from stratum_git.git.worktree import (
     fetch_result,
     folders_of,
     git_dir_of,
-    list_worktrees,
-    unregister,
 )
 from stratum_git.model.ids import Oid, RefName
 from tests.support.repos import ScratchRepo
@@ -192,7 +188,7 @@ def test_a_new_worktree_is_locked_and_writes_no_configuration(
         Listed(scratch.path, base, RefName("refs/heads/main"), None),
         Listed(slot.path, base, RefName("refs/heads/other"), "a test"),
     )
-    assert branches_in_use(repo) == {"refs/heads/main": scratch.path, "refs/heads/other": slot.path}
+    assert checked_out(repo) == {scratch.path: "refs/heads/main", slot.path: "refs/heads/other"}
 
 
 def test_eight_slots_are_made_at_once(repo: Repository, tmp_path: Path, base: Oid) -> None:
@@ -233,7 +229,7 @@ def test_a_worktree_behind_a_symlink_is_forgotten_too(repo: Repository, tmp_path
 def test_a_registration_may_be_a_relative_path(repo: Repository, slot: ScratchRepo) -> None:
     marker = git_dir_of(slot.path) / "gitdir"
     marker.write_text(os.path.relpath(slot.path / ".git", marker.parent) + "\n")
-    assert branches_in_use(repo)[TASK] == slot.path
+    assert checked_out(repo)[slot.path] == TASK
 
 
 @pytest.fixture
@@ -265,6 +261,27 @@ def test_a_result_comes_home_without_a_ref(
     assert scratch.git("show", f"{oid}:new.txt") == "new"
     assert scratch.git("for-each-ref") == refs
     assert not (repo.common_dir / "FETCH_HEAD").exists()
+
+
+def test_a_result_comes_home_while_somebody_adds_a_worktree(
+    repo: Repository, scratch: ScratchRepo, clone: ScratchRepo, tmp_path: Path
+) -> None:
+    oid = Oid(clone.commit("work", {"new.txt": "new\n"}))
+    scratch.git("worktree", "add", "-q", "--detach", str(tmp_path / "theirs"))
+    marker = repo.common_dir / "worktrees/theirs/commondir"
+    whole = marker.rename(tmp_path / "commondir")
+    os.mkfifo(marker)
+
+    def finish() -> None:
+        # Whoever reads it now finds nothing in it yet, and the next one everything.
+        marker.open("w").close()
+        whole.replace(marker)
+
+    other = Thread(target=finish)
+    other.start()
+    fetch_result(repo, clone.path, oid)
+    other.join()
+    assert scratch.git("show", f"{oid}:new.txt") == "new"
 
 
 def test_the_git_directory_of_a_slot_and_of_a_clone_are_found(

@@ -9,12 +9,13 @@ from filelock import FileLock
 from stratum_git.errors import BugError, HostError
 from stratum_git.git.objects import ObjectWriter, Signature
 from stratum_git.git.refs import read_ref, read_refs
+from stratum_git.git.registration import list_worktrees
 from stratum_git.git.repository import Repository, open_repository
 from stratum_git.git.snapshot import capture
-from stratum_git.git.worktree import fetch_result, git_dir_of, list_worktrees
+from stratum_git.git.worktree import fetch_result, git_dir_of
 from stratum_git.model.ids import Oid, RefName
 from stratum_git.slots.folders import StateFolders
-from stratum_git.slots.occupancy import Occupied, Vacant, read_record
+from stratum_git.slots.occupancy import Kind, Occupied, Vacant, read_record
 from stratum_git.slots.pool import Slot, SlotFailed, SlotPool
 from stratum_git.slots.registry import BranchInUse
 from tests.slots.tenancy import branch_of, condition, git, take, tenants
@@ -249,6 +250,22 @@ def footprint(path: Path) -> dict[str, bytes]:
     return {
         name: file.read_bytes() for name, file in named if not name.removeprefix(".git/").startswith(skip)
     }
+
+
+@pytest.mark.parametrize("isolation", ["worktree", "branch"])
+def test_what_a_killed_git_left_half_made_is_not_in_the_way(
+    pool: SlotPool, base: Oid, scratch: ScratchRepo, isolation: Kind
+) -> None:
+    scratch.git("worktree", "add", "-q", "--detach", "../theirs")
+    (scratch.path / ".git/worktrees/theirs/commondir").write_text("")
+    slot = take(pool, base, isolation=isolation)
+    assert condition(slot.path) == ("stratum/flow/t1", base, "")
+    later = Oid(scratch.commit("later"))
+    pool.release(slot)
+    again = take(pool, later, isolation=isolation)
+    assert condition(again.path) == ("stratum/flow/t1", later, "")
+    pool.release(again)
+    pool.tidy()
 
 
 def test_git_housekeeping_of_the_user_leaves_slots_alone(

@@ -1,0 +1,191 @@
+"""The repository's entries for worktrees: they come and go whole, so that no git trips over half of one.
+
+``git worktree add`` fills its entry file by file, where every git looks. Whoever lists worktrees meanwhile,
+or moves a branch by name, dies of it ("failed to read .../commondir"), and for ever when that git was killed.
+Here an entry is made beside the others and renamed to its place, and renamed away before it is deleted:
+nobody sees half of one. What others left half-made is not looked at. ``git worktree prune`` is never run: it
+deletes the entry of any worktree that it cannot see at that moment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from stratum_git.errors import HostError
+from stratum_git.git.repository import Repository
+from stratum_git.model.ids import Oid, RefName
+
+WORKSHOP = "stratum"
+"""The folder in the common directory where entries are made and deleted. Otherwise it is empty."""
+ATTEMPTS = 20
+BRANCH = "ref: "
+TAKEN = {errno.ENOTEMPTY, errno.EEXIST}
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A worktree that the repository knows of."""
+
+    path: Path
+    head: Oid | None
+    branch: RefName | None
+    locked: str | None
+
+
+def add_worktree(repo: Repository, path: Path, *, base: Oid, reason: str) -> None:
+    """Makes an empty worktree at *path*, locked and detached at *base*.
+
+    Where git has to do it, the caller's lock keeps two of ours apart.
+    """
+    if _needs_git(repo):
+        words = ("--no-checkout", "--detach", "--lock", "--reason", reason, "--", str(path), base)
+        repo.git.run("worktree", "add", *words)
+        return
+    path.mkdir(parents=True)
+    marker = path.resolve() / ".git"
+    with _workshop(repo) as workshop:
+        fresh = workshop / f"new-{secrets.token_hex(6)}"
+        fresh.mkdir()
+        for name, text in {"HEAD": base, "commondir": "../..", "gitdir": marker, "locked": reason}.items():
+            _write(fresh / name, f"{text}\n")
+        entry = _put(repo, fresh, re.sub(r"[^A-Za-z0-9_-]", "-", path.name))
+    _write(marker, f"gitdir: {entry}\n")
+
+
+def unregister(repo: Repository, path: Path) -> None:
+    """Makes the repository forget the worktree at *path*, whose directory is gone already."""
+    place = path.resolve()
+    for marker in (repo.common_dir / "worktrees").glob("*/gitdir"):
+        if place_of(marker) == place:
+            # Somebody else may have dropped it by now.
+            with _workshop(repo) as workshop, contextlib.suppress(FileNotFoundError):
+                marker.parent.rename(workshop / f"gone-{secrets.token_hex(6)}")
+    sweep(repo)
+
+
+def place_of(marker: Path) -> Path | None:
+    """Returns the worktree that a registration is for; ``None`` for one that is being made or dropped."""
+    text = ""
+    with contextlib.suppress(OSError):
+        text = marker.read_text(encoding="utf-8", errors="surrogateescape").strip("\n")
+    # It may be relative to the entry (git 2.48 and later, worktree.useRelativePaths).
+    return (marker.parent / text).resolve().parent if text else None
+
+
+def checked_out(repo: Repository) -> dict[Path, RefName]:
+    """Returns the worktrees that are on a branch, and which: what git would list, had it not to read all."""
+    if (repo.common_dir / "reftable").exists():
+        return {listed.path: listed.branch for listed in list_worktrees(repo) if listed.branch is not None}
+    own = repo.common_dir
+    places: dict[Path, Path | None] = {own: own.parent if own.name == ".git" else own}
+    places |= {marker.parent: place_of(marker) for marker in (own / "worktrees").glob("*/gitdir")}
+    places[repo.git_dir] = repo.root
+    found = ((place, branch_at(entry)) for entry, place in places.items())
+    return {place: branch for place, branch in found if place is not None and branch is not None}
+
+
+def branch_at(entry: Path) -> RefName | None:
+    """Returns the branch that the HEAD in a git directory is on."""
+    head = entry / "HEAD"
+    with contextlib.suppress(OSError):
+        if head.is_symlink():
+            # As git did it once, and does where core.preferSymlinkRefs is set.
+            return RefName(str(head.readlink()))
+        text = head.read_text(encoding="utf-8", errors="surrogateescape").strip("\n")
+        if text.startswith(BRANCH):
+            return RefName(text.removeprefix(BRANCH).strip())
+    return None
+
+
+def list_worktrees(repo: Repository) -> tuple[Listed, ...]:
+    """Returns every worktree of the repository, the main one first."""
+    out = repo.git.run("worktree", "list", "--porcelain", "-z").stdout
+    rows = (block.split(b"\0") for block in out.split(b"\0\0") if block.strip(b"\0"))
+    return tuple(_listed([os.fsdecode(line) for line in row if line]) for row in rows)
+
+
+def sweep(repo: Repository) -> None:
+    """Deletes what was dropped, and what those left who died making an entry; not while one is made."""
+    folder = repo.common_dir / WORKSHOP
+    if not folder.is_dir():
+        return
+    with _locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB) as is_alone:
+        for left in folder.iterdir() if is_alone else ():
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _needs_git(repo: Repository) -> bool:
+    """Returns whether an entry has more to it here than the four files that every git makes."""
+    is_reftable = (repo.common_dir / "reftable").exists()
+    return is_reftable or (repo.git_dir / "config.worktree").exists() or repo.shared_permissions
+
+
+def _put(repo: Repository, fresh: Path, name: str) -> Path:
+    """Renames an entry to its place among the others, and returns that."""
+    folder = repo.common_dir / "worktrees"
+    entry = folder / name
+    for number in range(ATTEMPTS):
+        # Git removes the folder when the last entry goes, so it may be gone at any time.
+        folder.mkdir(exist_ok=True)
+        entry = folder / (f"{name}{number}" if number else name)
+        with contextlib.suppress(FileNotFoundError):
+            try:
+                fresh.rename(entry)
+            except OSError as error:
+                if error.errno not in TAKEN:
+                    raise
+            else:
+                return entry
+    raise HostError(f"the worktree {entry.name} could not be registered", hint="see .git/worktrees")
+
+
+@contextlib.contextmanager
+def _workshop(repo: Repository) -> Iterator[Path]:
+    """Gives the folder in which entries are made; what lies there is not swept meanwhile."""
+    folder = repo.common_dir / WORKSHOP
+    folder.mkdir(exist_ok=True)
+    with _locked(folder, fcntl.LOCK_SH):
+        yield folder
+
+
+@contextlib.contextmanager
+def _locked(folder: Path, how: int) -> Iterator[bool]:
+    """Holds the lock of *folder*, which ends with its process; says whether it could be had."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield _could(handle, how)
+    finally:
+        os.close(handle)
+
+
+def _could(handle: int, how: int) -> bool:
+    try:
+        fcntl.flock(handle, how)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_bytes(os.fsencode(text))
+
+
+def _listed(lines: list[str]) -> Listed:
+    facts = {key: value for key, _, value in (line.partition(" ") for line in lines)}
+    branch = facts.get("branch")
+    head = facts.get("HEAD")
+    return Listed(
+        path=Path(facts.get("worktree", "")),
+        head=None if head is None else Oid(head),
+        branch=None if branch is None else RefName(branch),
+        locked=facts.get("locked"),
+    )
