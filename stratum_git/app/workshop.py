@@ -15,6 +15,7 @@ from stratum_git.app.surroundings import Surroundings
 from stratum_git.dispatch.clock import local_offset
 from stratum_git.dispatch.context import Context
 from stratum_git.git.objects import ObjectWriter, Signature
+from stratum_git.git.process import trust
 from stratum_git.git.refs import RefSession
 from stratum_git.git.repository import Repository, identity
 from stratum_git.git.tree_merge import TreeMerger
@@ -31,6 +32,8 @@ def signature(repo: Repository) -> Signature:
 def make_context(around: Surroundings, repo: Repository, agents: Sequence[str]) -> Context:
     """Returns what a run works with; *agents* are options of the form NAME=COMMAND."""
     config = read_config(repo.root)
+    # Before anybody else is at work here: what agents add to the repository's settings is not started.
+    trust(repo.common_dir, repo.root)
     folders = folders_of(around, repo, config)
     # Where a slot's branch starts is known again from the flow, should a power cut take it.
     branches = RefSession(repo, "stratum-git", durable=False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import signal
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import IO
 
 from stratum_git.errors import BugError, HostError, UserError
+from stratum_git.git.programs import Trust
 from stratum_git.spawn.orphans import HELPER, own_mark
 
 MINIMUM = (2, 39, 0)
@@ -50,6 +52,9 @@ ALWAYS = {
     b"GIT_PAGER": b"cat",
     b"GIT_EDITOR": b":",
     b"GIT_MERGE_AUTOEDIT": b"no",
+    # Nothing is ever fetched, not even an object that a partial clone lacks, but where programs.py says so:
+    # what reaches a remote is a program that the repository names.
+    b"GIT_ALLOW_PROTOCOL": b"",
 }
 
 GUARDS = (
@@ -63,7 +68,11 @@ GUARDS = (
     "color.ui=false",
     "checkout.defaultRemote=",
     "commit.gpgSign=false",
+    "core.alternateRefsCommand=true",  # the program of this name, which says nothing
 )
+
+DEADLINE = 3600.0
+"""Seconds that any one git may take: a checkout of millions of files is done, one that hangs is not."""
 
 HINTS = (
     (r"dubious ownership", "the repository belongs to another user; see `git help config`, safe.directory"),
@@ -77,6 +86,7 @@ HINTS = (
 )
 
 _started = itertools.count()
+_trust = Trust()
 
 
 class GitFailed(HostError):  # noqa: N818 - reads as what happened
@@ -89,6 +99,14 @@ class GitFailed(HostError):  # noqa: N818 - reads as what happened
         super().__init__(f"git {_verb(args)} failed with {code}: {last}", hint=hint)
         self.code = code
         self.stderr = stderr
+
+
+class GitHung(HostError):  # noqa: N818
+    """A git command did not end."""
+
+    def __init__(self, args: tuple[str, ...], seconds: float) -> None:
+        hint = "is there a pipe called .gitignore or .gitattributes in the checkout, or a filter that waits?"
+        super().__init__(f"git {_verb(args)} was still at work after {seconds:g} s", hint=hint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,23 +175,36 @@ class Git:
         ok: tuple[int, ...] = (0,),
         env: Mapping[str, str] | None = None,
         config: tuple[str, ...] = (),
+        timeout: float = DEADLINE,
     ) -> Done:
-        """Runs git and returns what it gave; raises GitFailed when its exit code is not one of *ok*."""
+        """Runs git and returns what it gave; raises GitFailed when its exit code is not one of *ok*.
+
+        Raises GitHung after *timeout* seconds, when git and what it started are dead.
+        """
+        guarded = {**_trust.environment(args[0], self.cwd, _asked), **(env or {})}
         with self._starting():
-            done = subprocess.run(
+            process = subprocess.Popen(
                 _command(args, config),
                 cwd=self.cwd,
-                input=stdin or None,
-                stdin=None if stdin else subprocess.DEVNULL,
-                capture_output=True,
-                env=_environment(env or {}),
-                check=False,
+                stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=_environment(guarded),
                 # A ^C in the terminal is ours to handle; git must finish what it began.
                 start_new_session=True,
             )
-        if done.returncode not in ok:
-            raise GitFailed(args, done.returncode, done.stderr)
-        return Done(done.returncode, done.stdout, done.stderr)
+        with process:
+            try:
+                stdout, stderr = process.communicate(stdin or None, timeout)
+            except BaseException as error:
+                # The whole session: a filter that git started would hold the pipes open.
+                os.killpg(process.pid, signal.SIGKILL)
+                if isinstance(error, subprocess.TimeoutExpired):
+                    raise GitHung(args, timeout) from error
+                raise
+        if process.returncode not in ok:
+            raise GitFailed(args, process.returncode, stderr)
+        return Done(process.returncode, stdout, stderr)
 
     def talk(self, *args: str, config: tuple[str, ...] = ()) -> Conversation:
         """Starts a git that answers one line at a time; whoever starts it closes it."""
@@ -211,6 +242,11 @@ class Git:
         return os.fsdecode(self.run(*args, ok=ok).stdout).strip()
 
 
+def trust(common: Path, root: Path) -> None:
+    """Trusts the programs that the settings of a repository name now, and no others from here on."""
+    _trust.begin(common, root, _asked)
+
+
 def processes_started() -> int:
     """Returns how many git processes this program has started: an exact count, for the benchmarks."""
     # A count object tells its next value only in its representation.
@@ -245,6 +281,10 @@ def _environment(extra: Mapping[str, str]) -> dict[bytes, bytes]:
     mine = {k: v for k, v in os.environb.items() if not k.startswith(b"GIT_") or os.fsdecode(k) in KEPT}
     mine[HELPER.encode()] = own_mark().encode()
     return {**mine, **ALWAYS, **{os.fsencode(key): os.fsencode(value) for key, value in extra.items()}}
+
+
+def _asked(cwd: Path, *args: str) -> bytes:
+    return Git(cwd).run(*args).stdout
 
 
 def _verb(args: tuple[str, ...]) -> str:

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stratum_git.errors import HostError
+from stratum_git.git.files import read_pointer
 from stratum_git.git.repository import Repository
 from stratum_git.model.ids import Oid, RefName
 
@@ -76,7 +77,7 @@ def place_of(marker: Path) -> Path | None:
     """Returns the worktree that a registration is for; ``None`` for one that is being made or dropped."""
     text = ""
     with contextlib.suppress(OSError):
-        text = marker.read_text(encoding="utf-8", errors="surrogateescape").strip("\n")
+        text = read_pointer(marker)
     # It may be relative to the entry (git 2.48 and later, worktree.useRelativePaths).
     return (marker.parent / text).resolve().parent if text else None
 
@@ -100,7 +101,7 @@ def branch_at(entry: Path) -> RefName | None:
         if head.is_symlink():
             # As git did it once, and does where core.preferSymlinkRefs is set.
             return RefName(str(head.readlink()))
-        text = head.read_text(encoding="utf-8", errors="surrogateescape").strip("\n")
+        text = read_pointer(head)
         if text.startswith(BRANCH):
             return RefName(text.removeprefix(BRANCH).strip())
     return None

@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from stratum_git.git.files import read_pointer
 from stratum_git.git.objects import flush_new
 from stratum_git.git.process import Git, GitFailed
 from stratum_git.git.repository import Repository
@@ -26,6 +27,8 @@ UNFINISHED = (
 """What a merge, rebase or killed git leaves in a worktree's own git directory."""
 
 ATTEMPTS = 5
+FROM_DISK = {"GIT_ALLOW_PROTOCOL": "file"}
+
 PLAIN_INDEX = b"DIRC\0\0\0\2"
 
 OWN_REFS = ("refs/bisect", "refs/rewritten", "refs/worktree")
@@ -98,8 +101,7 @@ def git_dir_of(path: Path) -> Path:
     marker = path / ".git"
     if marker.is_dir():
         return marker
-    text = marker.read_text(encoding="utf-8", errors="surrogateescape").strip()
-    return (path / text.removeprefix("gitdir: ")).resolve()
+    return (path / read_pointer(marker).removeprefix("gitdir: ")).resolve()
 
 
 def discard(path: Path, trash: Path) -> None:
@@ -115,6 +117,7 @@ def clone_private(repo: Repository, path: Path, *, base: Oid, branch: RefName, n
         "clone", "-q", "--shared", "--no-checkout", "--no-tags", "--template=", "--origin=origin", "--",
         str(repo.common_dir), str(path),
         config=("protocol.file.allow=always", "clone.rejectShallow=false"),
+        env=FROM_DISK,
     )  # fmt: skip
     git = Git(path)
     git.run("remote", "remove", "origin")
@@ -147,6 +150,7 @@ def _fetch(repo: Repository, clone: Path) -> None:
         "--no-recurse-submodules", "--", str(clone), "refs/stratum/result",
         # A bundle of a few objects is unpacked into loose ones, which git flushes only when told.
         config=("protocol.file.allow=always", "core.fsync=loose-object,pack"),
+        env=FROM_DISK,
     )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from stratum_git.errors import HostError, UserError
+from stratum_git.git.files import read_pointer
 from stratum_git.git.process import Git
 from stratum_git.git.refs import read_ref
 from stratum_git.git.registration import add_worktree, branch_at, place_of, sweep, unregister
@@ -178,5 +179,5 @@ class Registry:
 
 def _head(entry: Path) -> str:
     with contextlib.suppress(OSError):
-        return (entry / "HEAD").read_text(encoding="utf-8", errors="surrogateescape").strip()
+        return read_pointer(entry / "HEAD")
     return ""

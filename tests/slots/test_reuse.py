@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from stratum_git.git.process import Git
 from stratum_git.git.repository import Repository, open_repository
 from stratum_git.git.worktree import git_dir_of
 from stratum_git.model.ids import Oid
@@ -208,7 +209,7 @@ def test_submodules_of_a_former_tenant_are_gone(pool: SlotPool, scratch: Scratch
     assert filled.path == plain.path
     assert list((filled.path / "sub").iterdir()) == []
 
-    git(filled.path, *allow, "submodule", "update", "-q", "--init")
+    Git(filled.path).run(*allow, "submodule", "update", "-q", "--init", env={"GIT_ALLOW_PROTOCOL": "file"})
     assert (filled.path / "sub/lib.txt").exists()
     assert (git_dir_of(filled.path) / TAINTS[-1]).exists()
     pool.release(filled)

@@ -1,0 +1,58 @@
+"""Reads files that somebody else may have put there: a pipe nobody writes to, a device that never ends.
+
+Nothing here waits for ever, and nothing reads more than it is told to.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import stat
+from pathlib import Path
+
+PATIENCE = 30.0
+"""Seconds that a pipe may be silent, such as that of ``<(command)`` in a shell. People may type slower."""
+CHUNK = 64 * 1024
+POINTER = 64 * 1024
+"""Bytes of the files in which git notes where something is; a path has four thousand at most."""
+
+
+class TooLargeError(OSError):
+    """A file has more bytes than anybody wants of it."""
+
+
+def read_bounded(path: Path, limit: int) -> bytes:
+    """Returns the bytes of a file or pipe; raises OSError, TooLargeError for one with more than *limit*."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        mode = os.fstat(handle).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(f"{path} is a directory")
+        data = bytearray()
+        while chunk := _chunk(handle, path, waits=not stat.S_ISREG(mode)):
+            data += chunk
+            if len(data) > limit:
+                raise TooLargeError(f"{path} is larger than {limit} bytes")
+        return bytes(data)
+    finally:
+        os.close(handle)
+
+
+def read_pointer(path: Path) -> str:
+    """Returns the one line of a file of git's, such as a ``gitdir``; raises OSError when it is no such file.
+
+    Only a regular file is read: who may write beside it may have put anything in its place.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(f"{path} is not a regular file")
+        data = file.read(POINTER)
+    return data.decode("utf-8", "surrogateescape").strip()
+
+
+def _chunk(handle: int, path: Path, *, waits: bool) -> bytes:
+    patience = None if os.isatty(handle) else PATIENCE
+    if waits and not select.select([handle], [], [], patience)[0]:
+        raise TimeoutError(f"nothing came out of {path} for {PATIENCE:g} s")
+    return os.read(handle, CHUNK)
