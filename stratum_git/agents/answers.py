@@ -7,7 +7,6 @@ refused, since whoever reads it later may take it for something else.
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 import stat
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from stratum_git.core.strict_json import read_json
 from stratum_git.model.ids import Json
 
 LIMIT = 16 * 1024 * 1024
@@ -99,30 +99,7 @@ def _read(file: Path) -> bytes | BadAnswer:
 
 def _strict(text: str, what: str) -> Found:
     try:
-        value: Json = json.loads(
-            text, parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_without_twins
-        )
-        if "\\u" in text:
-            # An escape may stand for half a character; that cannot be written as UTF-8.
-            json.dumps(value, ensure_ascii=False).encode()
+        value = read_json(text)
     except (ValueError, RecursionError) as error:
         return BadAnswer(f"{what} is not JSON: {error}")
     return Answer(value) if isinstance(value, dict) else BadAnswer(f"{what} is not a JSON object")
-
-
-def _refuse(word: str) -> float:
-    raise ValueError(f"{word} is no number of JSON's")
-
-
-def _finite(digits: str) -> float:
-    number = float(digits)
-    return number if math.isfinite(number) else _refuse(digits)
-
-
-def _without_twins(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
-    made: dict[str, Json] = {}
-    for name, value in pairs:
-        if name in made:
-            raise ValueError(f"the name {json.dumps(name)} is given twice")
-        made[name] = value
-    return made

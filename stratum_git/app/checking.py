@@ -8,7 +8,11 @@ from pathlib import Path
 
 from stratum_git.core.parse import load_spec
 from stratum_git.errors import UserError
+from stratum_git.git.files import read_bounded
 from stratum_git.model.spec import Problem
+
+LIMIT = 16 * 1024 * 1024
+"""Bytes of a file that is given to a flow. A spec may be much smaller, and says so itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +31,8 @@ def validate(files: Sequence[Path]) -> tuple[Checked, ...]:
 def read_spec(path: Path) -> str:
     """Returns the text of a spec, byte for byte; raises UserError when it cannot be read."""
     try:
-        return path.read_bytes().decode()
+        return read_bounded(path, LIMIT).decode()
     except FileNotFoundError as error:
         raise UserError(f"there is no file {path}") from error
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read: {error}") from error

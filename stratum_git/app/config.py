@@ -20,10 +20,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
-import yaml
-
 from stratum_git.agents.base import AgentSpec
+from stratum_git.core.yaml_nodes import plain, read_yaml
 from stratum_git.errors import UserError
+from stratum_git.git.files import TooLargeError, read_bounded
 from stratum_git.model.ids import Json
 
 FILE = Path(".stratum/config.yaml")
@@ -47,10 +47,13 @@ def read_config(root: Path) -> Config:
     """Returns the settings of the project at *root*; raises ConfigError."""
     path = root / FILE
     try:
-        text = path.read_text(encoding="utf-8")
+        # Whoever wrote the repository wrote this: it may be a link to a device, or a pipe.
+        text = read_bounded(path, LIMIT).decode()
     except FileNotFoundError:
         return Config()
-    except (OSError, UnicodeDecodeError) as error:
+    except TooLargeError as error:
+        raise ConfigError(f"{path} is larger than {LIMIT} bytes") from error
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from error
     return _config(path, _parsed(path, text))
 
@@ -70,15 +73,14 @@ def agent_option(text: str) -> AgentSpec:
 
 
 def _parsed(path: Path, text: str) -> object:
-    if len(text) > LIMIT:
-        raise ConfigError(f"{path} is larger than {LIMIT} bytes")
-    try:
-        # Aliases are what makes a small YAML file huge; settings do not need them.
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
-            raise ConfigError(f"{path}: aliases are not allowed")
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not YAML: {error}") from error
+    if not any(line.partition("#")[0].strip() for line in text.splitlines()):
+        return None
+    # As bounded as a spec: neither its depth nor its aliases can exhaust anything.
+    tree = read_yaml(text)
+    if tree.root is None or tree.problems:
+        first = tree.problems[0]
+        raise ConfigError(f"{path}, line {first.line}: {first.message}", hint=first.hint)
+    return plain(tree.root)
 
 
 def _config(path: Path, data: object) -> Config:
@@ -92,7 +94,7 @@ def _config(path: Path, data: object) -> Config:
         raise ConfigError(f"{path}: slots.root is not a path")
     return Config(
         agents={name: _agent(path, name, value) for name, value in agents.items()},
-        slots_root=None if root is None else Path(root).expanduser(),
+        slots_root=None if root is None else _place(path, root),
         slots_keep=keep,
     )
 
@@ -101,7 +103,7 @@ def _agent(path: Path, name: str, value: object) -> AgentSpec:
     where = f"agents.{name}"
     row = _mapping(path, where, value, ("command", "timeout", "env"))
     command, timeout, env = row.get("command"), row.get("timeout"), row.get("env") or {}
-    words = tuple(shlex.split(command)) if isinstance(command, str) else command
+    words = _words(command) if isinstance(command, str) else command
     if not isinstance(words, Sequence) or not words or not all(isinstance(w, str) for w in words):
         raise ConfigError(f"{path}: {where}.command is not a list of words")
     if timeout is not None and (
@@ -110,12 +112,34 @@ def _agent(path: Path, name: str, value: object) -> AgentSpec:
         raise ConfigError(f"{path}: {where}.timeout is not a number of seconds")
     if not isinstance(env, dict) or not all(isinstance(v, str | int | float) for v in env.values()):
         raise ConfigError(f"{path}: {where}.env is not a map of names to values")
+    wrong = next((key for key in env if not key or "=" in key), None)
+    if wrong is not None:
+        raise ConfigError(f"{path}: {where}.env: {wrong!r} cannot be the name of a variable")
     return AgentSpec(
         name=name,
         command=tuple(cast("Sequence[str]", words)),
         timeout=timeout,
         env={str(key): str(item) for key, item in env.items()},
     )
+
+
+def _words(command: str) -> tuple[str, ...]:
+    try:
+        return tuple(shlex.split(command))
+    except ValueError:
+        return ()
+
+
+def _place(path: Path, root: str) -> Path:
+    """Returns where slots are to lie: a path that means the same wherever the program was started."""
+    try:
+        place = Path(root).expanduser()
+    except RuntimeError as error:
+        raise ConfigError(f"{path}: slots.root: {root}: there is no such user") from error
+    if not place.is_absolute():
+        hint = "write the whole path, or one that begins with ~"
+        raise ConfigError(f"{path}: slots.root is {root}, which is not an absolute path", hint=hint)
+    return place
 
 
 def _mapping(path: Path, where: str, value: object, known: Sequence[str] | None) -> dict[str, Json]:

@@ -172,7 +172,8 @@ def _start(desk: Desk, state: FlowState, agents: Sequence[str]) -> None:
     """Starts a runner, and waits until it has the flow or has ended."""
     log = desk.context.folders.runner_log(state.flow)
     options = [word for agent in agents for word in ("--agent", agent)]
-    command = [sys.executable, "-m", "stratum_git", "resume", state.flow, *options]
+    # -P: it is started in the repository, and must not take a module of that for one of its own.
+    command = [sys.executable, "-P", "-m", "stratum_git", "resume", state.flow, *options]
     before = log.stat().st_size if log.exists() else 0
     tip = tip_nowait(desk.context.repo, flow_ref(state.flow))
     detach(command, cwd=desk.around.cwd, env=desk.around.environment, log=log)

@@ -105,10 +105,11 @@ def _settings(around: Surroundings, repo: Repository) -> Iterator[Finding]:
         verdict: Verdict = "ok" if problem is None else "fail"
         yield Finding(f"agent {name}", verdict, problem or " ".join(spec.command))
     folders = folders_of(around, repo, config)
-    folders.locks.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(folders.root).free
+    # It is made by whoever needs it first; this only looks.
+    above = next(place for place in (folders.root, *folders.root.parents) if place.is_dir())
+    free = shutil.disk_usage(above).free
     detail = f"{folders.root}, {free // 1024**2} MiB free"
-    if not os.access(folders.root, os.W_OK):
+    if not os.access(above, os.W_OK):
         yield Finding("state folder", "fail", f"{folders.root} cannot be written to")
     elif free < SPACE:
         yield Finding("state folder", "warn", detail, "slots are checkouts and need room")
@@ -136,8 +137,11 @@ def _flows(repo: Repository, folders: StateFolders) -> Iterator[Finding]:
 
 
 def _is_held(folders: StateFolders, flow: str) -> bool:
+    path = folders.root / "locks" / f"flow-{flow}.lock"
+    if not path.exists():
+        return False
     try:
-        with FileLock(folders.locks / f"flow-{flow}.lock", thread_local=False).acquire(timeout=0):
+        with FileLock(path, thread_local=False).acquire(timeout=0):
             return False
     except Timeout:
         return True
@@ -149,7 +153,7 @@ def _slots(repo: Repository, folders: StateFolders) -> Iterator[Finding]:
         for held in read_leases(repo).values()
         if held.lease is not None
     }
-    paths = sorted(p.with_suffix("") for p in folders.slots.glob("*.json"))
+    paths = sorted(p.with_suffix("") for p in (folders.root / "slots").glob("*.json"))
     yield Finding("slots", "ok", f"{len(paths)} slots, {len(leases)} leases")
     for path in paths:
         record = read_record(path)

@@ -16,6 +16,7 @@ from stratum_git.app import running
 from stratum_git.app.checking import read_spec
 from stratum_git.app.surroundings import Surroundings
 from stratum_git.cli.progress import Live, Plain, make_progress
+from stratum_git.core.strict_json import read_json
 from stratum_git.dispatch.notices import Watcher
 from stratum_git.errors import StratumError, UserError
 from stratum_git.model.ids import FlowId, Json
@@ -186,7 +187,7 @@ def _input(text: str, cwd: Path) -> tuple[str, Json]:
     content = read_spec(path)
     if path.suffix == ".json":
         try:
-            return name, json.loads(content)
+            return name, read_json(content)
         except ValueError as error:
             raise UserError(f"{path} is not JSON: {error}") from error
     return name, content

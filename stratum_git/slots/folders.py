@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import os
 import re
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from stratum_git.errors import BugError, HostError, UserError
 from stratum_git.git.repository import Repository
 from stratum_git.model.ids import OWN
 
+OURS = re.compile(r".+-[0-9a-f]{8}|lost\+found")
+"""What is in a folder of slots: one for each repository."""
 PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, FS_TOPDIR_FL = 0x80086601, 0x40086602, 0x00020000
 
@@ -68,14 +71,53 @@ class StateFolders:
 
 
 def state_folders(repo: Repository, base: Path) -> StateFolders:
-    """Returns the folders of *repo* below *base*; raises UserError when they would lie inside a checkout."""
-    root = (base.expanduser().absolute() / repo.key).resolve()
+    """Returns the folders of *repo* below *base*; raises UserError when they would lie inside a checkout.
+
+    Raises UserError as well when somebody else has the place: what is thrown away there is deleted.
+    """
+    place = base.expanduser().absolute() / repo.key
+    try:
+        root = place.resolve()
+        _check_owner(place)
+    except (OSError, RuntimeError) as error:
+        raise UserError(f"the folder {place} cannot be used: {error}") from error
     common = repo.common_dir.resolve()
     main = common.parent if common.name == ".git" else common
     if any(root.is_relative_to(place) for place in (repo.root.resolve(), common, main)):
         hint = "name a folder outside of it: slots.root in .stratum/config.yaml, or XDG_STATE_HOME"
         raise UserError(f"slots cannot lie inside of the repository: {root}", hint=hint)
     return StateFolders(root)
+
+
+def check_root(root: Path) -> None:
+    """Raises UserError where slots cannot lie as the settings of a repository want them to.
+
+    Whoever wrote the repository wrote the settings. They cannot have a folder made anywhere, nor be led into
+    one that is for something else.
+    """
+    try:
+        others = [path.name for path in root.iterdir() if not OURS.fullmatch(path.name)]
+    except FileNotFoundError as error:
+        hint = f"if it is to be there: mkdir -p {root}"
+        raise UserError(f"slots.root is {root}, which does not exist", hint=hint) from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"slots.root is {root}, which cannot be used: {error}") from error
+    if others:
+        hint = "name an empty folder, which is for slots alone"
+        raise UserError(f"slots.root is {root}, which has other things in it: {others[0]}", hint=hint)
+
+
+def _check_owner(place: Path) -> None:
+    """Raises UserError where a folder is another user's, or a link to one that is for something else."""
+    try:
+        found = place.lstat()
+    except FileNotFoundError:
+        return
+    hint = "move it away, or set XDG_STATE_HOME to a folder of yours"
+    if not stat.S_ISDIR(found.st_mode):
+        raise UserError(f"{place} is not a folder, and slots are to lie there", hint=hint)
+    if found.st_uid != os.geteuid():
+        raise UserError(f"{place} belongs to another user, and slots are to lie there", hint=hint)
 
 
 def _made(root: Path, *names: str) -> Path:

@@ -188,9 +188,9 @@ def test_what_is_asked_wrongly_is_told(shell: Shell, words: tuple[str, ...], mes
         ("agents: {a: {command: [x], colour: red}}", "agents.a has no colour"),
         ("agents: {a: {command: [x], timeout: -1}}", "agents.a.timeout is not a number of seconds"),
         ("slots: {keep: many}", "slots.keep is not a number of slots"),
-        ("slots: {root: .}", "slots cannot lie inside of the repository"),
+        ("slots: {root: .}", "slots.root is ., which is not an absolute path"),
         ("colour: red", "the file has no colour"),
-        ("a: &a [1]\nb: *a", "aliases are not allowed"),
+        ("a: &a [1]\nb: *a", "the file has no a"),
         ("a: [", "is not YAML"),
     ],
 )
