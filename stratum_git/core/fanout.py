@@ -68,7 +68,7 @@ def report(
         return _put_back(fan, index, after), ()
     fan = replace(fan, tasks=fan.tasks.replace(index, after))
     if isinstance(after, Running):
-        effects.append(Launch(step, fan.graph.tasks[index].id, after.attempt, _findings(outcome)))
+        effects.append(Launch(step, fan.graph.tasks[index].id, after.attempt, after.findings))
         return fan, tuple(effects)
     fan = replace(fan, running=fan.running - 1)
     fan = _freed(fan, index) if isinstance(after, Verified) else _buried(fan, index)
@@ -227,7 +227,7 @@ def _taken(
     after = _judged(work, now, outcome)
     fan = replace(fan, tasks=fan.tasks.replace(index, after))
     if isinstance(after, Running):
-        effects.append(Launch(step, fan.graph.tasks[index].id, after.attempt, _findings(outcome)))
+        effects.append(Launch(step, fan.graph.tasks[index].id, after.attempt, after.findings))
         return fan
     fan = replace(fan, running=fan.running - 1)
     return _freed(fan, index) if isinstance(after, Verified) else _buried(fan, index)
@@ -249,10 +249,6 @@ def _judged(work: Dispatch, now: Running, outcome: Outcome) -> TaskState:
             return Stopped(now.attempt, why, result)
         case _ as never:
             assert_never(never)
-
-
-def _findings(outcome: Outcome) -> tuple[str, ...]:
-    return outcome.findings if isinstance(outcome, Rejected) else ()
 
 
 def _settle(step: StepId, work: Dispatch, fan: FannedOut, effects: list[Effect], *, paused: bool) -> Turn:

@@ -50,10 +50,11 @@ def reported(state: FlowState, step: Step, now: Working, task: Running, event: S
             if kind in fanout.HOPELESS or task.failures + 1 >= tries_of(state.program, step):
                 lines = (f"{kind}: {'; '.join(findings)}",)
                 return failed(state, step, Failed(lines), (), event.at)
-            again = Running(task.attempt + 1, task.failures + 1)
-            return _relaunch(state, step, now, again, findings)
+            again = Running(task.attempt + 1, task.failures + 1, findings=findings)
+            return _relaunch(state, step, now, again)
         case Lost():
-            return _relaunch(state, step, now, Running(task.attempt + 1, task.failures), ())
+            again = Running(task.attempt + 1, task.failures, findings=task.findings)
+            return _relaunch(state, step, now, again)
         case Halted(why, _):
             return failed(state, step, Failed((f"stopped: {why}",)), (), event.at)
         case _ as never:
@@ -72,17 +73,17 @@ def landed(state: FlowState, step: Step, now: Working, event: Landed) -> Turn:
 
 def resumed(state: FlowState, step: Step, now: Working, task: Pending) -> Turn:
     """Launches the attempt that an interruption put back."""
-    running = Running(task.attempt + 1, task.failures)
+    running = Running(task.attempt + 1, task.failures, findings=task.findings)
     state = with_step(state, step.id, replace(now, task=running))
-    return state, (Launch(step.id, None, running.attempt),)
+    return state, (Launch(step.id, None, running.attempt, running.findings),)
 
 
-def _relaunch(state: FlowState, step: Step, now: Working, task: Running, findings: tuple[str, ...]) -> Turn:
+def _relaunch(state: FlowState, step: Step, now: Working, task: Running) -> Turn:
     if state.paused:
-        put_back = Pending(0, task.attempt - 1, task.failures)
+        put_back = Pending(0, task.attempt - 1, task.failures, task.findings)
         return with_step(state, step.id, replace(now, task=put_back)), ()
     state = with_step(state, step.id, replace(now, task=task))
-    return state, (Launch(step.id, None, task.attempt, findings),)
+    return state, (Launch(step.id, None, task.attempt, task.findings),)
 
 
 def _done(state: FlowState, step: Step, now: Working, task: Verified, at: float) -> Turn:

@@ -297,6 +297,27 @@ def test_a_lost_attempt_costs_no_retry() -> None:
     assert in_flight(state) == ((BUILD, TaskId("a"), 2),)
 
 
+def test_an_attempt_after_a_lost_one_is_told_what_that_one_was_told() -> None:
+    state, _ = say(started(tasks("a"), retries=1), "a", 1, Rejected("verify", ("tests fail",)))
+    _, effects = say(state, "a", 2, Lost("gone"))
+
+    assert effects == (Launch(BUILD, TaskId("a"), 3, ("tests fail",)),)
+
+
+def test_so_is_the_attempt_at_a_step() -> None:
+    plan = StepId("plan")
+    chosen = program(concurrent=2, retries=0, require="all", on_quorum="cancel")
+    state, _ = begin(chosen, Started(0.0, "me", FlowId("f-1"), "main", {"tasks": []}, BASE, MAIN))
+    for event in (
+        Opened(1.0, "s", plan, BASE, MAIN),
+        StepReported(1.0, "a", plan, 1, Rejected("verify", ("tests fail",))),
+    ):
+        state, _ = advance(state, event)
+    _, effects = advance(state, StepReported(1.0, "a", plan, 2, Lost("gone")))
+
+    assert effects == (Launch(plan, None, 3, ("tests fail",)),)
+
+
 def test_the_rest_is_stopped_as_soon_as_enough_results_are_in() -> None:
     state = started(tasks("a", "b", "c"), require="any")
 
