@@ -20,7 +20,7 @@ from stratum_git.app.workshop import make_context, signature
 from stratum_git.core.engine import begin
 from stratum_git.core.parse import load_spec
 from stratum_git.core.program import compile_program, unserved
-from stratum_git.core.questions import fan_of, in_flight, is_over
+from stratum_git.core.questions import fan_of, in_flight, is_over, outstanding
 from stratum_git.dispatch.clock import monotonic, now
 from stratum_git.dispatch.context import DEFAULT_TIMEOUT, Context
 from stratum_git.dispatch.driver import Driver
@@ -124,7 +124,8 @@ async def resume(
             raise FlowOverError(f"the flow {flow} is {stored.state.status}; there is nothing to resume")
         check_takeover(repo, stored.state)
         only = stored.state.cursor if stored.state.driver == "client" else None
-        foresight.check(stored.state.program, stored.state.inputs, context.agents, only)
+        if not is_over(stored.state):
+            foresight.check(stored.state.program, stored.state.inputs, context.agents, only)
         with FlowLog(repo, context.writer, signature(repo), spec) as log:
             first: tuple[Event, ...] = (Resumed(now(), _who(repo)), *_overdue(stored.state))
             return await _take_up(context, Journal(repo, log, stored), watch, handle, first)
@@ -193,6 +194,9 @@ async def _take_up(
     driver.leases.held.update(found.leases)
     effects = await driver.catch_up((*first, *found.events))
     await context.git(found.release)
+    if is_over(journal.state):
+        # No event changes it any more; that its checkouts follow may still be outstanding.
+        effects = outstanding(journal.state)
     return await _driven(driver, effects)
 
 

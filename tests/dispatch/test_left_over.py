@@ -65,6 +65,18 @@ async def test_resuming_a_flow_that_is_over_gives_back_what_it_left(stage: Stage
     assert stage.scratch.show(f"{kept}:more.txt") == "of nobody's report"
 
 
+async def test_a_checkout_that_did_not_follow_to_the_end_does_so_on_resuming(stage: Stage) -> None:
+    state = await ended(stage)
+    # As it is when the run is killed between the last landing and the move of the checkout.
+    flow = f"refs/stratum/flows/{state.flow}"
+    stage.scratch.git("update-ref", flow, f"{flow}~1")
+    stage.scratch.git("read-tree", "-m", "-u", "HEAD", "HEAD~1")
+    assert stage.scratch.git("status", "--porcelain") == "D  x.txt"
+    done = await running.resume(stage.around, state.flow, (), stage.notices.append, stage.handle)
+    assert (done.status, done.unsynced) == ("complete", ())
+    assert stage.scratch.git("status", "--porcelain") == ""
+
+
 async def test_whatever_starts_next_gives_it_back(stage: Stage) -> None:
     state = await ended(stage)
     with working(stage) as context:
