@@ -9,12 +9,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 import trio
 
-from stratum_git.spawn.client import HOLD, Server, ServerGone, current, ended, started
+from stratum_git.spawn.client import HOLD, Server, ServerGone, current, ended, renewed, started
 
 TETHER = Path(__file__).parents[1] / "spawn" / "tether.py"
 CHUNK = 4096
@@ -119,7 +120,12 @@ async def start_tether(
         ours.pop_all()
         try:
             passed = (stdin, out_end, err_end, *pipes)
-            server.order(HOLD, str(cwd), encoded, environment, passed, os.dup(status_end))
+            order = partial(Server.order, kind=HOLD, target=str(cwd), words=encoded, environment=environment)
+            try:
+                order(server, descriptors=passed, status=os.dup(status_end))
+            except ServerGone:
+                tether.server = renewed(server)
+                order(tether.server, descriptors=passed, status=os.dup(status_end))
         except BaseException:
             tether.close()
             raise

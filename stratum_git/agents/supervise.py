@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from stratum_git.agents.holder import Tether, start_tether
 from stratum_git.agents.output import LogFile, Output
 from stratum_git.agents.strays import Said, end_strays, parse_said
 from stratum_git.errors import HostError
+from stratum_git.spawn.client import ServerGone
 from stratum_git.spawn.orphans import ATTEMPT as MARK
 from stratum_git.spawn.orphans import mark_of
 
@@ -84,6 +84,13 @@ class Unstartable:
     reason: str
 
 
+class HolderKilled(HostError):  # noqa: N818 - reads as what happened
+    """Whoever held the program was killed, and the program with it: nobody knows how it would have ended."""
+
+    def __init__(self, command: str) -> None:
+        super().__init__(f"the process that held {command} was killed", hint="try again")
+
+
 Exit: TypeAlias = Exited | Signalled | TimedOut | Unstartable
 
 
@@ -102,7 +109,8 @@ async def supervise(
     """Runs *command* and returns how it ended. On cancellation it is dead before that goes on.
 
     ``stdin`` is a file that becomes its input, ``timeout`` and ``grace`` are seconds. Both output streams go
-    to *log*. Raises HostError when this machine cannot: no more processes, a log that cannot be written.
+    to *log*. Raises HolderKilled, and HostError when this machine cannot: no more processes, a log that
+    cannot be written.
     """
     hindrance = _hindrance(command, cwd)
     if hindrance is not None:
@@ -155,12 +163,15 @@ class _Held:
         """Has the tether end everything; shielded, and bounded by a kill of our own."""
         os.close(self.control)
         with trio.CancelScope(shield=True):
+            heard = bytearray()
             with trio.move_on_after(self.grace + PATIENCE):
                 await self.process.wait()
+                # Should the server have been killed, that was its end: the tether's is the end of this pipe.
+                await _hear_out(self.status, heard)
             if self.process.returncode is None:
                 self.process.kill()
             await self.process.wait()
-            self.said = parse_said(_read_all(self.status))
+            self.said = parse_said(bytes(heard) + _read_all(self.status))
             if not self.said.over:
                 await end_strays(self.mark, self.said.session)
 
@@ -180,20 +191,32 @@ async def _hold(
             theirs.callback(os.close, source)
             orders, control = _pipe(theirs, ours)
             status, report = _pipe(ours, theirs)
-            process = await start_tether(
-                command,
-                cwd=cwd,
-                env=env,
-                stdin=source,
-                pipes=(orders, report),
-                grace=grace,
-            )
+            pipes = (orders, report)
+            try:
+                process = await start_tether(
+                    command, cwd=cwd, env=env, stdin=source, pipes=pipes, grace=grace
+                )
+            except ServerGone as error:
+                theirs.close()
+                ours.pop_all()
+                await _forsake(control, status, env[MARK], grace)
+                raise HolderKilled(command[0]) from error
             ours.pop_all()
     except ValueError as error:
         return Unstartable(f"{command[0]}: {error} in the command or its environment")
     except OSError as error:
         return _refused(error, command, cwd)
     return _Held(process, control, status, env[MARK], grace)
+
+
+async def _forsake(control: int, status: int, mark: str, grace: float) -> None:
+    """Lets go of a tether of which nobody could tell whether it was started; it is gone after this."""
+    os.close(control)
+    with trio.CancelScope(shield=True):
+        with trio.move_on_after(grace + PATIENCE):
+            await _hear_out(status, bytearray())
+        os.close(status)
+        await end_strays(mark, None)
 
 
 def _pipe(reader: ExitStack, writer: ExitStack) -> tuple[int, int]:
@@ -245,6 +268,16 @@ async def _hear(source: trio.abc.ReceiveStream | None, output: Output, stream: i
         output.hear(stream, bytes(data))
 
 
+async def _hear_out(pipe: int, heard: bytearray) -> None:
+    os.set_blocking(pipe, False)
+    while True:
+        await trio.lowlevel.wait_readable(pipe)
+        data = os.read(pipe, 4096)
+        if not data:
+            return
+        heard += data
+
+
 def _read_all(pipe: int) -> bytes:
     """Returns what is in a pipe, and closes it. It is a few short lines at most."""
     os.set_blocking(pipe, False)
@@ -264,11 +297,11 @@ def _ended(
         return Unstartable(
             f"{command[0]}: {TOO_LONG if said.errno == errno.E2BIG else os.strerror(said.errno)}"
         )
+    if returned is None or returned < 0:
+        # Whatever the command came to then, it was ended because of that.
+        raise HolderKilled(command[0])
     if said is None or said.status is None:
-        if returned is not None and returned >= 0:
-            raise HostError(f"the process that holds {command[0]} ended with {returned}: {last_line}")
-        # The tether was killed before it could speak.
-        return Signalled(-(returned or -signal.SIGKILL), tail, seconds, errors, last_line)
+        raise HostError(f"the process that holds {command[0]} ended with {returned}: {last_line}")
     code = os.waitstatus_to_exitcode(said.status)
     if code < 0:
         return Signalled(-code, tail, seconds, errors, last_line)

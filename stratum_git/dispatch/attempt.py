@@ -21,6 +21,7 @@ from stratum_git.agents.base import (
     Finished,
 )
 from stratum_git.agents.base import Outcome as AgentOutcome
+from stratum_git.agents.supervise import HolderKilled
 from stratum_git.dispatch.bases import Clash, base_of
 from stratum_git.dispatch.clock import now
 from stratum_git.dispatch.context import DEFAULT_TIMEOUT, Context, UnknownAgentError
@@ -49,6 +50,8 @@ class Attempt:
     interrupted: bool = False
     workplace: Workplace | None = None
     by: str = "stratum-git"
+    bereft: str | None = None
+    """What was killed that held the agent, or another command: nobody knows what it would have come to."""
 
     def halt(self, why: str) -> None:
         """Ends the attempt because its result is no longer wanted."""
@@ -64,7 +67,10 @@ class Attempt:
         """Does the attempt and returns its outcome."""
         outcome: Outcome | None = None
         with self.scope:
-            outcome = await self._run()
+            try:
+                outcome = await self._run()
+            except HolderKilled as error:
+                self.bereft = error.message
         if outcome is not None:
             return outcome
         return await self._cut_short()
@@ -161,7 +167,7 @@ class Attempt:
                 result = None if captured.result == place.base else captured.result
         if self.halted is not None and not self.interrupted:
             return Halted(self.halted, result)
-        return Lost("the run was interrupted", result)
+        return Lost(self.bereft or "the run was interrupted", result)
 
     def _capture(self, place: Workplace, base: Oid) -> Captured:
         name = str(self.launch.task or self.launch.step)

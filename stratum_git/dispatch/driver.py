@@ -39,7 +39,17 @@ from stratum_git.model.effects import (
     Sync,
 )
 from stratum_git.model.ids import StepId, TaskId
-from stratum_git.model.messages import Event, Landed, StepReported, Suspended, Synced, TaskReported
+from stratum_git.model.messages import (
+    Event,
+    Landed,
+    Lost,
+    Outcome,
+    Rejected,
+    StepReported,
+    Suspended,
+    Synced,
+    TaskReported,
+)
 from stratum_git.model.spec import Dispatch
 from stratum_git.model.state import FlowState
 from stratum_git.store.listing import flow_ref
@@ -48,6 +58,9 @@ T = TypeVar("T")
 
 POLL = 0.5
 """Seconds between looks at the flow's ref, for what other processes append."""
+
+BEREFT = 3
+"""Times in a row that the holder of a task's agent is killed before that counts as a failure."""
 
 Key = tuple[StepId, TaskId | None, int]
 
@@ -72,6 +85,7 @@ class Driver:
     interrupted: bool = False
     attempts: dict[Key, Attempt] = field(default_factory=dict)
     places: dict[tuple[StepId, TaskId | None], trio.Event] = field(default_factory=dict)
+    bereft: dict[tuple[StepId, TaskId | None], int] = field(default_factory=dict)
     slots: trio.CapacityLimiter = field(init=False)
     active: int = 0
     updates: list[RefUpdate] = field(default_factory=list)
@@ -212,7 +226,7 @@ class Driver:
             del self.attempts[key]
 
     async def _attempt_in_place(self, launch: Launch, attempt: Attempt) -> None:
-        outcome = await attempt.run()
+        outcome = self._bounded(launch, attempt, await attempt.run())
         at, by, step, number = now(), attempt.by, launch.step, launch.attempt
         if launch.task is None:
             event: Event = StepReported(at, by, step, number, outcome)
@@ -220,6 +234,18 @@ class Driver:
             event = TaskReported(at, by, step, launch.task, number, outcome)
         await self._deliver(event)
         await attempt.release()
+
+    def _bounded(self, launch: Launch, attempt: Attempt, outcome: Outcome) -> Outcome:
+        """Returns the outcome of an attempt, which is its agent's own fault when its holder is always killed.
+
+        A lost attempt costs no retry, and a machine without memory would go on so for ever.
+        """
+        key = (launch.step, launch.task)
+        self.bereft[key] = self.bereft.get(key, 0) + 1 if attempt.bereft else 0
+        if not isinstance(outcome, Lost) or attempt.bereft is None or self.bereft[key] < BEREFT:
+            return outcome
+        base = None if attempt.workplace is None else attempt.workplace.base
+        return Rejected("agent", (f"{attempt.bereft}, {BEREFT} times in a row",), base, outcome.result)
 
     def _line(self, launch: Launch, text: str) -> None:
         self.watch(Line(launch.step, launch.task, launch.attempt, text))

@@ -58,6 +58,10 @@ class Server:
         """Returns its process."""
         return self._process.pid
 
+    def is_gone(self) -> bool:
+        """Returns whether the process has ended, or was killed."""
+        return self._process.poll() is not None
+
     def close(self) -> None:
         """Ends the server. What it started goes on, unless it ends when its pipes do."""
         self._socket.close()
@@ -118,17 +122,25 @@ _current: list[Server] = []
 
 
 def current() -> Server | None:
-    """Returns the server of this process, if there is one."""
+    """Returns the server of this process, if there is one; in the place of one that was killed, another."""
+    if _current and _current[-1].is_gone():
+        return renewed(_current[-1])
     return _current[-1] if _current else None
+
+
+def renewed(gone: Server) -> Server:
+    """Returns the server in the place of one that has ended."""
+    gone.close()
+    if _current[-1] is gone:
+        _current[-1] = Server()
+    return _current[-1]
 
 
 @contextmanager
 def serving() -> Iterator[None]:
     """Has tethers started by a server meanwhile."""
-    server = Server()
-    _current.append(server)
+    _current.append(Server())
     try:
         yield
     finally:
-        _current.remove(server)
-        server.close()
+        _current.pop().close()
