@@ -49,6 +49,9 @@ def list_workflows(folder: Path) -> tuple[tuple[Offered, ...], tuple[str, ...]]:
 def save_draft(project: Path, draft: dict[str, Json]) -> Path:
     """Writes a draft into a project and returns where it is; what it lacks has its defaults."""
     path = (project / DRAFT).absolute()
+    if path.resolve() != project.resolve() / DRAFT:
+        # A repository may have a link there, to a file of its reader's.
+        raise HostError(f"{path} leads out of {project}", hint="there is a link: delete it, or move it away")
     name, phases = draft.get("name"), draft.get("phases")
     filled = {
         **draft,

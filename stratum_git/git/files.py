@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import select
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 PATIENCE = 30.0
@@ -25,11 +26,10 @@ def read_bounded(path: Path, limit: int) -> bytes:
     """Returns the bytes of a file or pipe; raises OSError, TooLargeError for one with more than *limit*."""
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        mode = os.fstat(handle).st_mode
-        if stat.S_ISDIR(mode):
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
             raise IsADirectoryError(f"{path} is a directory")
         data = bytearray()
-        while chunk := _chunk(handle, path, waits=not stat.S_ISREG(mode)):
+        while chunk := _chunk(handle, path):
             data += chunk
             if len(data) > limit:
                 raise TooLargeError(f"{path} is larger than {limit} bytes")
@@ -51,8 +51,11 @@ def read_pointer(path: Path) -> str:
     return data.decode("utf-8", "surrogateescape").strip()
 
 
-def _chunk(handle: int, path: Path, *, waits: bool) -> bytes:
-    patience = None if os.isatty(handle) else PATIENCE
-    if waits and not select.select([handle], [], [], patience)[0]:
-        raise TimeoutError(f"nothing came out of {path} for {PATIENCE:g} s")
-    return os.read(handle, CHUNK)
+def _chunk(handle: int, path: Path) -> bytes:
+    # First without waiting: a pipe that nobody has open for writing is at its end.
+    while True:
+        with suppress(BlockingIOError):
+            return os.read(handle, CHUNK)
+        patience = None if os.isatty(handle) else PATIENCE
+        if not select.select([handle], [], [], patience)[0]:
+            raise TimeoutError(f"nothing came out of {path} for {PATIENCE:g} s")

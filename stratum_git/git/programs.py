@@ -21,8 +21,8 @@ from stratum_git.git.files import read_pointer
 HARMLESS = frozenset(
     {
         "--version", "cat-file", "check-ref-format", "clone", "config", "diff-tree", "fetch", "for-each-ref",
-        "hash-object", "ls-tree", "merge-base", "remote", "rev-list", "rev-parse", "symbolic-ref", "update-ref",
-        "var", "worktree",
+        "hash-object", "ls-tree", "merge-base", "remote", "rev-list", "rev-parse", "symbolic-ref",
+        "update-ref", "var", "worktree",
     }
 )  # fmt: skip
 """What looks at no file of a checkout. The rest may: even ``write-tree`` compares files before it writes."""

@@ -14,7 +14,8 @@ from pathlib import Path
 from stratum_git.model.ids import Json
 from tests.support.repos import ScratchRepo
 
-PROGRAM = (sys.executable, "-m", "stratum_git")
+# -P: as the installed script, which takes no module from the directory that it is started in.
+PROGRAM = (sys.executable, "-P", "-m", "stratum_git")
 
 SPEC = """\
 version: "0.4"
