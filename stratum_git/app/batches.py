@@ -14,9 +14,10 @@ from stratum_git.core.answers import Answer
 from stratum_git.core.questions import in_flight
 from stratum_git.core.records import mode_of
 from stratum_git.dispatch.clock import now
+from stratum_git.dispatch.keeping import moves_to
 from stratum_git.dispatch.names import attempt_ref
 from stratum_git.dispatch.workplace import Workplace
-from stratum_git.git.refs import RefUpdate, tip_nowait, transact
+from stratum_git.git.refs import RefUpdate, transact
 from stratum_git.model.effects import Launch
 from stratum_git.model.graph import TaskGraph
 from stratum_git.model.ids import FlowId, Json, StepId, TaskId
@@ -147,7 +148,7 @@ def evict(desk: Desk, state: FlowState) -> None:
         moves = [RefUpdate(ref, None, held.token)]
         if lost.result is not None:
             kept = attempt_ref(state.flow, launch.step, launch.task, launch.attempt)
-            moves.append(RefUpdate(kept, lost.result, tip_nowait(context.repo, kept)))
+            moves += moves_to(context.repo, kept, lost.result)
         transact(context.repo, moves, message="stratum-git", durable=True)
         if place is not None:
             place.close()

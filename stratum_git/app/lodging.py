@@ -17,6 +17,7 @@ from typing import Literal
 import trio
 from filelock import FileLock, Timeout
 
+from stratum_git.app.recovery import place_of, rescued
 from stratum_git.core.questions import in_flight
 from stratum_git.dispatch.bases import Clash, base_of
 from stratum_git.dispatch.clock import now
@@ -130,7 +131,9 @@ def reclaim(context: Context, state: FlowState) -> None:
     """
     spare = frozenset(Occupant(state.flow, *attempt) for attempt in in_flight(state))
     for slot in context.pool.recover(state.flow, spare=spare):
-        context.pool.release(slot)
+        place = place_of(context, slot)
+        rescued(context, place)
+        place.close()
 
 
 def capture(context: Context, launch: Launch, place: Workplace) -> Captured:

@@ -7,19 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 
 from filelock import FileLock, Timeout
 
 from stratum_git.core.questions import in_flight, is_over
 from stratum_git.dispatch.clock import now
 from stratum_git.dispatch.context import Context
-from stratum_git.dispatch.names import attempt_ref
 from stratum_git.dispatch.workplace import SlotPlace
 from stratum_git.errors import StratumError
-from stratum_git.git.commits import commits_of
 from stratum_git.git.objects import Signature
-from stratum_git.git.refs import RefUpdate, tip_nowait, transact
 from stratum_git.model.ids import FlowId, Oid, StepId, TaskId
 from stratum_git.model.messages import Event, Lost, StepReported, TaskReported
 from stratum_git.model.state import FlowState
@@ -38,13 +34,12 @@ class Recovered:
 
     events: tuple[Event, ...]
     leases: Mapping[Key, Oid]
-    context: Context
-    slots: tuple[Slot, ...]
+    places: tuple[SlotPlace, ...]
 
     def release(self) -> None:
         """Gives the slots back. Called when the events, and with them the work, are in the repository."""
-        for slot in self.slots:
-            self.context.pool.release(slot)
+        for place in self.places:
+            place.close()
 
 
 def recover(context: Context, state: FlowState) -> Recovered:
@@ -53,8 +48,8 @@ def recover(context: Context, state: FlowState) -> Recovered:
     The caller has the flow's lock, so whoever ran it before is gone; what he had started is seen out first.
     """
     see_out(context, state.flow)
-    slots = context.pool.recover(state.flow)
-    work = {_key(slot): _rescued(context, slot) for slot in slots}
+    places = tuple(place_of(context, slot) for slot in context.pool.recover(state.flow))
+    work = {_key(place.slot): rescued(context, place) for place in places}
     events: list[Event] = []
     for step, task, attempt in in_flight(state):
         lost = Lost(WHY, work.get((step, task, attempt)))
@@ -65,7 +60,7 @@ def recover(context: Context, state: FlowState) -> Recovered:
     held = read_leases(context.repo, state.flow)
     refs = {lease_ref(state.flow, step, task): (step, task) for step, task, _ in in_flight(state)}
     leases = {refs[ref]: lease.token for ref, lease in held.items() if ref in refs}
-    return Recovered(tuple(events), leases, context, slots)
+    return Recovered(tuple(events), leases, places)
 
 
 def see_out(context: Context, flow: FlowId) -> None:
@@ -94,25 +89,14 @@ def give_back_of(context: Context, state: FlowState) -> None:
     if not is_over(state):
         return
     see_out(context, state.flow)
-    left = list(context.pool.recover(state.flow))
+    left = [place_of(context, slot) for slot in context.pool.recover(state.flow)]
     try:
         while left:
-            _keep(context, left[-1], _rescued(context, left[-1]))
-            context.pool.release(left.pop())
+            rescued(context, left[-1])
+            left.pop().close()
     finally:
-        for slot in left:
-            context.pool.leave(slot)
-
-
-def _keep(context: Context, slot: Slot, work: Oid | None) -> None:
-    """Puts what lies in a slot on the ref of its attempt, unless what was reported is just that."""
-    key = _key(slot)
-    ref = attempt_ref(FlowId(slot.occupant.flow), *key)
-    known = [tip_nowait(context.repo, name) for name in (slot.branch, ref)]
-    commits = commits_of(context.repo, [oid for oid in (work, *known) if oid is not None])
-    if work is None or commits[work].tree in {commits[oid].tree for oid in known if oid is not None}:
-        return
-    transact(context.repo, [RefUpdate(ref, work, known[1])], message="stratum-git", durable=True)
+        for place in left:
+            place.abandon()
 
 
 def _key(slot: Slot) -> tuple[StepId, TaskId | None, int]:
@@ -120,12 +104,19 @@ def _key(slot: Slot) -> tuple[StepId, TaskId | None, int]:
     return StepId(who.step), None if who.task is None else TaskId(who.task), who.attempt
 
 
-def _rescued(context: Context, slot: Slot) -> Oid | None:
+def place_of(context: Context, slot: Slot) -> SlotPlace:
+    """Returns the place that a slot is."""
     who = slot.occupant
+    return SlotPlace(
+        context, slot, context.folders.attempt(who.flow, who.step, who.task, who.attempt), slot.base
+    )
+
+
+def rescued(context: Context, place: SlotPlace) -> Oid | None:
+    """Makes a commit of what lies in a place that nobody is in; ``None`` when that is nothing."""
+    who = place.slot.occupant
     name = who.task or who.step
-    folder = context.folders.attempt(who.flow, who.step, who.task, who.attempt)
-    place = SlotPlace(context, slot, folder, slot.base)
     author = Signature(context.identity.name, context.identity.email, now(), context.identity.tz)
     message = f"{name}: attempt {who.attempt}\n\nWhat was in its slot when its runner died.\n"
-    captured = partial(place.capture, slot.base, message, author)()
-    return None if captured.result == slot.base else captured.result
+    captured = place.capture(place.base, message, author)
+    return None if captured.result == place.base else captured.result

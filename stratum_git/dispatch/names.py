@@ -23,3 +23,13 @@ def conflict_ref(flow: FlowId, step: StepId, task: TaskId | None) -> RefName:
 def stash_ref(flow: FlowId, step: StepId, task: str | None, attempt: int, oid: Oid) -> RefName:
     """Returns the ref of what an attempt left in the stash of its private clone."""
     return RefName(f"refs/stratum/stashes/{flow}/{step}/{task or OWN}/{attempt}/{oid[:12]}")
+
+
+def rest_ref(attempt: RefName) -> RefName:
+    """Returns the ref of what an attempt left besides its files."""
+    return RefName(f"{attempt}-rest")
+
+
+def former_ref(ref: RefName, oid: Oid) -> RefName:
+    """Returns the ref that keeps what *ref* was at before something else got that name."""
+    return RefName(f"{ref}-{oid[:12]}")

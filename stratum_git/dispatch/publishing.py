@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from stratum_git.dispatch.keeping import moves_to
 from stratum_git.dispatch.names import attempt_ref, branch_ref, conflict_ref
 from stratum_git.git.refs import RefUpdate, tip_nowait
 from stratum_git.git.repository import Repository
@@ -19,6 +20,9 @@ from stratum_git.model.messages import (
     StepReported,
     TaskReported,
 )
+
+KEEPING = ("refs/stratum/attempts/", "refs/stratum/conflicts/")
+"""Refs that never move away from what they were at."""
 
 
 def result_updates(repo: Repository, flow: FlowId, events: Sequence[Event]) -> tuple[RefUpdate, ...]:
@@ -60,6 +64,10 @@ def _published(
 
 def _from_where_they_are(repo: Repository, wanted: dict[RefName, Oid]) -> Iterator[RefUpdate]:
     for ref, oid in wanted.items():
+        if ref.startswith(KEEPING):
+            # Attempts are numbered from 1 again when a flow goes back; what they left before stays.
+            yield from moves_to(repo, ref, oid)
+            continue
         now = tip_nowait(repo, ref)
         if now != oid:
             yield RefUpdate(ref, oid, now)

@@ -6,23 +6,34 @@ need to know which one it has.
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from stratum_git.dispatch.context import Context
 from stratum_git.dispatch.errand import Errand
 from stratum_git.dispatch.judge import Finding
+from stratum_git.dispatch.keeping import (
+    forget_raw,
+    is_kept,
+    keep,
+    keep_raw,
+    keep_rest,
+    list_ignored,
+    put_by,
+    ref_of,
+    set_aside,
+    set_aside_modules,
+    set_aside_whole,
+)
 from stratum_git.dispatch.names import branch_ref, stash_ref
 from stratum_git.dispatch.shared import Fingerprint, fingerprint
-from stratum_git.errors import HostError, StratumError
-from stratum_git.git.objects import ObjectWriter, Signature
-from stratum_git.git.refs import RefUpdate, transact
-from stratum_git.git.repository import open_repository
-from stratum_git.git.snapshot import Captured, capture
+from stratum_git.errors import HostError, StratumError, UserError
+from stratum_git.git.objects import ObjectWriter, Signature, read_objects
+from stratum_git.git.refs import RefUpdate, read_refs, tip_nowait, transact
+from stratum_git.git.repository import Repository, open_repository
+from stratum_git.git.snapshot import Captured, UnreadableSlot, capture, inner_repositories
 from stratum_git.git.stash import stashed_on
 from stratum_git.git.worktree import fetch_result
 from stratum_git.model.effects import Launch
@@ -31,8 +42,7 @@ from stratum_git.model.state import FlowState
 from stratum_git.slots.occupancy import Occupant
 from stratum_git.slots.pool import Slot
 
-LEFT = "left"
-"""The folder of an attempt's own that takes what could not be made a commit."""
+EVERYTHING = "."
 
 
 class WorkplaceError(HostError):
@@ -76,6 +86,7 @@ class SlotPlace:
     folder: Path
     base: Oid
     stashed: frozenset[str] = frozenset()
+    _taken: list[Captured] = field(default_factory=list, compare=False)
 
     @property
     def path(self) -> Path:
@@ -84,9 +95,25 @@ class SlotPlace:
 
     def capture(self, base: Oid, message: str, author: Signature) -> Captured:
         """Makes a commit of what the attempt left, and brings a clone's commits home."""
+        try:
+            self.context.pool.mend(self.slot)
+            taken = self._captured(base, message, author)
+        except UnreadableSlot:
+            # Nothing that git could say of it; what lies there is kept as it is.
+            set_aside_whole(self.context.repo, self.path, self.folder)
+            taken = Captured(base, base, dirty=False, unsaved=(EVERYTHING,))
+        self._taken.append(taken)
+        if taken.rest is not None:
+            keep_rest(self.context.repo, self.slot.occupant, taken.rest)
+        list_ignored(self.path, self.folder, taken.ignored)
+        keep_raw(self.path, self.folder, self.context.merger.trees, base, taken.result)
+        set_aside(self.path, self.folder, (*taken.embedded, *taken.unsaved))
+        return taken
+
+    def _captured(self, base: Oid, message: str, author: Signature) -> Captured:
         private = self.slot.kind == "branch"
         # A clone's blobs and trees lie in the clone: its commit is made there, and all of it is fetched.
-        writer = ObjectWriter(open_repository(self.path), durable=True) if private else self.context.writer
+        writer = ObjectWriter(self._clone(), durable=True) if private else self.context.writer
         taken = capture(
             self.path,
             base=base,
@@ -95,14 +122,37 @@ class SlotPlace:
             author=author,
             committer=author,
             trees=None if private else self.context.merger.trees,
+            others=self._others(writer.repo),
         )
         writer.sync()
         if private:
-            fetch_result(self.context.repo, self.path, taken.result)
+            fetch_result(self.context.repo, self.path, taken.rest or taken.result)
             # The clone goes when the attempt is over, and its stash with it.
             self._bring_home(_stash(self.context, self.slot))
-        self._set_aside((*taken.embedded, *taken.unsaved))
         return taken
+
+    def _clone(self) -> Repository:
+        """Returns the private clone; raises UnreadableSlot when the agent made something else of it."""
+        wrong = f"{self.path} is not the repository that it was"
+        try:
+            found = open_repository(self.path)
+        except UserError as error:
+            raise UnreadableSlot(wrong) from error
+        is_ours = found.root.resolve() == self.path.resolve()
+        if not is_ours or read_objects(found, [self.base])[0] is None:
+            raise UnreadableSlot(wrong)
+        return found
+
+    def _others(self, repo: Repository) -> Iterator[Oid]:
+        """Yields commits of the attempt that its HEAD may not have: other refs of its own, and its stash."""
+        if self.slot.kind == "branch":
+            yield from read_refs(repo, "refs/").values()
+            return
+        tip = tip_nowait(self.context.repo, self.slot.branch)
+        if tip is not None:
+            yield tip
+        nameless = stashed_on(self.context.repo.common_dir, None)
+        yield from map(Oid, (_stash(self.context, self.slot) | nameless) - self.stashed)
 
     def violation(self) -> Finding | None:
         """Returns the work that was put where it is not the attempt's own: into the stash."""
@@ -111,14 +161,6 @@ class SlotPlace:
             return None
         what = f"work was left in the stash, which all worktrees share ({', '.join(sorted(new))[:200]})"
         return Finding("stash", (what, "commit it instead, or leave it uncommitted"))
-
-    def _set_aside(self, paths: Iterable[str]) -> None:
-        """Moves what no commit can hold out of the slot, which is made clean: beside the attempt's log."""
-        for name in paths:
-            source, place = self.path / name, self.folder / LEFT / name
-            if os.path.lexists(source) and not os.path.lexists(place):
-                place.parent.mkdir(parents=True, exist_ok=True)
-                shutil.move(source, place)
 
     def _bring_home(self, stashes: Iterable[str]) -> None:
         """Gives a private clone's stash refs in the repository."""
@@ -129,8 +171,24 @@ class SlotPlace:
             transact(self.context.repo, [RefUpdate(ref, oid, None)], message="stratum-git", durable=True)
 
     def close(self) -> None:
-        """Releases the slot."""
+        """Releases the slot. What is not on a ref by now, because nobody wanted the report, gets one."""
+        for taken in self._taken[-1:]:
+            self._keep(taken)
         self.context.pool.release(self.slot)
+
+    def _keep(self, taken: Captured) -> None:
+        context, own = self.context, ref_of(self.slot.occupant)
+        if taken.result != self.base:
+            if not is_kept(context, (self.slot.branch, own), taken.result):
+                keep(context.repo, own, taken.result)
+            if tip_nowait(context.repo, own) is None:
+                # It is a result; what git made of its files is what was wanted.
+                forget_raw(self.folder)
+        if EVERYTHING not in taken.unsaved:
+            markers = (f"{folder}/.git" for folder in context.pool.folders_in(self.slot))
+            inner = inner_repositories(self.path, markers)
+            set_aside(self.path, self.folder, (*taken.links, *inner))
+            set_aside_modules(self.path, self.folder)
 
     def abandon(self) -> None:
         """Lets go of the slot; its tenant is still recorded."""
@@ -176,6 +234,7 @@ def open_workplace(
 ) -> Workplace:
     """Returns a place for an attempt at *base*; raises WorkplaceError."""
     folder = context.folders.attempt(state.flow, launch.step, launch.task, launch.attempt)
+    put_by(folder)
     try:
         if errand.isolation == "none":
             return SharedPlace(context, folder, base, fingerprint(context.repo))
@@ -187,7 +246,8 @@ def open_workplace(
         )
     except StratumError as error:
         raise WorkplaceError(f"no slot could be made ready: {error.message}", hint=error.hint) from error
-    return SlotPlace(context, slot, folder, base, _stash(context, slot))
+    nameless = stashed_on(context.repo.common_dir, None)
+    return SlotPlace(context, slot, folder, base, _stash(context, slot) | nameless)
 
 
 def _stash(context: Context, slot: Slot) -> frozenset[str]:

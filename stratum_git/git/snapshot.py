@@ -8,22 +8,24 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from stratum_git.git.diff import changed_paths
+from stratum_git.errors import HostError
+from stratum_git.git.diff import FOLDER, Change, changed_paths
 from stratum_git.git.index import reveal
 from stratum_git.git.objects import ObjectWriter, Signature
 from stratum_git.git.process import Git, GitFailed
+from stratum_git.git.remains import GITLINK, Left, overwritten, remains
 from stratum_git.git.tree_reader import TreeReader, differences
 from stratum_git.git.worktree import git_dir_of
 from stratum_git.model.ids import Oid
 
 STATUS = (
     "status", "--porcelain=v2", "-z", "--branch", "--no-renames", "--untracked-files=normal",
-    "--ignore-submodules=none", "--no-ahead-behind",
+    "--ignore-submodules=none", "--no-ahead-behind", "--ignored=matching",
 )  # fmt: skip
 
 CONFIG = (
@@ -48,6 +50,7 @@ STATES = (
     ("CHERRY_PICK_HEAD", "cherry-pick"),
     ("REVERT_HEAD", "revert"),
     ("BISECT_LOG", "bisect"),
+    ("sequencer", "cherry-pick"),
 )
 
 
@@ -57,7 +60,9 @@ class Captured:
 
     ``unfinished`` names a merge, rebase or the like that was under way. ``embedded`` are git repositories
     inside of the slot that changed: git records only their HEAD, not their files. ``unsaved`` are paths that
-    git could not record, such as files it may not read. ``paths`` are those that differ from the base.
+    git could not record, such as files it may not read. ``paths`` are those that differ from the base, and
+    ``links`` repositories that an agent recorded, or made around files of this one. ``ignored`` is no work.
+    ``rest`` is a commit of what was there besides the files, see :func:`~stratum_git.git.remains.remains`.
     """
 
     head: Oid
@@ -67,6 +72,23 @@ class Captured:
     unfinished: str | None = None
     embedded: tuple[str, ...] = ()
     unsaved: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
+    rest: Oid | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What status says of a slot."""
+
+    head: Oid | None
+    changes: tuple[str, ...]
+    ignored: tuple[str, ...]
+    is_whole: bool
+
+
+class UnreadableSlot(HostError):  # noqa: N818 - reads as what is the matter
+    """Git cannot read a slot: whatever is in it can be kept as files alone."""
 
 
 def capture(
@@ -78,43 +100,87 @@ def capture(
     author: Signature,
     committer: Signature,
     trees: TreeReader | None = None,
+    others: Iterable[Oid] = (),
 ) -> Captured:
     """Returns the work in *slot* as a commit. Commits of the agent stay as they are, below it.
 
-    One git process when nothing happened, three for uncommitted work, one more without *trees*; what the
-    result has that *base* has not is on the disk after the writer's sync, the agent's own commits included.
+    One git process when nothing happened, three for uncommitted work, one more without *trees*, some more
+    when there is a rest; what the result and the rest have that *base* has not is on the disk after the
+    writer's sync, the agent's own commits included. *others* are further commits that belong to the attempt.
+    Raises UnreadableSlot.
     """
-    git, unfinished = Git(slot), _unfinished(slot)
+    unfinished = _unfinished(slot)
     with _index(slot) as env:
         index = Path(env.get("GIT_INDEX_FILE", git_dir_of(slot) / "index"))
-        reveal(slot, index, len(base) // 2, env)
-        head, changes = _status(slot, env)
-        head = head or base
-        if not changes:
-            paths = _differences(writer, trees, base, head, head)
-            return Captured(head, head, dirty=False, paths=paths, unfinished=unfinished)
-        left = () if _added(git, env, changes) else _left(_status(slot, env)[1])
-        tree = Oid(os.fsdecode(git.run("write-tree", env=env).stdout).strip())
-    result = writer.commit(tree, (head,), message, author, committer)
-    writer.owe_objects([tree])
-    paths = _differences(writer, trees, base, head, result)
-    embedded = _embedded(slot, changes)
-    unsaved = tuple(path for path in left if path not in embedded)
+        seen = _seen(slot, index, len(base) // 2, env)
+        head = seen.head or base
+        tree, left = _recorded(slot, env, seen.changes) if seen.changes else (None, ())
+    result = head if tree is None else writer.commit(tree, (head,), message, author, committer)
+    writer.owe_objects([] if tree is None else [tree])
+    changes = _differences(writer, trees, base, head, result)
+    embedded = _embedded(slot, seen.changes)
+    found = Left(base, head, result, seen.changes, frozenset(others))
+    said = message.partition("\n")[0] + "\n\nWhat was there besides the files.\n"
     return Captured(
         head,
         result,
-        dirty=True,
-        paths=paths,
+        dirty=tree is not None,
+        paths=tuple(change.path for change in changes if not change.is_folder),
         unfinished=unfinished,
         embedded=embedded,
-        unsaved=unsaved,
+        unsaved=tuple(path for path in left if path not in embedded),
+        links=_links(slot, changes, embedded),
+        ignored=seen.ignored,
+        rest=remains(slot, found, writer, message=said, author=author, committer=committer),
     )
+
+
+def _seen(slot: Path, index: Path, width: int, env: dict[str, str]) -> _Seen:
+    """Returns what status says, with nothing hidden from it that it can be shown."""
+    try:
+        reveal(slot, index, width, env)
+        seen = _status(slot, env)
+    except GitFailed:
+        seen = _without_index(slot, index, env)
+    if not seen.is_whole:
+        _open_up(slot)
+        seen = _status(slot, env)
+    return seen
+
+
+def _without_index(slot: Path, index: Path, env: dict[str, str]) -> _Seen:
+    """Returns what status says once an index that git cannot read has been made again from HEAD."""
+    try:
+        with suppress(FileNotFoundError):
+            index.rename(index.with_name("index.damaged"))
+        Git(slot).run("read-tree", "HEAD", env=env)
+        return _status(slot, env)
+    except GitFailed as error:
+        raise UnreadableSlot(f"git cannot read the slot {slot}: {error.message}") from error
+
+
+def _open_up(top: Path) -> None:
+    """Gives back the right to read what an agent took it from: git passes over what it cannot look into."""
+    top.chmod(top.stat().st_mode | 0o700)
+    for root, folders, _ in os.walk(top):
+        for path in (Path(root, name) for name in folders):
+            if not path.is_symlink() and not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+                path.chmod(path.stat().st_mode | 0o700)
+
+
+def _recorded(slot: Path, env: dict[str, str], changes: tuple[str, ...]) -> tuple[Oid, tuple[str, ...]]:
+    """Returns the tree of the slot as it lies there, and the paths that could not be taken in."""
+    # What is staged and was changed since may be nowhere else: that index is left as it is.
+    with _copied(slot, env) if overwritten(changes) else _given(env) as own:
+        left = () if _added(Git(slot), own, changes) else _left(_status(slot, own).changes)
+        tree = Git(slot).run("write-tree", env=own).stdout
+    return Oid(os.fsdecode(tree).strip()), left
 
 
 def _differences(
     writer: ObjectWriter, trees: TreeReader | None, base: Oid, head: Oid, result: Oid
-) -> tuple[str, ...]:
-    """Returns the paths in which *result* differs from *base*, and sees to it that all of it is flushed."""
+) -> tuple[Change, ...]:
+    """Returns how *result* differs from *base*, and sees to it that all of it is flushed."""
     if result == base:
         return ()
     if trees is None:
@@ -126,7 +192,22 @@ def _differences(
         writer.owe_objects(change.new for change in changes if change.new != writer.repo.zero)
     else:
         writer.owe(result, base)
-    return tuple(change.path for change in changes if not change.is_folder)
+    return changes
+
+
+def _links(slot: Path, changes: tuple[Change, ...], embedded: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns the repositories inside of the slot that a commit names, or that were made around its files."""
+    known = {path.rstrip("/") for path in embedded}
+    links = (change.path for change in changes if change.new_mode == GITLINK and change.path not in known)
+    around = (f"{change.path}/.git" for change in changes if change.new_mode == FOLDER)
+    return (*(path for path in links if (slot / path / ".git").exists()), *inner_repositories(slot, around))
+
+
+def inner_repositories(slot: Path, markers: Iterable[str]) -> tuple[str, ...]:
+    """Returns those of *markers*, paths that end in ``.git``, that are there: git looks past them."""
+    top = str(slot)
+    # Strings: there may be ten thousand folders, and hardly ever a repository in one.
+    return tuple(marker for marker in markers if os.path.lexists(f"{top}/{marker}"))
 
 
 def _added(git: Git, env: dict[str, str], changes: tuple[str, ...]) -> bool:
@@ -166,29 +247,46 @@ def _add_each(git: Git, env: dict[str, str], paths: list[bytes]) -> None:
 @contextmanager
 def _index(slot: Path) -> Iterator[dict[str, str]]:
     """Gives the environment for the slot's index, or for a copy when a killed git left its lock behind."""
+    stuck = (git_dir_of(slot) / "index.lock").exists()
+    with _copied(slot, {}) if stuck else _given({}) as env:
+        yield env
+
+
+@contextmanager
+def _given(env: dict[str, str]) -> Iterator[dict[str, str]]:
+    yield env
+
+
+@contextmanager
+def _copied(slot: Path, env: dict[str, str]) -> Iterator[dict[str, str]]:
+    """Gives the environment for a copy of the index that *env* is for."""
     folder = git_dir_of(slot)
-    if not (folder / "index.lock").exists():
-        yield {}
-        return
-    private = folder / f"index-{secrets.token_hex(4)}"
-    if (folder / "index").exists():
-        shutil.copy2(folder / "index", private)
+    source, private = (
+        Path(env.get("GIT_INDEX_FILE", folder / "index")),
+        folder / f"index-{secrets.token_hex(4)}",
+    )
+    if source.exists():
+        shutil.copy2(source, private)
     try:
         yield {"GIT_INDEX_FILE": str(private)}
     finally:
         private.unlink(missing_ok=True)
 
 
-def _status(slot: Path, env: dict[str, str]) -> tuple[Oid | None, tuple[str, ...]]:
-    head, changes = None, []
-    for record in Git(slot).run(*STATUS, config=CONFIG, env=env).stdout.split(b"\0"):
+def _status(slot: Path, env: dict[str, str]) -> _Seen:
+    head, changes, ignored = None, [], []
+    done = Git(slot).run(*STATUS, config=CONFIG, env=env)
+    for record in done.stdout.split(b"\0"):
         line = os.fsdecode(record)
         if line.startswith("# branch.oid "):
             oid = line.removeprefix("# branch.oid ")
             head = None if oid == "(initial)" else Oid(oid)
+        elif line.startswith("! "):
+            ignored.append(line[2:])
         elif line and not line.startswith("#"):
             changes.append(line)
-    return head, tuple(changes)
+    # It warns of what it may not look into, and of hardly anything else.
+    return _Seen(head, tuple(changes), tuple(ignored), is_whole=not done.stderr)
 
 
 def _unfinished(slot: Path) -> str | None:

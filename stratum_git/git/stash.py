@@ -6,9 +6,11 @@ from pathlib import Path
 
 from stratum_git.model.ids import RefName
 
+NOWHERE = b"(no branch)"
 
-def stashed_on(common_dir: Path, branch: RefName) -> frozenset[str]:
-    """Returns the commits in the stash that were made on *branch*.
+
+def stashed_on(common_dir: Path, branch: RefName | None) -> frozenset[str]:
+    """Returns the commits in the stash that were made on *branch*, or with a detached HEAD.
 
     Git writes the branch into its message; that is the only thing that tells whose an entry is.
     """
@@ -16,7 +18,7 @@ def stashed_on(common_dir: Path, branch: RefName) -> frozenset[str]:
         rows = (common_dir / "logs" / "refs" / "stash").read_bytes().splitlines()
     except FileNotFoundError:
         return frozenset()
-    short = branch.removeprefix("refs/heads/").encode()
+    short = NOWHERE if branch is None else branch.removeprefix("refs/heads/").encode()
     marks = (b"WIP on " + short + b": ", b"On " + short + b": ")
     found = set()
     for row in rows:

@@ -137,6 +137,18 @@ class SlotPool:
                 self._abolish(slot.path, slot.lock)
             slot.lock.release()
 
+    def mend(self, slot: Slot) -> None:
+        """Makes a slot one that git can read, should its tenant have taken its repository from it.
+
+        Git would take the next repository above it for its own.
+        """
+        if slot.kind == "worktree" and not self._registry.is_sound(slot.path):
+            self._is_mended(slot.path, Occupied(slot.kind, slot.base, slot.branch, slot.occupant))
+
+    def folders_in(self, slot: Slot) -> frozenset[str]:
+        """Returns the folders of the commit that a slot started from."""
+        return self._folders_of(slot.base)
+
     def leave(self, slot: Slot) -> None:
         """Lets go of a slot whose tenant stays: no process holds it until it is entered, or recovered."""
         slot.lock.release()
@@ -319,8 +331,6 @@ class SlotPool:
             finally:
                 forget(spare)
                 lock.release()
-        if path.is_dir() and not (path / ".git" / "HEAD").is_file():
-            raise SlotFailed("it is not a repository any more")
         return path.is_dir()
 
     def _replace(self, path: Path) -> None:

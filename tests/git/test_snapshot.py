@@ -84,9 +84,14 @@ def test_everything_uncommitted_is_captured(slot: ScratchRepo, take: Callable[[]
     wanted = added(slot)
     before = processes_started()
     taken = take()
-    assert processes_started() == before + 4
+    # Two of them for what was staged and then overwritten.
+    assert processes_started() == before + 6
     names = ("a.txt", "b.txt", "committed.txt", "link", "new/deep.bin", "run", "staged.txt", odd)
-    assert taken == Captured(Oid(head), taken.result, dirty=True, paths=names)
+    assert taken == Captured(
+        Oid(head), taken.result, dirty=True, paths=names, ignored=("ignored.o",), rest=taken.rest
+    )
+    assert slot.git("show", f"{taken.rest}:staged/staged.txt") == "staged"
+    assert slot.git("rev-parse", f"{taken.rest}^@") == taken.result
     assert slot.git("rev-parse", f"{taken.result}^{{tree}}") == wanted
     assert slot.git("rev-parse", f"{taken.result}^@") == head
     assert slot.git("log", "-1", "--format=%an <%ae> %at %s", taken.result) == "Me <me@x> 1234567890 left"

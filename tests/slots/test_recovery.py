@@ -10,7 +10,7 @@ from stratum_git.git.snapshot import capture
 from stratum_git.git.worktree import fetch_result, git_dir_of
 from stratum_git.model.ids import Oid
 from stratum_git.slots.occupancy import Occupant, read_record
-from stratum_git.slots.pool import Slot, SlotFailed, SlotPool
+from stratum_git.slots.pool import Slot, SlotPool
 from tests.slots.tenancy import branch_of, condition, git, take, tenants
 from tests.support.repos import ScratchRepo
 
@@ -122,18 +122,14 @@ def test_an_abandoned_clone_is_recovered_with_its_commits(
     assert not found.path.exists()
 
 
-def test_a_clone_that_is_no_repository_any_more_is_reported_and_kept(pool: SlotPool, base: Oid) -> None:
+def test_a_clone_that_is_no_repository_any_more_is_in_nobodys_way(pool: SlotPool, base: Oid) -> None:
     good, bad = take(pool, base, "good"), take(pool, base, "bad", "branch")
     (bad.path / ".git").rename(bad.path / "elsewhere")
     abandon(good)
     abandon(bad)
-    with pytest.raises(SlotFailed, match=str(bad.path)) as told:
-        pool.recover()
-    assert "save what you need" in told.value.hint
+    # Whoever recovers them keeps what lies there as it is.
+    assert {slot.path for slot in pool.recover()} == {good.path, bad.path}
     assert (bad.path / "a.txt").exists()
-    (pool.folders.slots / f"{bad.name}.json").unlink()
-    (found,) = pool.recover()
-    assert found.path == good.path
 
 
 @pytest.mark.parametrize("damage", ["entry deleted", "replaced by a repository", "marker deleted"])
