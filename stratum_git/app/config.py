@@ -10,6 +10,7 @@
     slots:
       root: /fast-disk/stratum
       keep: 8
+    retention: 30d
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ class Config:
     agents: Mapping[str, AgentSpec] = field(default_factory=dict)
     slots_root: Path | None = None
     slots_keep: int = 8
+    retention: str = "30d"
 
 
 def read_config(root: Path) -> Config:
@@ -84,7 +86,7 @@ def _parsed(path: Path, text: str) -> object:
 
 
 def _config(path: Path, data: object) -> Config:
-    top = _mapping(path, "the file", {} if data is None else data, ("agents", "slots"))
+    top = _mapping(path, "the file", {} if data is None else data, ("agents", "slots", "retention"))
     agents = _mapping(path, "agents", top.get("agents") or {}, None)
     slots = _mapping(path, "slots", top.get("slots") or {}, ("root", "keep"))
     root, keep = slots.get("root"), slots.get("keep", 8)
@@ -96,6 +98,7 @@ def _config(path: Path, data: object) -> Config:
         agents={name: _agent(path, name, value) for name, value in agents.items()},
         slots_root=None if root is None else _place(path, root),
         slots_keep=keep,
+        retention=str(top.get("retention") or "30d"),
     )
 
 
