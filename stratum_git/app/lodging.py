@@ -17,7 +17,7 @@ from typing import Literal
 import trio
 from filelock import FileLock, Timeout
 
-from stratum_git.app.recovery import place_of, rescued
+from stratum_git.app.recovery import place_of, rescued, see_out
 from stratum_git.core.questions import in_flight
 from stratum_git.dispatch.bases import Clash, base_of
 from stratum_git.dispatch.clock import now
@@ -30,14 +30,17 @@ from stratum_git.errors import BugError, HostError
 from stratum_git.git.objects import Signature
 from stratum_git.git.snapshot import Captured
 from stratum_git.model.effects import Launch
-from stratum_git.model.ids import Json, Oid, RefName, StepId, TaskId
+from stratum_git.model.ids import FlowId, Json, Oid, RefName, StepId, TaskId
 from stratum_git.model.messages import Completed, Lost, Outcome, Rejected
 from stratum_git.model.spec import Command
 from stratum_git.model.state import FannedOut, FlowState, Running
 from stratum_git.slots.occupancy import Occupant
+from stratum_git.spawn.orphans import is_dead, own_mark
 
 BEFORE = "stash.json"
 """What was in the stash before, in the attempt's own folder: what is new in it then is the attempt's."""
+MAKING, ENTERED = "making", "entered"
+"""Beside it: who makes a place, and who was the last to take a report of what is in it."""
 PATIENCE = 120.0
 
 
@@ -68,6 +71,9 @@ def lodge(context: Context, state: FlowState, launch: Launch) -> Lodging | Rejec
         return Lodging(context.repo.root, state.base, None, errand)
     who = _occupant(state, launch)
     with _turn(context, who):
+        folder = context.folders.attempt(state.flow, launch.step, launch.task, launch.attempt)
+        if _is_cut_off(folder / MAKING):
+            _unmake(context, who)
         found = context.pool.find(who) or _made(context, state, launch, errand)
     if isinstance(found, Rejected):
         return found
@@ -121,6 +127,9 @@ def enter(context: Context, state: FlowState, launch: Launch) -> SlotPlace | Non
         if slot is None:
             return None
         folder = context.folders.attempt(state.flow, launch.step, launch.task, launch.attempt)
+        if _is_cut_off(folder / ENTERED):
+            see_out(context, state.flow)
+        (folder / ENTERED).write_text(own_mark(), encoding="ascii")
         return SlotPlace(context, slot, folder, slot.base, _stash_before(folder))
 
 
@@ -149,6 +158,8 @@ def _made(context: Context, state: FlowState, launch: Launch, errand: Errand) ->
     if isinstance(base, Clash):
         paths = ", ".join(base.paths)
         return Rejected("base", (f"the results it depends on conflict: {base.task} in {paths}",))
+    making = context.folders.attempt(state.flow, launch.step, launch.task, launch.attempt) / MAKING
+    making.write_text(own_mark(), encoding="ascii")
     try:
         place = open_workplace(context, state, launch, errand, base)
     except WorkplaceError as error:
@@ -160,6 +171,7 @@ def _made(context: Context, state: FlowState, launch: Launch, errand: Errand) ->
     if unready is not None:
         place.close()
         return Rejected("setup", unready.lines, base)
+    making.unlink()
     context.pool.leave(place.slot)
     return place.path, base
 
@@ -209,6 +221,22 @@ def _turn(context: Context, who: Occupant) -> Iterator[None]:
             yield
     except Timeout as error:
         raise HostError(f"the place of {who.task} was busy for {PATIENCE:g} s") from error
+
+
+def _is_cut_off(path: Path) -> bool:
+    """Returns whether whoever noted himself in *path* is gone: what he had started may still be at work."""
+    try:
+        return is_dead(path.read_text(encoding="ascii", errors="replace"))
+    except FileNotFoundError:
+        return False
+
+
+def _unmake(context: Context, who: Occupant) -> None:
+    """Gives back a place of which nobody was told: whoever made it was killed before it was ready."""
+    see_out(context, FlowId(who.flow))
+    slot = context.pool.enter(who)
+    if slot is not None:
+        context.pool.release(slot)
 
 
 def _note_stash(place: SlotPlace) -> None:

@@ -52,6 +52,15 @@ def mark_of(log: Path) -> str:
     return f"{secrets.token_hex(12)} {own_mark()} {log}"
 
 
+def is_dead(owner: str) -> bool:
+    """Returns whether the process of a mark is gone; not of one that cannot be told from here."""
+    pid, _, rest = owner.partition(".")
+    start, _, where = rest.partition(".")
+    if not pid.isdigit() or not where or where != _here():
+        return False
+    return _start(int(pid)) != start
+
+
 def end_orphans(attempts: Path, places: Sequence[Path], patience: float = PATIENCE) -> None:
     """Returns when nothing is left of the attempts whose logs are below *attempts*, nor a helper in *places*.
 
@@ -75,16 +84,16 @@ def end_orphans(attempts: Path, places: Sequence[Path], patience: float = PATIEN
 
 
 def _left(attempts: Path, places: Sequence[Path]) -> Left:
-    prefix = os.fsencode(attempts) + b"/"
+    prefix = f"{attempts}/"
     strays, helpers = set[int](), set[int]()
     sessions: dict[int, int | None] = {}
     for pid in _processes():
         sessions[pid] = _session(pid)
         marks = _marks(pid)
-        owner, _, log = marks.get(ATTEMPT.encode(), b"").partition(b" ")[2].partition(b" ")
-        if log.startswith(prefix) and _is_dead(owner):
+        owner, _, log = marks.get(ATTEMPT, "").partition(" ")[2].partition(" ")
+        if log.startswith(prefix) and is_dead(owner):
             strays.add(pid)
-        elif _is_dead(marks.get(HELPER.encode(), b"")) and _is_in(pid, places):
+        elif is_dead(marks.get(HELPER, "")) and _is_in(pid, places):
             helpers.add(pid)
     # Who sheds his environment is still in the session, which is the attempt's if its leader was.
     alike = {at for at in map(sessions.get, strays) if at in strays or (at and sessions.get(at) is None)}
@@ -98,18 +107,9 @@ def _processes() -> Iterator[int]:
     return (pid for pid in numbers if pid != own)
 
 
-def _marks(pid: int) -> dict[bytes, bytes]:
+def _marks(pid: int) -> dict[str, str]:
     rows = (row.partition(b"=") for row in _read(pid, "environ").split(b"\0") if row.startswith(b"STRATUM_"))
-    return {name: value for name, _, value in rows}
-
-
-def _is_dead(owner: bytes) -> bool:
-    """Returns whether the process of a mark is gone; not of one that cannot be told from here."""
-    pid, _, rest = owner.decode("ascii", "replace").partition(".")
-    start, _, where = rest.partition(".")
-    if not pid.isdigit() or not where or where != _here():
-        return False
-    return _start(int(pid)) != start
+    return {os.fsdecode(name): os.fsdecode(value) for name, _, value in rows}
 
 
 def _is_in(pid: int, places: Sequence[Path]) -> bool:
