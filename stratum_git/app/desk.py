@@ -10,13 +10,14 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 
 from filelock import FileLock, Timeout
 
 from stratum_git.app.disk import DiskFiles
 from stratum_git.app.leasing import lease_updates
+from stratum_git.app.recovery import give_back, tidy
 from stratum_git.app.refused import Refused
 from stratum_git.app.surroundings import Surroundings
 from stratum_git.app.workshop import make_context
@@ -27,7 +28,7 @@ from stratum_git.dispatch.clock import now
 from stratum_git.dispatch.context import Context
 from stratum_git.dispatch.opening import open_step
 from stratum_git.dispatch.publishing import result_updates
-from stratum_git.errors import BugError
+from stratum_git.errors import BugError, StratumError
 from stratum_git.git.refs import Applied, RefSession, RefUpdate, read_ref, tip_nowait
 from stratum_git.model.effects import Consider, Open
 from stratum_git.model.ids import FlowId, Oid, RefName, StepId
@@ -39,6 +40,8 @@ from stratum_git.store.listing import UnknownFlowError, flow_ref
 KEPT = 64
 """Flows that stay loaded; those used longest ago are read again."""
 RACES = 100
+TIDYING = 0.5
+"""Seconds that are spent on deleting when the client leaves."""
 PATIENCE = 30.0
 """Seconds to wait for another process that is in the middle of a call about the same flow."""
 
@@ -88,6 +91,7 @@ class Desk:
                 repo = self.around.repository()
                 self._context = make_context(self.around, repo, ())
                 self._refs = RefSession(repo, "stratum-git", durable=True)
+                give_back(self._context)
             return self._context
 
     @property
@@ -103,8 +107,12 @@ class Desk:
         return isinstance(refs.transact([update], self.context.writer.sync), Applied)
 
     def close(self) -> None:
-        """Ends the gits that wait for questions."""
+        """Ends the gits that wait for questions, and throws away what nobody needs."""
         with self._lock:
+            if self._context is not None:
+                with suppress(StratumError, OSError):
+                    # The client has left: nobody is there to be told, and the next one does it as well.
+                    tidy(self._context, TIDYING)
             if self._refs is not None:
                 self._refs.close()
             if self._context is not None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from filelock import FileLock, Timeout
 
 from stratum_git.core.questions import in_flight, is_over
-from stratum_git.dispatch.clock import now
+from stratum_git.dispatch.clock import monotonic, now
 from stratum_git.dispatch.context import Context
 from stratum_git.dispatch.workplace import SlotPlace
 from stratum_git.errors import StratumError
@@ -74,6 +74,8 @@ def give_back(context: Context) -> None:
 
     Of a flow that somebody holds nothing is touched, nor of one that cannot be read.
     """
+    if not (context.folders.root / "slots").is_dir():
+        return
     for flow in sorted({FlowId(who.flow) for who in context.pool.occupants()}):
         lock = FileLock(context.folders.locks / f"flow-{flow}.lock", thread_local=False)
         try:
@@ -97,6 +99,13 @@ def give_back_of(context: Context, state: FlowState) -> None:
     finally:
         for place in left:
             place.abandon()
+
+
+def tidy(context: Context, limit: float) -> None:
+    """Throws away what nobody needs, and deletes for about *limit* seconds of what was thrown away."""
+    if (context.folders.root / "slots").is_dir():
+        context.pool.tidy()
+        context.pool.empty_trash(limit, monotonic)
 
 
 def _key(slot: Slot) -> tuple[StepId, TaskId | None, int]:

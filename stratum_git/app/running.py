@@ -14,14 +14,14 @@ from filelock import FileLock, Timeout
 
 from stratum_git.agents.identity import own_identity
 from stratum_git.app import foresight
-from stratum_git.app.recovery import give_back, give_back_of, recover
+from stratum_git.app.recovery import give_back, give_back_of, recover, tidy
 from stratum_git.app.surroundings import Surroundings
 from stratum_git.app.workshop import make_context, signature
 from stratum_git.core.engine import begin
 from stratum_git.core.parse import load_spec
 from stratum_git.core.program import compile_program, unserved
 from stratum_git.core.questions import fan_of, in_flight, is_over, outstanding
-from stratum_git.dispatch.clock import monotonic, now
+from stratum_git.dispatch.clock import now
 from stratum_git.dispatch.context import DEFAULT_TIMEOUT, Context
 from stratum_git.dispatch.driver import Driver
 from stratum_git.dispatch.journal import Journal
@@ -35,7 +35,6 @@ from stratum_git.model.messages import CancelRequested, Event, GateResolved, Res
 from stratum_git.model.spec import Dispatch, Gate, Problem
 from stratum_git.model.state import AtGate, FannedOut, FlowState, Landing, Opening, Program
 from stratum_git.slots.leases import read_leases
-from stratum_git.slots.pool import SlotPool
 from stratum_git.spawn.client import serving
 from stratum_git.store.flows import Entry, FlowLog, Lost, load
 
@@ -204,7 +203,7 @@ async def _driven(driver: Driver, effects: Sequence[Effect]) -> FlowState:
     """Runs to the end, and tidies up when nobody needs slots any more."""
     state = await driver.drive(effects)
     try:
-        await driver.context.git(partial(_tidy, driver.context.pool))
+        await driver.context.git(partial(tidy, driver.context, TIDYING))
     except (StratumError, OSError) as error:
         driver.watch(Remark(f"what nobody needs any more could not be deleted: {error}"))
     return state
@@ -213,12 +212,7 @@ async def _driven(driver: Driver, effects: Sequence[Effect]) -> FlowState:
 def _leave_tidy(context: Context, state: FlowState) -> None:
     """Gives back what whoever ran a flow to its end left when he was killed there."""
     give_back_of(context, state)
-    _tidy(context.pool)
-
-
-def _tidy(pool: SlotPool) -> None:
-    pool.tidy()
-    pool.empty_trash(TIDYING, monotonic)
+    tidy(context, TIDYING)
 
 
 def _driver(context: Context, journal: Journal, watch: Watcher, handle: Handle) -> Driver:

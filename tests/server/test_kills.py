@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.server.driven import Answer, dispatch, row
 from tests.server.driven import spec as spec_of
 from tests.support.mortal import Mortal, mortals
-from tests.support.programs import is_running
+from tests.support.programs import is_running, wait_until_gone
 from tests.support.shell import Shell, wait_for
 
 
@@ -26,6 +26,16 @@ def spec(*steps: str) -> str:
 
 def planned(server: Mortal, text: str, *tasks: str) -> Answer:
     return asked(server, "stratum_plan", spec=text, flow="main", inputs={"tasks": [{"id": t} for t in tasks]})
+
+
+def report(said: Answer, task: str) -> Answer:
+    """Returns the arguments with which a task is reported."""
+    return {
+        "flow_id": said["flow_id"],
+        "step_id": "s1",
+        "task_results": [row(task)],
+        "merge_status": "clean",
+    }
 
 
 def script(shell: Shell, name: str, text: str) -> str:
@@ -58,6 +68,28 @@ def test_a_place_whose_setup_was_cut_off_is_made_again(shell: Shell, tmp_path: P
         second.kill()
 
 
+def test_a_server_gives_back_what_a_killed_one_left_and_leaves_nothing(shell: Shell, tmp_path: Path) -> None:
+    with mortals(shell, tmp_path) as servers:
+        first = next(servers)
+        said = planned(first, spec(dispatch()), "a")
+        place = Path(said["batch"][0]["path"])
+        record = place.with_name(f"{place.name}.json")
+        occupied = record.read_text()
+        given = report(said, "a")
+        assert asked(first, "stratum_parallel_done", **given)["status"] == "complete"
+        # As it is when the server is killed between the report and the release.
+        record.write_text(occupied)
+        first.kill()
+        (place.parent.parent / "trash" / "thrown away").mkdir(parents=True)
+        second = next(servers)
+        planned(second, spec("intent: anything"))
+        assert '"occupant"' not in record.read_text()
+        second.requests.close()
+        wait_until_gone(second.pid)
+        second.answers.close()
+        assert list((place.parent.parent / "trash").iterdir()) == []
+
+
 def test_what_a_killed_server_had_started_is_over_before_the_place_is_entered_again(
     shell: Shell, tmp_path: Path
 ) -> None:
@@ -71,12 +103,7 @@ def test_what_a_killed_server_had_started_is_over_before_the_place_is_entered_ag
     with mortals(shell, tmp_path) as servers:
         first = next(servers)
         said = planned(first, spec(dispatch(verify=verify)), "a")
-        given = {
-            "flow_id": said["flow_id"],
-            "step_id": "s1",
-            "task_results": [row("a")],
-            "merge_status": "clean",
-        }
+        given = report(said, "a")
         first.ask("stratum_parallel_done", **given)
         wait_for(shell.home / "pid")
         pid = int((shell.home / "pid").read_text())
