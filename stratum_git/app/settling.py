@@ -18,6 +18,7 @@ from stratum_git.core.references import Unresolved
 from stratum_git.dispatch.clock import now
 from stratum_git.dispatch.landing import follow
 from stratum_git.dispatch.touchdown import land
+from stratum_git.dispatch.turn import landing_turn
 from stratum_git.errors import BugError
 from stratum_git.git.refs import tip_nowait
 from stratum_git.model.effects import Consider, Effect, Land, Open, Summon, Sync
@@ -105,15 +106,26 @@ def _perform(desk: Desk, flow: FlowId, state: FlowState, effect: Effect) -> Flow
     context = desk.context
     match effect:
         case Land(step):
-            return desk.act(flow, lambda now_: [land(context, now_, step)] if now_.cursor == step else [])
-        case Sync(target, old, new):
-            notes = follow(context.repo, target, old, new)
-            return desk.act(flow, lambda _: [Synced(now(), "stratum-git", target, notes)])
+            with landing_turn(context):
+                state = desk.act(flow, lambda at: [land(context, at, step)] if at.cursor == step else [])
+                return _followed(desk, state)
+        case Sync():
+            return _followed(desk, state)
         case Summon(step):
             return _summon(desk, state, step)
         case _:
             # A look that a crash cut off from what it followed from.
             return desk.act(flow, desk.found_out)
+
+
+def _followed(desk: Desk, state: FlowState) -> FlowState:
+    """Lets checkouts follow the branches that the flow has moved."""
+    for effect in outstanding(state):
+        if isinstance(effect, Sync):
+            notes = follow(desk.context.repo, effect.target, effect.old, effect.new)
+            event = Synced(now(), "stratum-git", effect.target, notes)
+            state = desk.act(state.flow, lambda _, event=event: [event])  # type: ignore[misc]
+    return state
 
 
 def _summon(desk: Desk, state: FlowState, step: StepId) -> FlowState:

@@ -24,6 +24,7 @@ from stratum_git.dispatch.notices import Line, Recorded, Remark, Watcher
 from stratum_git.dispatch.opening import consider, open_step
 from stratum_git.dispatch.publishing import result_updates
 from stratum_git.dispatch.touchdown import land
+from stratum_git.dispatch.turn import own_turn
 from stratum_git.git.refs import RefUpdate, tip_nowait
 from stratum_git.model.effects import (
     Ask,
@@ -89,6 +90,7 @@ class Driver:
     slots: trio.CapacityLimiter = field(init=False)
     active: int = 0
     updates: list[RefUpdate] = field(default_factory=list)
+    followed: trio.Event = field(default_factory=trio.Event)
     inbox: trio.MemorySendChannel[Delivery] = field(init=False)
     nursery: trio.Nursery = field(init=False)
 
@@ -98,6 +100,7 @@ class Driver:
         self.slots = trio.CapacityLimiter(_places(self.journal.state))
         async with trio.open_nursery() as nursery:
             self.nursery = nursery
+            self.followed.set()
             nursery.start_soon(self._poll)
             self._perform(first)
             while self.active or outbox.statistics().current_buffer_used:
@@ -178,6 +181,7 @@ class Driver:
             case Land(step):
                 self._spawn(self._land, step)
             case Sync():
+                self.followed = trio.Event()
                 self._spawn(self._sync, effect)
             case Consider(step):
                 self._spawn(self._consider, step)
@@ -263,15 +267,19 @@ class Driver:
             )
 
     async def _land(self, step: StepId) -> None:
-        while not self.interrupted:
-            event = await self.context.git(partial(land, self.context, self.journal.state, step))
-            if not (await self._deliver(event)).beaten:
-                return
+        async with own_turn(self.context):
+            while not self.interrupted:
+                event = await self.context.git(partial(land, self.context, self.journal.state, step))
+                if not (await self._deliver(event)).beaten:
+                    # Whoever lands next looks at the checkouts as they are then.
+                    await self.followed.wait()
+                    return
 
     async def _sync(self, effect: Sync) -> None:
         notes = await self.context.git(
             partial(follow, self.context.repo, effect.target, effect.old, effect.new)
         )
+        self.followed.set()
         for note in notes:
             self.watch(Remark(note))
         await self._deliver(Synced(now(), "stratum-git", effect.target, notes))

@@ -7,12 +7,14 @@ the two commits and refuses when one of them has uncommitted changes.
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from threading import Event
 from typing import TypeAlias
 
 from stratum_git.git.diff import changed_paths
-from stratum_git.git.process import Git
+from stratum_git.git.process import Done, Git
 from stratum_git.git.registration import checked_out
 from stratum_git.git.repository import Repository
 from stratum_git.git.snapshot import STATES
@@ -33,6 +35,9 @@ class Refused:
     paths: tuple[str, ...] = ()
 
 
+PAUSE, PAUSES = 0.02, 100
+"""Seconds, and how many times: who has the index for longer than two seconds holds it, or died."""
+
 Answer: TypeAlias = Synced | Refused
 
 
@@ -47,7 +52,7 @@ def obstacle(repo: Repository, checkout: Path, old: Oid, new: Oid) -> Refused | 
     unfinished = next((word for name, word in STATES if (folder / name).exists()), None)
     if unfinished is not None:
         return Refused(f"a {unfinished} is under way in {checkout}")
-    if (folder / "index.lock").exists():
+    if not _is_free(folder / "index.lock"):
         return Refused(f"another git is at work in {checkout}: {folder / 'index.lock'} exists")
     changed = {PurePosixPath(change.path) for change in changed_paths(repo, old, new)}
     above = {parent for path in changed for parent in path.parents}
@@ -63,12 +68,35 @@ def sync(checkout: Path, old: Oid, new: Oid) -> Answer:
     precious = _ignored_in_the_way(checkout, old, new)
     if precious:
         return Refused(f"ignored files in {checkout} would be overwritten", precious)
-    git.run("update-index", "-q", "--refresh", ok=(0, 1))
-    done = git.run("read-tree", "-m", "-u", old, new, ok=(0, 1, 128))
+    done = _read_tree(git, old, new)
     if done.code == 0:
         return Synced()
     said = done.stderr.decode("utf-8", "replace").strip().splitlines()
     return Refused(said[0].removeprefix("error: ") if said else "git refused", tuple(said[1:]))
+
+
+def _read_tree(git: Git, old: Oid, new: Oid) -> Done:
+    """Moves index and files; a `git status` of the user's, in an editor perhaps, is waited for."""
+    for _ in range(PAUSES):
+        done = _read_tree_once(git, old, new)
+        if done.code == 0 or not re.search(rb"index\.lock': File exists", done.stderr):
+            return done
+        Event().wait(PAUSE)
+    return _read_tree_once(git, old, new)
+
+
+def _read_tree_once(git: Git, old: Oid, new: Oid) -> Done:
+    git.run("update-index", "-q", "--refresh", ok=(0, 1, 128))
+    return git.run("read-tree", "-m", "-u", old, new, ok=(0, 1, 128))
+
+
+def _is_free(lock: Path) -> bool:
+    """Returns whether nobody has a lock, or whoever had it let go of it while he was waited for."""
+    for _ in range(PAUSES):
+        if not lock.exists():
+            return True
+        Event().wait(PAUSE)
+    return False
 
 
 def _dirt(checkout: Path, codes: str = "") -> tuple[str, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from threading import Timer
+
 import pytest
 
 from stratum_git.git.checkout import Refused, Synced, checkouts_of, obstacle, sync
@@ -87,3 +89,35 @@ def test_a_merge_under_way_is_left_alone(
 
     assert isinstance(refused, Refused)
     assert "merge is under way" in refused.reason
+
+
+def test_a_git_of_the_users_that_is_at_work_for_a_moment_is_waited_for(
+    repo: Repository, scratch: ScratchRepo, moved: tuple[Oid, Oid]
+) -> None:
+    lock = scratch.path / ".git/index.lock"
+
+    def soon_gone() -> Timer:
+        lock.touch()
+        thread = Timer(0.2, lock.unlink)
+        thread.start()
+        return thread
+
+    busy = soon_gone()
+    assert obstacle(repo, scratch.path, *moved) is None
+    busy.join()
+    scratch.git("update-ref", MAIN, moved[1])
+    busy = soon_gone()
+    assert sync(scratch.path, *moved) == Synced()
+    busy.join()
+    assert scratch.git("status", "--porcelain") == ""
+
+
+def test_a_lock_that_nobody_lets_go_of_is_named(
+    repo: Repository, scratch: ScratchRepo, moved: tuple[Oid, Oid]
+) -> None:
+    lock = scratch.path / ".git/index.lock"
+    lock.touch()
+    refused = obstacle(repo, scratch.path, *moved)
+    assert isinstance(refused, Refused)
+    assert str(lock) in refused.reason
+    assert isinstance(sync(scratch.path, *moved), Refused)

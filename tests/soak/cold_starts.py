@@ -66,7 +66,7 @@ class Tally:
         troubles = [one.trouble for one in ended if one.trouble] + list(wrong)
         self.starts += len(ended)
         self.seconds += [one.seconds for one in ended if not one.trouble]
-        self.troubles.update(trouble.strip().splitlines()[-1][-300:] for trouble in troubles)
+        self.troubles.update(_last_line(trouble) for trouble in troubles)
         self.rounds_failed += bool(troubles)
 
     def row(self, name: str) -> dict[str, Json]:
@@ -78,6 +78,10 @@ class Tally:
             f"{name}_p50_ms": share(self.seconds, 0.5),
             f"{name}_p95_ms": share(self.seconds, 0.95),
         }
+
+
+def _last_line(trouble: str) -> str:
+    return trouble.strip().splitlines()[-1][-600:]
 
 
 @dataclass(frozen=True)
@@ -273,13 +277,18 @@ def figures(count: int, ways: int) -> dict[str, Json]:
             if n % 25 == 0:
                 tallies["run"].add(*run_round(next(fresh), ways))
                 tallies["claim"].add(*claim_round(next(fresh), ways))
+            _complain(tallies, "beside_git", "pool", "run", "claim")
             print(f"round {n + 1} of {count}: {_in_short(tallies)}", file=sys.stderr, flush=True)
-    for name, tally in tallies.items():
-        for trouble, times in tally.troubles.most_common(5):
-            print(f"{name}: {times} times: {trouble}", file=sys.stderr)
+    _complain(tallies, *tallies)
     rows = [tally.row(name) for name, tally in tallies.items()]
     seconds = round(time.monotonic() - begun, 1)
     return {"what": "cold starts", "rounds": count, "ways": ways, **_merged(rows), "seconds": seconds}
+
+
+def _complain(tallies: dict[str, Tally], *names: str) -> None:
+    for name in names:
+        for trouble, times in tallies[name].troubles.most_common(3):
+            print(f"{name}: {times} times: {trouble}", file=sys.stderr)
 
 
 def _merged(rows: Sequence[dict[str, Json]]) -> dict[str, Json]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -81,10 +82,8 @@ class Stage:
     ) -> FlowState:
         """Runs a flow over *tasks* to its end."""
         driver, effects = self.prepare(spec, play, {"tasks": list(tasks)}, more)
-        with driver.journal.log:
-            state = await driver.drive(effects)  # type: ignore[arg-type]
-        driver.context.close()
-        return state
+        with driver.journal.log, closing(driver.context):
+            return await driver.drive(effects)  # type: ignore[arg-type]
 
 
 def fan(state: FlowState, step: str = "build") -> FannedOut:
