@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from stratum_git.app.desk import Decide, Desk
-from stratum_git.app.leasing import OFFERED, lease_id
-from stratum_git.app.lodging import Lodging, launch_of, lodge, report, task_of, vacate, wants_of
+from stratum_git.app.leasing import is_offered, lease_id
+from stratum_git.app.lodging import Lodging, launch_of, lodge, parting, report, task_of, vacate, wants_of
 from stratum_git.app.refused import Refused
 from stratum_git.core.answers import Answer
 from stratum_git.core.questions import in_flight
@@ -21,13 +21,23 @@ from stratum_git.git.refs import RefUpdate, transact
 from stratum_git.model.effects import Launch
 from stratum_git.model.graph import TaskGraph
 from stratum_git.model.ids import FlowId, Json, StepId, TaskId
-from stratum_git.model.messages import Completed, Event, Gathered, Halted, Outcome, TaskReport, TaskReported
+from stratum_git.model.messages import (
+    Completed,
+    Event,
+    Gathered,
+    Halted,
+    Lost,
+    Outcome,
+    TaskReport,
+    TaskReported,
+)
 from stratum_git.model.state import FannedOut, FlowState, Pending, Running, Verified
 from stratum_git.slots.leases import HeldLease, lease_ref, read_leases
 
 LODGED = 16
 """Tasks that one answer makes places for; each takes some tens of milliseconds. The others come later."""
 WORDS = ("complete", "failed")
+ELSEWHERE = "the flow went elsewhere"
 MERGES = ("clean", "conflict")
 
 
@@ -59,7 +69,8 @@ def batch_of(desk: Desk, state: FlowState) -> Batch:
     hopeless: list[Event] = []
     for index, task in enumerate(fan.graph.tasks):
         held = leases.get(lease_ref(state.flow, state.cursor, task.id))
-        if not isinstance(fan.tasks[index], Running) or held is None or not _is_offered(held):
+        now_ = fan.tasks[index]
+        if not isinstance(now_, Running) or held is None or not _is_offered(held, now_.attempt):
             continue
         if len(rows) == LODGED:
             break
@@ -98,11 +109,10 @@ def halt_unwanted(desk: Desk, state: FlowState) -> FlowState:
     for index, now_ in enumerate(fan.tasks):
         if isinstance(now_, Running) and now_.stopping is not None:
             launch = launch_of(fan, state.cursor, index)
-            lost, place = vacate(desk.context, state, launch, now_.stopping)
-            event = _told(launch, Halted(now_.stopping, lost.result))
-            state = desk.act(state.flow, lambda _, event=event: [event])  # type: ignore[misc]
-            if place is not None:
-                place.close()
+            with parting(retired=True) as places:
+                lost = _vacated(desk, state, launch, now_.stopping, places)
+                event = _told(launch, Halted(now_.stopping, lost.result))
+                state = desk.act(state.flow, lambda _, event=event: [event])  # type: ignore[misc]
     return state
 
 
@@ -112,21 +122,11 @@ def leave(desk: Desk, state: FlowState, decide: Decide) -> FlowState:
     Whatever was handed out ends before: what lies in its places is kept as what those attempts left.
     """
     decide(state)
-    reports: list[Event] = []
-    places: list[Workplace] = []
-    try:
-        for step, task, attempt in in_flight(state):
-            launch = Launch(step, task, attempt)
-            lost, place = vacate(desk.context, state, launch, "the flow went elsewhere")
-            places += [] if place is None else [place]
-            reports += [] if lost.result is None else [_told(launch, lost)]
+    with parting(retired=True) as places:
+        launches = [Launch(*attempt) for attempt in in_flight(state)]
+        found = [(launch, _vacated(desk, state, launch, ELSEWHERE, places)) for launch in launches]
+        reports = [_told(launch, lost) for launch, lost in found if lost.result is not None]
         desk.act(state.flow, lambda now_: [*reports, *decide(now_)])
-    except BaseException:
-        for place in places:
-            place.abandon()
-        raise
-    for place in places:
-        place.close()
     state = desk.look(state.flow)
     evict(desk, state)
     return state
@@ -144,14 +144,13 @@ def evict(desk: Desk, state: FlowState) -> None:
         if lease is None or lease.task is None or wanted.get(ref) == lease.attempt:
             continue
         launch = Launch(StepId(lease.step), TaskId(lease.task), lease.attempt)
-        lost, place = vacate(context, state, launch, "the flow went elsewhere")
-        moves = [RefUpdate(ref, None, held.token)]
-        if lost.result is not None:
-            kept = attempt_ref(state.flow, launch.step, launch.task, launch.attempt)
-            moves += moves_to(context.repo, kept, lost.result)
-        transact(context.repo, moves, message="stratum-git", durable=True)
-        if place is not None:
-            place.close()
+        with parting(retired=True) as places:
+            lost = _vacated(desk, state, launch, ELSEWHERE, places)
+            moves = [RefUpdate(ref, None, held.token)]
+            if lost.result is not None:
+                kept = attempt_ref(state.flow, launch.step, launch.task, launch.attempt)
+                moves += moves_to(context.repo, kept, lost.result)
+            transact(context.repo, moves, message="stratum-git", durable=True)
 
 
 def gather(
@@ -165,18 +164,17 @@ def gather(
         message = f"merge_status must be one of {list(MERGES)}, got {merge_status!r}"
         raise Refused("invalid_merge_status", message)
     _unclaimed(desk, state, step, rows)
-    places: list[Workplace] = []
-    try:
+    with parting() as places:
         reports = tuple(_judged(desk, state, fan, step, row, places) for row in _ordered(fan.graph, rows))
         event = Gathered(now(), by, step, reports, conflict=merge_status == "conflict")
-        state = desk.act(flow, lambda at: [event] if at.seq == state.seq else _stale(flow))
-    except BaseException:
-        for place in places:
-            place.abandon()
-        raise
-    for place in places:
-        place.close()
-    return state
+        return desk.act(flow, lambda at: [event] if at.seq == state.seq else _stale(flow))
+
+
+def _vacated(desk: Desk, state: FlowState, launch: Launch, why: str, places: list[Workplace]) -> Lost:
+    """Returns what an attempt that nobody will report comes to; its place is added to *places*."""
+    lost, place = vacate(desk.context, state, launch, why)
+    places += [] if place is None else [place]
+    return lost
 
 
 def _stale(flow: FlowId) -> list[Event]:
@@ -266,10 +264,10 @@ def _unclaimed(desk: Desk, state: FlowState, step: StepId, rows: Sequence[Row]) 
     leases = read_leases(desk.context.repo, state.flow)
     for row in rows:
         held = leases.get(lease_ref(state.flow, step, row.task))
-        if held is not None and not _is_offered(held) and held.lease is not None:
+        if held is not None and held.lease is not None and not is_offered(held):
             message = f"task {row.task!r} is being done by {held.lease.holder}"
             raise Refused("task_claimed", message, task_id=row.task, hint="it reports by itself")
 
 
-def _is_offered(held: HeldLease) -> bool:
-    return held.lease is not None and held.lease.kind == "open" and held.lease.holder == OFFERED
+def _is_offered(held: HeldLease, attempt: int) -> bool:
+    return is_offered(held) and held.lease is not None and held.lease.attempt == attempt

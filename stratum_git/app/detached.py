@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from stratum_git.app import foresight, running
 from stratum_git.app.batches import evict, halt_unwanted
 from stratum_git.app.desk import Desk
-from stratum_git.app.leasing import OFFERED
+from stratum_git.app.leasing import is_claimed
 from stratum_git.app.refused import Refused
 from stratum_git.app.settling import settle
 from stratum_git.app.stepping import refused_spec
@@ -192,7 +192,7 @@ def _nobody_works(desk: Desk, state: FlowState) -> None:
     """Refuses when workers are at the flow's tasks: a runner would do the same once more."""
     for held in read_leases(desk.context.repo, state.flow).values():
         lease = held.lease
-        if lease is not None and lease.kind == "open" and lease.holder != OFFERED and lease.expires > now():
+        if lease is not None and is_claimed(held):
             message = f"task {lease.task} is being done by {lease.holder}"
             hint = "wait until it is reported, or its lease ends"
             raise Refused("task_claimed", message, hint=hint, task_id=lease.task)

@@ -19,7 +19,7 @@ from stratum_git.agents.command import CommandAgent
 from stratum_git.app.config import read_config
 from stratum_git.app.places import folders_of
 from stratum_git.app.surroundings import Surroundings
-from stratum_git.dispatch.clock import now
+from stratum_git.dispatch.clock import now, uptime
 from stratum_git.errors import StratumError
 from stratum_git.git.process import git_version, require_git
 from stratum_git.git.repository import Repository, head_of, identity
@@ -167,7 +167,7 @@ def _slots(repo: Repository, folders: StateFolders) -> Iterator[Finding]:
             if lock is None:
                 continue
             lock.release()
-            if lease is None or not is_live(lease, now=now()):
+            if lease is None or not is_live(lease, now=now(), uptime=uptime()):
                 detail = f"work of {who.flow}/{who.step}/{who.task} lies in {path}, and nobody is at it"
                 hint = f"stratum-git resume {who.flow}, or stratum_resume, keeps it"
                 yield Finding(f"slot {path.name}", "warn", detail, hint)

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from stratum_git.agents.identity import own_identity
-from stratum_git.dispatch.clock import now
+from stratum_git.dispatch.clock import now, uptime
 from stratum_git.dispatch.context import Context
 from stratum_git.git.refs import RefUpdate, tip_nowait
 from stratum_git.model.effects import Effect, Launch
 from stratum_git.model.ids import FlowId, Oid, RefName
 from stratum_git.model.messages import Event, Gathered, TaskReported
-from stratum_git.slots.leases import Lease, lease_ref, write_lease
+from stratum_git.slots.leases import HeldLease, Lease, has_ended, lease_ref, write_lease
 
 OFFERED = ""
 """The holder of a task that nobody has claimed: it is offered to whoever drives the flow, or to workers."""
@@ -55,9 +56,30 @@ def lease_id(lease: Lease) -> str:
     return f"{lease.flow}/{lease.step}/{lease.task}/{lease.attempt}-{lease.nonce}"
 
 
+def granted(lease: Lease, seconds: float) -> Lease:
+    """Returns *lease*, for *seconds* from now on; this process answers for the clocks."""
+    return replace(lease, identity=own_identity(), expires=now() + seconds, ends=uptime() + seconds)
+
+
+def is_over(lease: Lease) -> bool:
+    """Returns whether the time of a lease is over."""
+    return has_ended(lease, now=now(), uptime=uptime())
+
+
+def is_offered(held: HeldLease | None) -> bool:
+    """Returns whether a task is anybody's who drives its flow."""
+    return held is not None and held.lease is not None and held.lease.kind == "open" and not held.lease.holder
+
+
+def is_claimed(held: HeldLease) -> bool:
+    """Returns whether a worker is at a task, and not late."""
+    lease = held.lease
+    return lease is not None and lease.kind == "open" and lease.holder != OFFERED and not is_over(lease)
+
+
 def offer(flow: FlowId, launch: Launch) -> Lease:
     """Returns the lease of a task that anybody may take."""
-    return Lease(
+    lease = Lease(
         flow=flow,
         step=launch.step,
         task=launch.task,
@@ -65,6 +87,7 @@ def offer(flow: FlowId, launch: Launch) -> Lease:
         holder=OFFERED,
         identity=own_identity(),
         nonce=secrets.token_hex(8),
-        expires=now() + LIFETIME,
+        expires=0.0,
         kind="open",
     )
+    return granted(lease, LIFETIME)

@@ -44,6 +44,10 @@ MAKING, ENTERED = "making", "entered"
 PATIENCE = 120.0
 
 
+class PlaceBusy(HostError):  # noqa: N818 - reads as what is the matter
+    """Another process has entered the place of an attempt: its report is being taken."""
+
+
 @dataclass(frozen=True, slots=True)
 class Lodging:
     """Where a task is to be done, and what is to be done there."""
@@ -123,7 +127,7 @@ def enter(context: Context, state: FlowState, launch: Launch) -> SlotPlace | Non
         if slot is None and context.pool.find(who) is not None:
             # Without the place nothing of the work would be seen.
             hint = "call again when that is over"
-            raise HostError(f"another process is in the place of {who.task or who.step}", hint=hint)
+            raise PlaceBusy(f"another process is in the place of {who.task or who.step}", hint=hint)
         if slot is None:
             return None
         folder = context.folders.attempt(state.flow, launch.step, launch.task, launch.attempt)
@@ -131,6 +135,26 @@ def enter(context: Context, state: FlowState, launch: Launch) -> SlotPlace | Non
             see_out(context, state.flow)
         (folder / ENTERED).write_text(own_mark(), encoding="ascii")
         return SlotPlace(context, slot, folder, slot.base, _stash_before(folder))
+
+
+@contextmanager
+def parting(*, retired: bool = False) -> Iterator[list[Workplace]]:
+    """Takes places whose work is being recorded, and gives them back when it is; else they stay as they are.
+
+    With *retired* nobody gets them again: their tenants were not asked to leave, and may still be there.
+    """
+    places: list[Workplace] = []
+    try:
+        yield places
+    except BaseException:
+        for place in places:
+            place.abandon()
+        raise
+    for place in places:
+        if retired:
+            place.retire()
+        else:
+            place.close()
 
 
 def reclaim(context: Context, state: FlowState) -> None:
@@ -142,7 +166,7 @@ def reclaim(context: Context, state: FlowState) -> None:
     for slot in context.pool.recover(state.flow, spare=spare):
         place = place_of(context, slot)
         rescued(context, place)
-        place.close()
+        place.retire()
 
 
 def capture(context: Context, launch: Launch, place: Workplace) -> Captured:

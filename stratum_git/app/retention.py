@@ -18,12 +18,13 @@ from filelock import FileLock, Timeout
 from stratum_git.app.config import read_config
 from stratum_git.app.places import folders_of
 from stratum_git.app.surroundings import Surroundings
-from stratum_git.dispatch.clock import monotonic, now
+from stratum_git.dispatch.clock import monotonic, now, uptime
 from stratum_git.errors import UserError
 from stratum_git.git.commits import Commit, commits_of
 from stratum_git.git.refs import LostRace, RefSession, RefUpdate, read_refs
+from stratum_git.git.registration import checked_out
 from stratum_git.git.repository import Repository
-from stratum_git.git.worktree import branches_in_use, discard
+from stratum_git.git.worktree import discard
 from stratum_git.model.ids import Json, Oid, RefName
 from stratum_git.slots import trash
 from stratum_git.slots.folders import StateFolders
@@ -113,7 +114,7 @@ def _yard(repo: Repository, folders: StateFolders) -> _Yard:
         for ref, oid in read_refs(repo, prefix).items():
             by_flow.setdefault(ref.removeprefix(prefix).partition("/")[0], {})[ref] = oid
     busy = {*_tenants(folders), *_leaseholders(read_leases(repo).values())}
-    in_use = frozenset({*branches_in_use(repo), *_being_rebased(repo)})
+    in_use = frozenset({*checked_out(repo).values(), *_being_rebased(repo)})
     return _Yard(repo, folders, by_flow, in_use, frozenset(busy), read_refs(repo, FLOWS))
 
 
@@ -130,7 +131,7 @@ def _tenants(folders: StateFolders) -> Iterator[str]:
 
 def _leaseholders(leases: Iterable[HeldLease]) -> Iterator[str]:
     for held in leases:
-        if held.lease is not None and is_live(held.lease, now=now()):
+        if held.lease is not None and is_live(held.lease, now=now(), uptime=uptime()):
             yield held.lease.flow
 
 

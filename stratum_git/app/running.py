@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 
 from stratum_git.agents.identity import own_identity
 from stratum_git.app import foresight
+from stratum_git.app.leasing import is_claimed
 from stratum_git.app.recovery import give_back, give_back_of, recover, tidy
 from stratum_git.app.surroundings import Surroundings
 from stratum_git.app.workshop import make_context, signature
@@ -268,7 +269,7 @@ def check_takeover(repo: Repository, state: FlowState) -> None:
         raise UserError(f"the flow {state.flow} waits for its client at {state.cursor}", hint=hint)
     for held in read_leases(repo, state.flow).values():
         lease = held.lease
-        if lease is not None and lease.kind == "open" and lease.holder and lease.expires > now():
+        if lease is not None and is_claimed(held):
             hint = "wait until it is reported, or its lease ends"
             raise BusyFlowError(f"task {lease.task} is being done by {lease.holder}", hint=hint)
 

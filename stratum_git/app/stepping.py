@@ -302,7 +302,8 @@ def _remaining(state: FlowState) -> Answer:
         return {"message": "Current step is not a gate step"}
     if gate.timeout is None:
         return {"message": "Gate has no timeout configured"}
-    left = gate.timeout - (now() - at.since)
+    # Whatever somebody did to the clock, there is no longer to wait than at the beginning.
+    left = min(gate.timeout, gate.timeout - (now() - at.since))
     return {"remaining_seconds": left} if left > 0 else {}
 
 

@@ -8,27 +8,36 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from stratum_git.app.batches import row_of
 from stratum_git.app.desk import Desk, Fence
-from stratum_git.app.leasing import OFFERED, lease_id
-from stratum_git.app.lodging import Lodging, launch_of, lodge, report, vacate
+from stratum_git.app.leasing import OFFERED, granted, is_over, lease_id
+from stratum_git.app.lodging import Lodging, PlaceBusy, launch_of, lodge, parting, report, vacate
 from stratum_git.app.refused import Refused
 from stratum_git.app.settling import settle
 from stratum_git.core.answers import Answer
 from stratum_git.dispatch.clock import now
 from stratum_git.errors import BugError
-from stratum_git.git.refs import RefUpdate
+from stratum_git.git.refs import RefUpdate, tip_nowait
 from stratum_git.model.effects import Launch
 from stratum_git.model.ids import FlowId, Json, StepId, TaskId
 from stratum_git.model.messages import Event, Lost, Outcome, Rejected, TaskReported
 from stratum_git.model.state import FannedOut, FlowState, Running
-from stratum_git.slots.leases import HeldLease, Lease, lease_ref, read_lease, read_leases, write_lease
+from stratum_git.slots.leases import (
+    LONGEST,
+    HeldLease,
+    Lease,
+    lease_ref,
+    read_lease,
+    read_leases,
+    write_lease,
+)
 from stratum_git.store.listing import list_flows
 
-LONGEST = 24 * 3600.0
+RACES = 100
 WORDS = ("complete", "failed")
 Offer: TypeAlias = tuple[int, HeldLease, Lease]
 """A task by its index, and its lease."""
@@ -53,14 +62,9 @@ def claim(desk: Desk, flow: FlowId | None, worker: str, seconds: float) -> Answe
     """Gives *worker* a task, of *flow* or of any flow; of several who want the same, one gets it."""
     if not worker.strip():
         raise Refused("invalid_worker", "worker must be a name")
-    until = now() + _bounded(seconds)
+    _bounded(seconds)
     for name in _flows(desk, flow):
-        state = desk.look(name)
-        offers = tuple(_offers(desk, state))
-        if _take_back(desk, state, offers):
-            state = desk.look(name)
-            offers = tuple(_offers(desk, state))
-        taken = _taken(desk, state, offers, worker.strip(), until)
+        taken = _claimed_of(desk, name, worker.strip(), seconds)
         if taken is not None:
             return taken
     return {"status": "idle", "message": "there is no task to be had now", "flow_id": flow}
@@ -69,7 +73,7 @@ def claim(desk: Desk, flow: FlowId | None, worker: str, seconds: float) -> Answe
 def renew(desk: Desk, lease: str, seconds: float) -> Answer:
     """Lets a worker keep his task for longer."""
     found = _claimed(desk, lease)
-    later = replace(found.lease, expires=now() + _bounded(seconds))
+    later = granted(found.lease, _bounded(seconds))
     ref = lease_ref(later.flow, later.step, later.task)
     if not desk.move(RefUpdate(ref, write_lease(desk.context.writer, later), found.held.token)):
         raise _lost(lease)
@@ -82,15 +86,10 @@ def complete(desk: Desk, lease: str, status: str, result: Json) -> Answer:
         raise Refused("invalid_status", f"status must be one of {list(WORDS)}, got {status!r}")
     found = _claimed(desk, lease)
     failure = _words(result) if status == "failed" else None
-    outcome, place = report(desk.context, found.state, found.launch, failure=failure, output=result)
-    try:
+    with parting() as places:
+        outcome, place = report(desk.context, found.state, found.launch, failure=failure, output=result)
+        places.extend(() if place is None else (place,))
         answer = _reported(desk, lease, outcome)
-    except BaseException:
-        if place is not None:
-            place.abandon()
-        raise
-    if place is not None:
-        place.close()
     return {**answer, **_verdict(outcome)}
 
 
@@ -98,15 +97,10 @@ def abandon(desk: Desk, lease: str, reason: str) -> Answer:
     """Takes a task back from a worker who will not do it: another one gets it. What he left is kept."""
     found = _claimed(desk, lease)
     why = f"given back by {found.lease.holder}: {reason}"
-    lost, place = vacate(desk.context, found.state, found.launch, why)
-    try:
+    with parting() as places:
+        lost, place = vacate(desk.context, found.state, found.launch, why)
+        places.extend(() if place is None else (place,))
         answer = _reported(desk, lease, lost)
-    except BaseException:
-        if place is not None:
-            place.abandon()
-        raise
-    if place is not None:
-        place.close()
     return {**answer, "status": "abandoned", "kept": lost.result}
 
 
@@ -119,6 +113,20 @@ def _flows(desk: Desk, flow: FlowId | None) -> Iterator[FlowId]:
             yield header.flow
 
 
+def _claimed_of(desk: Desk, flow: FlowId, worker: str, seconds: float) -> Answer | None:
+    """Returns a task of *flow*, or ``None``: what others changed while this looked is looked at again."""
+    for _ in range(RACES):
+        state = desk.look(flow)
+        offers = tuple(_offers(desk, state))
+        for index, held, lease in offers:
+            if lease.holder != OFFERED and is_over(lease):
+                _take_back(desk, state, index, held, lease)
+        taken = _taken(desk, state, offers, worker, seconds)
+        if taken is not None or desk.look(flow).seq == state.seq:
+            return taken
+    return None
+
+
 def _offers(desk: Desk, state: FlowState) -> Iterator[Offer]:
     """Yields the tasks that are no process's, from a random one on, so that not all want the same."""
     fan = None if state.cursor is None else state.step(state.cursor)
@@ -129,24 +137,34 @@ def _offers(desk: Desk, state: FlowState) -> Iterator[Offer]:
     start = secrets.randbelow(len(under_way)) if under_way else 0
     for index in (*under_way[start:], *under_way[:start]):
         held = leases.get(lease_ref(state.flow, state.cursor, fan.graph.tasks[index].id))
-        if held is not None and held.lease is not None and held.lease.kind == "open":
-            yield index, held, held.lease
+        # The leases were read after the state: one of a later attempt is not for what is known of the task.
+        attempt = launch_of(fan, state.cursor, index).attempt
+        lease = None if held is None else held.lease
+        if held is not None and lease is not None and (lease.kind, lease.attempt) == ("open", attempt):
+            yield index, held, lease
 
 
-def _taken(desk: Desk, state: FlowState, offers: Sequence[Offer], worker: str, until: float) -> Answer | None:
+def _taken(
+    desk: Desk, state: FlowState, offers: Sequence[Offer], worker: str, seconds: float
+) -> Answer | None:
     fan = None if state.cursor is None else state.step(state.cursor)
     if not isinstance(fan, FannedOut) or state.cursor is None:
         return None
     for index, held, lease in offers:
         if lease.holder != OFFERED:
             continue
-        mine = replace(lease, holder=worker, nonce=secrets.token_hex(8), expires=until)
+        mine = granted(replace(lease, holder=worker, nonce=secrets.token_hex(8)), seconds)
         token = write_lease(desk.context.writer, mine)
         ref = lease_ref(lease.flow, lease.step, lease.task)
         if not desk.move(RefUpdate(ref, token, held.token)):
             continue
         launch = launch_of(fan, state.cursor, index)
-        lodged = lodge(desk.context, state, launch)
+        try:
+            lodged = lodge(desk.context, state, launch)
+        except BaseException:
+            # The worker hears of no lease, so nobody could give it back.
+            desk.move(RefUpdate(ref, held.token, token))
+            raise
         if isinstance(lodged, Lodging):
             row = row_of(launch, lodged, HeldLease(token, mine))
             return {"status": "claimed", "flow_id": state.flow, "step_id": state.cursor, **row}
@@ -154,27 +172,35 @@ def _taken(desk: Desk, state: FlowState, offers: Sequence[Offer], worker: str, u
     return None
 
 
-def _take_back(desk: Desk, state: FlowState, offers: Sequence[Offer]) -> bool:
-    """Takes back the tasks whose workers are late, and returns whether there were any; their work is kept."""
+def _take_back(desk: Desk, state: FlowState, index: int, held: HeldLease, lease: Lease) -> None:
+    """Takes a task back from a worker who is late; his work is kept.
+
+    Nothing is done where somebody was first, or the worker himself is just reporting.
+    """
     fan = None if state.cursor is None else state.step(state.cursor)
     if not isinstance(fan, FannedOut) or state.cursor is None:
-        return False
-    some = False
-    for index, held, lease in offers:
-        if lease.holder == OFFERED or lease.expires > now():
-            continue
-        some = True
-        launch = launch_of(fan, state.cursor, index)
+        return
+    launch = launch_of(fan, state.cursor, index)
+    fence = Fence(lease_ref(lease.flow, lease.step, lease.task), held.token)
+    with desk.alone(state.flow), suppress(_TakenMeanwhile, PlaceBusy), parting(retired=True) as places:
+        if tip_nowait(desk.context.repo, fence.ref) != fence.token:
+            return
         lost, place = vacate(desk.context, state, launch, f"the lease of {lease.holder} ended")
-        fence = Fence(lease_ref(lease.flow, lease.step, lease.task), held.token)
-        event = _event(lease, lost)
-        with desk.alone(state.flow):
-            done = desk.act(state.flow, lambda _, event=event: [event], fence)  # type: ignore[misc]
-        if place is not None and _is_over(done, launch):
-            place.close()
-        elif place is not None:
-            place.abandon()
-    return some
+        places.extend(() if place is None else (place,))
+        _ended(desk, state.flow, _event(lease, lost), fence)
+
+
+def _ended(desk: Desk, flow: FlowId, event: Event, fence: Fence) -> None:
+    try:
+        desk.act(flow, lambda _: [event], fence)
+    except Refused as refused:
+        if refused.kind == "lease_lost":
+            raise _TakenMeanwhile from refused
+        raise
+
+
+class _TakenMeanwhile(Exception):  # noqa: N818 - no error: somebody else, or the worker himself, was quicker
+    """A lease is not any more what it was."""
 
 
 def _is_over(state: FlowState, launch: Launch) -> bool:
@@ -196,8 +222,8 @@ def _claimed(desk: Desk, name: str) -> Claim:
     held = read_lease(desk.context.repo, lease_ref(flow, step, task))
     if held is None or held.lease is None or lease_id(held.lease) != name or held.lease.holder == OFFERED:
         raise _lost(name)
-    if held.lease.expires <= now():
-        message = f"the lease {name} ended {now() - held.lease.expires:.0f} s ago"
+    if is_over(held.lease):
+        message = f"the lease {name} has ended"
         raise Refused("lease_expired", message, hint="claim a task; what you left is kept")
     return Claim(held, held.lease, state)
 

@@ -10,6 +10,11 @@ def now() -> float:
     return time.time()
 
 
+def uptime() -> float:
+    """Returns seconds since the machine was started, asleep or not: the same for all, and nobody sets it."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else 0.0
+
+
 def local_offset() -> str:
     """Returns the offset of local time as git writes it, such as ``+0200``."""
     seconds = time.localtime().tm_gmtoff

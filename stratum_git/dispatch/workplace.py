@@ -73,6 +73,9 @@ class Workplace(Protocol):
     def close(self) -> None:
         """Gives the place back."""
 
+    def retire(self) -> None:
+        """Gives the place up: whoever worked there may still be at it, so nobody else gets it."""
+
     def abandon(self) -> None:
         """Lets go of the place, and leaves everything in it as it is."""
 
@@ -172,9 +175,17 @@ class SlotPlace:
 
     def close(self) -> None:
         """Releases the slot. What is not on a ref by now, because nobody wanted the report, gets one."""
+        self._keep_last()
+        self.context.pool.release(self.slot)
+
+    def retire(self) -> None:
+        """Throws the slot away; what is not on a ref by now gets one."""
+        self._keep_last()
+        self.context.pool.retire(self.slot)
+
+    def _keep_last(self) -> None:
         for taken in self._taken[-1:]:
             self._keep(taken)
-        self.context.pool.release(self.slot)
 
     def _keep(self, taken: Captured) -> None:
         context, own = self.context, ref_of(self.slot.occupant)
@@ -223,6 +234,9 @@ class SharedPlace:
         return Finding("shared", (f"isolation: none is read-only, but the checkout changed: {what}",))
 
     def close(self) -> None:
+        """Does nothing: the checkout is the user's."""
+
+    def retire(self) -> None:
         """Does nothing: the checkout is the user's."""
 
     def abandon(self) -> None:

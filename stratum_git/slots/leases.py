@@ -19,6 +19,8 @@ from stratum_git.git.repository import Repository
 from stratum_git.model.ids import OWN, Oid, RefName
 
 PREFIX = "refs/stratum/leases/"
+LONGEST = 24 * 3600.0
+"""Seconds that a lease which no process holds may last without being renewed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,8 @@ class Lease:
     expires: float
     kind: Literal["process", "open"] = "process"
     """A process holds it and lets go when it dies, or it is anybody's until it expires."""
+    ends: float | None = None
+    """The same moment as ``expires``, in seconds since the boot in ``identity``; for an open lease."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,9 @@ def read_lease(repo: Repository, ref: RefName) -> HeldLease | None:
     return None if token is None else HeldLease(token, None if found is None else _parsed(found.data))
 
 
-def is_live(lease: Lease, *, now: float, is_alive: Callable[[ProcessIdentity], bool] = runs) -> bool:
+def is_live(
+    lease: Lease, *, now: float, uptime: float, is_alive: Callable[[ProcessIdentity], bool] = runs
+) -> bool:
     """Returns whether the holder may still be at work at *now*, seconds since the epoch.
 
     On this host that is seen: the very process runs or it does not, and after a reboot it does not. Elsewhere
@@ -84,7 +90,20 @@ def is_live(lease: Lease, *, now: float, is_alive: Callable[[ProcessIdentity], b
     """
     if lease.kind == "process" and lease.identity.host == own_identity().host:
         return is_alive(lease.identity)
-    return now < lease.expires
+    return now < lease.expires if lease.kind == "process" else not has_ended(lease, now=now, uptime=uptime)
+
+
+def has_ended(lease: Lease, *, now: float, uptime: float) -> bool:
+    """Returns whether the time of an open lease is over, by the best clock there is.
+
+    In the boot of this machine in which it was given out that is *uptime*, seconds since then: whoever sets
+    the wall clock ends no lease, and makes none last. Otherwise it is *now*, seconds since the epoch; a lease
+    that seems to last longer than any was given out by a clock that was wrong, and nobody waits for that.
+    """
+    here, there = own_identity(), lease.identity
+    if lease.ends is not None and (here.host, here.boot_id) == (there.host, there.boot_id):
+        return uptime >= lease.ends
+    return not 0 < lease.expires - now <= LONGEST
 
 
 def _parsed(data: bytes) -> Lease | None:
@@ -105,6 +124,7 @@ def _parsed(data: bytes) -> Lease | None:
             nonce=str(row["nonce"]),
             expires=float(row["expires"]),
             kind="open" if row.get("kind") == "open" else "process",
+            ends=None if row.get("ends") is None else float(row["ends"]),
         )
     except (ValueError, KeyError, TypeError, ArithmeticError, RecursionError):
         return None

@@ -149,6 +149,12 @@ class SlotPool:
         """Returns the folders of the commit that a slot started from."""
         return self._folders_of(slot.base)
 
+    def retire(self, slot: Slot) -> None:
+        """Throws a slot away, whose work is on a ref. Whoever was in it may still be: nobody comes next."""
+        with suppress(StratumError, OSError):
+            write_record(slot.path, Vacant(slot.kind, slot.base, ready=False))
+        self._abolish(slot.path, slot.lock)
+
     def leave(self, slot: Slot) -> None:
         """Lets go of a slot whose tenant stays: no process holds it until it is entered, or recovered."""
         slot.lock.release()

@@ -10,7 +10,17 @@ from stratum_git.git.process import processes_started
 from stratum_git.git.refs import Applied, LostRace, RefUpdate, read_refs, transact
 from stratum_git.git.repository import Repository
 from stratum_git.model.ids import Oid, RefName
-from stratum_git.slots.leases import PREFIX, HeldLease, Lease, is_live, lease_ref, read_leases, write_lease
+from stratum_git.slots.leases import (
+    LONGEST,
+    PREFIX,
+    HeldLease,
+    Lease,
+    has_ended,
+    is_live,
+    lease_ref,
+    read_leases,
+    write_lease,
+)
 
 NOW = 1_700_000_000.0
 LEASE = Lease("f", "s", "t", 1, "me", own_identity(), "nonce", NOW + 60)
@@ -92,11 +102,11 @@ def test_what_a_later_version_adds_to_a_lease_is_ignored(repo: Repository, write
 
 
 def test_on_this_host_a_lease_lives_as_long_as_its_process() -> None:
-    assert is_live(LEASE, now=NOW + 1000)
+    assert is_live(LEASE, now=NOW + 1000, uptime=0.0)
     successor = replace(LEASE, identity=replace(own_identity(), start_time=1))
-    assert not is_live(successor, now=NOW)
+    assert not is_live(successor, now=NOW, uptime=0.0)
     rebooted = replace(LEASE, identity=replace(own_identity(), boot_id="before"))
-    assert not is_live(rebooted, now=NOW)
+    assert not is_live(rebooted, now=NOW, uptime=0.0)
 
 
 def test_the_process_is_asked_after_by_its_whole_identity() -> None:
@@ -106,10 +116,41 @@ def test_the_process_is_asked_after_by_its_whole_identity() -> None:
         asked.append(who)
         return False
 
-    assert not is_live(LEASE, now=NOW, is_alive=nobody_lives)
+    assert not is_live(LEASE, now=NOW, uptime=0.0, is_alive=nobody_lives)
     assert asked == [own_identity()]
 
 
 def test_of_another_host_a_lease_lives_until_it_expires() -> None:
-    assert is_live(ELSEWHERE, now=NOW + 59, is_alive=lambda _: False)
-    assert not is_live(ELSEWHERE, now=NOW + 60, is_alive=lambda _: True)
+    assert is_live(ELSEWHERE, now=NOW + 59, uptime=0.0, is_alive=lambda _: False)
+    assert not is_live(ELSEWHERE, now=NOW + 60, uptime=0.0, is_alive=lambda _: True)
+
+
+OPEN = replace(LEASE, kind="open", ends=5_000.0)
+
+
+def test_setting_the_clock_ends_no_lease_and_makes_none_last() -> None:
+    for now in (NOW - 1e6, NOW, NOW + 1e6):
+        assert not has_ended(OPEN, now=now, uptime=4_999.0)
+        assert has_ended(OPEN, now=now, uptime=5_000.0)
+
+
+@pytest.mark.parametrize(
+    "lease",
+    [
+        replace(OPEN, identity=ELSEWHERE.identity),
+        replace(OPEN, identity=replace(own_identity(), boot_id="before")),
+        replace(OPEN, ends=None),
+    ],
+)
+def test_of_another_boot_or_host_the_wall_clock_tells_and_nothing_lasts_for_ever(lease: Lease) -> None:
+    assert not has_ended(lease, now=NOW + 59, uptime=9_999.0)
+    assert has_ended(lease, now=NOW + 60, uptime=0.0)
+    assert not has_ended(lease, now=NOW + 60 - LONGEST, uptime=0.0)
+    assert has_ended(lease, now=NOW + 59 - LONGEST, uptime=0.0)
+
+
+def test_an_open_lease_is_alive_until_its_end(repo: Repository, writer: ObjectWriter) -> None:
+    claim(repo, writer, OPEN)
+    assert [held.lease for held in read_leases(repo).values()] == [OPEN]
+    assert is_live(OPEN, now=NOW, uptime=4_999.0, is_alive=lambda _: False)
+    assert not is_live(OPEN, now=NOW, uptime=5_000.0, is_alive=lambda _: True)
