@@ -18,6 +18,7 @@ import trio
 from filelock import FileLock, Timeout
 
 from stratum_git.app.recovery import place_of, rescued, see_out
+from stratum_git.app.refused import Refused
 from stratum_git.core.questions import in_flight
 from stratum_git.dispatch.bases import Clash, base_of
 from stratum_git.dispatch.clock import now
@@ -44,7 +45,7 @@ MAKING, ENTERED = "making", "entered"
 PATIENCE = 120.0
 
 
-class PlaceBusy(HostError):  # noqa: N818 - reads as what is the matter
+class PlaceBusy(Refused):
     """Another process has entered the place of an attempt: its report is being taken."""
 
 
@@ -127,7 +128,9 @@ def enter(context: Context, state: FlowState, launch: Launch) -> SlotPlace | Non
         if slot is None and context.pool.find(who) is not None:
             # Without the place nothing of the work would be seen.
             hint = "call again when that is over"
-            raise PlaceBusy(f"another process is in the place of {who.task or who.step}", hint=hint)
+            raise PlaceBusy(
+                "place_busy", f"another process is in the place of {who.task or who.step}", hint=hint
+            )
         if slot is None:
             return None
         folder = context.folders.attempt(state.flow, launch.step, launch.task, launch.attempt)
