@@ -163,6 +163,8 @@ def gather(
     if merge_status not in MERGES:
         message = f"merge_status must be one of {list(MERGES)}, got {merge_status!r}"
         raise Refused("invalid_merge_status", message)
+    if merge_status == "conflict":
+        _whole(fan, rows)
     _unclaimed(desk, state, step, rows)
     with parting() as places:
         reports = tuple(_judged(desk, state, fan, step, row, places) for row in _ordered(fan.graph, rows))
@@ -175,6 +177,17 @@ def _vacated(desk: Desk, state: FlowState, launch: Launch, why: str, places: lis
     lost, place = vacate(desk.context, state, launch, why)
     places += [] if place is None else [place]
     return lost
+
+
+def _whole(fan: FannedOut, rows: Sequence[Row]) -> None:
+    """Refuses a report of some of the tasks: that a merge failed is about all that the step has."""
+    told = {row.task for row in rows}
+    pairs = zip(fan.graph.tasks, fan.tasks, strict=True)
+    left = [task.id for task, at in pairs if isinstance(at, Running | Pending) and task.id not in told]
+    if left:
+        message = f"merge_status 'conflict' is about all tasks, and not reported are: {', '.join(left[:20])}"
+        hint = "report as failed what does not merge, or say it together with the last task"
+        raise Refused("premature_conflict", message, hint=hint)
 
 
 def _stale(flow: FlowId) -> list[Event]:

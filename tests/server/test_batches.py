@@ -294,6 +294,19 @@ def test_two_tasks_that_conflict_land_one_after_the_other(server: Portal) -> Non
     assert (server.repo.path / "same.txt").read_text(encoding="utf-8") == "by a and b\n"
 
 
+def test_a_conflict_is_claimed_of_all_tasks_or_of_none(server: Portal) -> None:
+    name = plan(server, spec(dispatch(), max_rounds=3), {"tasks": [{"id": "a"}, {"id": "b"}]})["flow_id"]
+    before = refs(server.repo)
+    refused = reported(server, name, row("a"), merge="conflict")
+    assert (refused["error_type"], refused["status"]) == ("premature_conflict", "error")
+    assert "not reported are: b" in refused["message"]
+    assert refused["hint"]
+    assert refs(server.repo) == before
+    assert reported(server, name, row("a"))["status"] == "parallel_dispatch"
+    said = reported(server, name, row("b"), merge="conflict")
+    assert said["violations"] == ["merge conflict: merge_status='conflict'"]
+
+
 def test_a_conflict_that_the_client_claims_lands_nothing_yet(server: Portal) -> None:
     head = server.repo.head()
     name, said = fan(server, "a")
