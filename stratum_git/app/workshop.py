@@ -14,6 +14,7 @@ from stratum_git.app.places import folders_of
 from stratum_git.app.surroundings import Surroundings
 from stratum_git.dispatch.clock import local_offset
 from stratum_git.dispatch.context import Context
+from stratum_git.git.aftermath import mend_after_boot
 from stratum_git.git.objects import ObjectWriter, Signature
 from stratum_git.git.process import trust
 from stratum_git.git.refs import RefSession
@@ -31,6 +32,7 @@ def signature(repo: Repository) -> Signature:
 
 def make_context(around: Surroundings, repo: Repository, agents: Sequence[str]) -> Context:
     """Returns what a run works with; *agents* are options of the form NAME=COMMAND."""
+    mend_after_boot(repo)
     config = read_config(repo.root)
     # Before anybody else is at work here: what agents add to the repository's settings is not started.
     trust(repo.common_dir, repo.root)

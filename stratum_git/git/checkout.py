@@ -6,20 +6,33 @@ the two commits and refuses when one of them has uncommitted changes.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from threading import Event
 from typing import TypeAlias
 
-from stratum_git.git.diff import changed_paths
-from stratum_git.git.process import Done, Git
+from stratum_git.errors import HostError
+from stratum_git.git import stale_locks
+from stratum_git.git.diff import Change, changed_paths, changes_in
+from stratum_git.git.flushing import flush
+from stratum_git.git.process import Done, Git, GitFailed
 from stratum_git.git.registration import checked_out
 from stratum_git.git.repository import Repository
 from stratum_git.git.snapshot import STATES
-from stratum_git.git.worktree import git_dir_of
+from stratum_git.git.worktree import common_dir_of, git_dir_of
 from stratum_git.model.ids import Oid, RefName
+
+DURABLE = ("core.fsync=index",)
+OBJECTION = re.compile(r"error: (Entry|Updating|Untracked|Working tree|Submodule) |Aborting")
+"""How git says that something in the checkout is in the way."""
+FORMATS = {40: "sha1", 64: "sha256"}
+EMPTY = frozenset(
+    hashlib.new(name, b"blob 0\0", usedforsecurity=False).hexdigest() for name in FORMATS.values()
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +65,9 @@ def obstacle(repo: Repository, checkout: Path, old: Oid, new: Oid) -> Refused | 
     unfinished = next((word for name, word in STATES if (folder / name).exists()), None)
     if unfinished is not None:
         return Refused(f"a {unfinished} is under way in {checkout}")
-    if not _is_free(folder / "index.lock"):
-        return Refused(f"another git is at work in {checkout}: {folder / 'index.lock'} exists")
+    lock = folder / "index.lock"
+    if not stale_locks.clear(repo.common_dir, lock) and not _is_free(lock):
+        return Refused(f"another git is at work in {checkout}, or was killed: {lock} exists")
     changed = {PurePosixPath(change.path) for change in changed_paths(repo, old, new)}
     above = {parent for path in changed for parent in path.parents}
     dirt = tuple(path for path in _dirt(checkout) if _touches(PurePosixPath(path), changed, above))
@@ -63,15 +77,35 @@ def obstacle(repo: Repository, checkout: Path, old: Oid, new: Oid) -> Refused | 
 
 
 def sync(checkout: Path, old: Oid, new: Oid) -> Answer:
-    """Moves index and files of *checkout* from *old* to *new*. Doing it again changes nothing."""
+    """Moves index and files of *checkout* from *old* to *new*, on the disk too. Doing it again does no harm.
+
+    That goes for a first time that was cut off anywhere: what it had written already is no obstacle.
+    """
     git = Git(checkout)
     precious = _ignored_in_the_way(checkout, old, new)
     if precious:
         return Refused(f"ignored files in {checkout} would be overwritten", precious)
+    changes = changes_in(git, old, new)
+    lock = _index_lock(checkout)
+    if not stale_locks.clear(common_dir_of(checkout), lock) and not _is_free(lock):
+        raise HostError(f"another git holds {lock}", hint=f"when no git is running there, delete {lock}")
+    with stale_locks.taking(common_dir_of(checkout), [lock]):
+        refused = _moved(git, old, new)
+        if refused is not None and _take_back(checkout, changes):
+            refused = _moved(git, old, new)
+        if refused is None:
+            _flush_files(checkout, changes)
+    return refused or Synced()
+
+
+def _moved(git: Git, old: Oid, new: Oid) -> Refused | None:
     done = _read_tree(git, old, new)
     if done.code == 0:
-        return Synced()
+        return None
     said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+    if said and not any(OBJECTION.match(line) for line in said):
+        # A full disk, a lock: that is to be tried again, and not to be noted.
+        raise GitFailed(("read-tree",), done.code, done.stderr)
     return Refused(said[0].removeprefix("error: ") if said else "git refused", tuple(said[1:]))
 
 
@@ -86,8 +120,9 @@ def _read_tree(git: Git, old: Oid, new: Oid) -> Done:
 
 
 def _read_tree_once(git: Git, old: Oid, new: Oid) -> Done:
-    git.run("update-index", "-q", "--refresh", ok=(0, 1, 128))
-    return git.run("read-tree", "-m", "-u", old, new, ok=(0, 1, 128))
+    # An index that a power cut left empty would be the user's to mend.
+    git.run("update-index", "-q", "--refresh", ok=(0, 1, 128), config=DURABLE)
+    return git.run("read-tree", "-m", "-u", old, new, ok=(0, 1, 128), config=DURABLE)
 
 
 def _is_free(lock: Path) -> bool:
@@ -97,6 +132,64 @@ def _is_free(lock: Path) -> bool:
             return True
         Event().wait(PAUSE)
     return False
+
+
+def _take_back(checkout: Path, changes: Sequence[Change]) -> bool:
+    """Removes files that were written by a move that was cut off; returns whether there were any.
+
+    Such a file is as in the new commit, or empty after a power cut. What was there before had been looked at.
+    """
+    files = [c for c in changes if _is_file(checkout / c.path) and "\n" not in c.path]
+    # Not by their contents here: a filter may stand between them and the commit.
+    stdin = b"".join(os.fsencode(change.path) + b"\n" for change in files)
+    rows = Git(checkout).run("hash-object", "--stdin-paths", stdin=stdin).stdout.decode().split()
+    own = [c for c, oid in zip(files, rows, strict=True) if oid == c.new or not _size(checkout / c.path)]
+    own += [c for c in changes if _is_link_to(checkout / c.path, c.new)]
+    for change in own:
+        (checkout / change.path).unlink()
+    return bool(own)
+
+
+def _flush_files(checkout: Path, changes: Sequence[Change]) -> None:
+    """Puts the files that differ on the disk, and the folders that they are in."""
+    files = [checkout / change.path for change in changes]
+    lost = [c for c, file in zip(changes, files, strict=True) if _is_lost(file, c.new)]
+    if lost:
+        # The index had them before a power cut, and they had not been flushed.
+        stdin = b"\0".join(os.fsencode(change.path) for change in lost)
+        Git(checkout).run("checkout-index", "-f", "-u", "-q", "-z", "--stdin", stdin=stdin, config=DURABLE)
+    above = dict.fromkeys(p for file in files for p in file.parents if p.is_relative_to(checkout))
+    flush([path for path in (*files, *above) if path.is_dir() or _is_file(path)])
+
+
+def _is_lost(file: Path, oid: Oid) -> bool:
+    """Returns whether a file is empty and should not be, or is not there."""
+    if not oid.strip("0"):
+        return False
+    if not os.path.lexists(file):
+        return True
+    return _is_file(file) and _size(file) == 0 and oid not in EMPTY
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size
+
+
+def _is_link_to(path: Path, oid: Oid) -> bool:
+    """Returns whether *path* is a symlink, and the one that git knows as *oid*."""
+    if not path.is_symlink():
+        return False
+    text = os.fsencode(path.readlink())
+    name = hashlib.new(FORMATS[len(oid)], b"blob %d\0" % len(text) + text, usedforsecurity=False)
+    return name.hexdigest() == oid
+
+
+def _is_file(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
+
+
+def _index_lock(checkout: Path) -> Path:
+    return git_dir_of(checkout) / "index.lock"
 
 
 def _dirt(checkout: Path, codes: str = "") -> tuple[str, ...]:

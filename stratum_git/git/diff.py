@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from stratum_git.git.process import Git
 from stratum_git.git.repository import Repository
 from stratum_git.model.ids import Oid
 
@@ -34,8 +35,13 @@ def changed_paths(repo: Repository, base: Oid, result: Oid, *, folders: bool = F
 
     A rename is a deletion and an addition.
     """
+    return changes_in(repo.git, base, result, folders=folders)
+
+
+def changes_in(git: Git, base: Oid, result: Oid, *, folders: bool = False) -> tuple[Change, ...]:
+    """Returns what :func:`changed_paths` does, seen from any checkout of the repository."""
     asked = ("-z", "--raw", "--no-renames", "--no-abbrev", "--ignore-submodules=none")
-    out = repo.git.run("diff-tree", "-t" if folders else "-r", *asked, base, result).stdout
+    out = git.run("diff-tree", "-t" if folders else "-r", *asked, base, result).stdout
     fields = out.split(b"\0")
     return tuple(
         _change(facts, path) for facts, path in zip(fields[::2], fields[1::2], strict=False) if facts

@@ -82,8 +82,15 @@ HINTS = (
         r"commondir: Success",
         "a `git worktree add` was killed: see `git worktree list`, delete the folder it names",
     ),
+    (
+        r"index file (smaller|corrupt)|bad signature|index file is",
+        "the index is damaged: delete it, then `git reset`, which keeps the files",
+    ),
     (r"Read-only file system", "the repository's disk is mounted read-only"),
 )
+
+MARK = "stratum.conversation=true"
+"""In the command line of a git that only reads, or moves refs only while it is said that it does."""
 
 _started = itertools.count()
 _trust = Trust()
@@ -206,11 +213,11 @@ class Git:
             raise GitFailed(args, process.returncode, stderr)
         return Done(process.returncode, stdout, stderr)
 
-    def talk(self, *args: str, config: tuple[str, ...] = ()) -> Conversation:
-        """Starts a git that answers one line at a time; whoever starts it closes it."""
+    def talk(self, *args: str, config: tuple[str, ...] = (), inherit: tuple[int, ...] = ()) -> Conversation:
+        """Starts a git that answers one line at a time, and with *inherit* open; its starter closes it."""
         with self._starting():
             process = subprocess.Popen(
-                _command(args, config),
+                _command(args, (*config, MARK)),
                 cwd=self.cwd,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -218,6 +225,7 @@ class Git:
                 stderr=subprocess.PIPE,
                 env=_environment({}),
                 start_new_session=True,
+                pass_fds=inherit,
             )
         return Conversation(process)
 

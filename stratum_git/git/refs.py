@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from stratum_git.errors import HostError
+from stratum_git.git import stale_locks
 from stratum_git.git.flushing import flush
 from stratum_git.git.process import Conversation, Done, GitFailed
 from stratum_git.git.repository import Repository
@@ -22,6 +23,7 @@ WAITING = ("core.filesRefLockTimeout=2000", "core.packedRefsTimeout=2000")
 ATTEMPTS = 5
 """A directory of refs that another git removes, being empty, while this one locks a ref in it: again."""
 OID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+HELD = re.compile(r"Unable to create '([^']+\.lock)': File exists")
 PASSING = re.compile(r"Unable to create '[^']+\.lock': (No such file or directory|Not a directory)")
 
 
@@ -67,6 +69,8 @@ class RefSession:
         self._durable = durable
         self._lock = threading.Lock()
         self._git: Conversation | None = None
+        self._stack = contextlib.ExitStack()
+        self._handle = -1
 
     def __enter__(self) -> Self:
         return self
@@ -84,32 +88,61 @@ class RefSession:
         """
         if not updates:
             return Applied()
-        said = ""
+        said, left = "", updates
         folders = _folders(self._repo, updates)
         for _ in range(ATTEMPTS):
             with self._lock:
-                failed = self._try(updates, first)
+                failed = self._try(left, first) if left else None
             if failed is None:
                 if self._durable:
                     flush(folders)
                 return Applied()
             said = failed.stderr.decode("utf-8", "replace")
-            if not PASSING.search(said):
+            if failed.code < 0:
+                said = said or f"git was killed by signal {-failed.code}"
+                # Somebody killed git, maybe after it had moved some: only this transaction has these values.
+                left = [update for update in left if tip_nowait(self._repo, update.ref) != update.new]
+            elif not PASSING.search(said) and not self._is_freed(said, left):
                 break
-        lost = _lost(said, updates)
+        lost = _lost(said, left)
         if lost is not None:
             return lost
-        raise _failure(said, updates)
+        raise _failure(said, left)
 
     def close(self) -> None:
         """Ends the git, if there is one. The session can be used again."""
         with self._lock:
             git, self._git = self._git, None
-        if git is not None:
-            git.close()
+            if git is not None:
+                git.close()
+            self._stack.close()
+            self._handle = -1
+
+    def _is_freed(self, said: str, updates: Sequence[RefUpdate]) -> bool:
+        """Deletes stale locks if it was a lock that git failed at; returns whether that one is gone."""
+        taken = HELD.search(said)
+        if taken is None:
+            return False
+        # Git has waited for it already, so whoever holds it is slow, or gone; then there may be more of his.
+        folder = self._repo.common_dir
+        own = {folder / f"{update.ref}.lock" for update in updates} | set(_shared_locks(self._repo, updates))
+        lock = Path(os.fsdecode(taken[1]))
+        for other in own - {lock}:
+            if other.exists():
+                stale_locks.clear(folder, other)
+        return stale_locks.clear(folder, lock)
 
     def _try(self, updates: Sequence[RefUpdate], first: Callable[[], None]) -> Done | None:
         """Returns ``None`` when all refs moved, else how git ended, as it does after a failure."""
+        if self._handle < 0:
+            self._handle = self._stack.enter_context(stale_locks.moving(self._repo.common_dir))
+        with (
+            stale_locks.held(self._handle),
+            stale_locks.claimed(self._repo.common_dir, _shared_locks(self._repo, updates)),
+        ):
+            return self._moved(updates, first)
+
+    def _moved(self, updates: Sequence[RefUpdate], first: Callable[[], None]) -> Done | None:
         git, self._git = self._git or self._start(), None
         moves = b"".join(_command(update) for update in updates)
         is_sent = git.send(b"start\0" + moves + b"prepare\0")
@@ -126,7 +159,8 @@ class RefSession:
     def _start(self) -> Conversation:
         # The value must be on the disk before the rename: a ref that a power cut left empty blocks readers.
         config = (*WAITING, "core.fsync=reference") if self._durable else WAITING
-        return self._repo.git.talk("update-ref", "-m", self._message, "--stdin", "-z", config=config)
+        words = ("update-ref", "-m", self._message, "--stdin", "-z")
+        return self._repo.git.talk(*words, config=config, inherit=(self._handle,))
 
 
 def read_refs(repo: Repository, prefix: str) -> dict[RefName, Oid]:
@@ -200,7 +234,7 @@ def _lost(said: str, updates: Sequence[RefUpdate]) -> LostRace | None:
 
 
 def _failure(said: str, updates: Sequence[RefUpdate]) -> HostError:
-    held = re.search(r"Unable to create '([^']+\.lock)': File exists", said)
+    held = HELD.search(said)
     if held:
         hint = f"when no git is running there, delete {held[1]}"
         return HostError(f"another git holds {held[1]}", hint=hint)
@@ -212,6 +246,17 @@ def _failure(said: str, updates: Sequence[RefUpdate]) -> HostError:
         hint = f"rename or delete {blocked[1]}: git cannot have both"
         return HostError(f"the ref {blocked[1]} is in the way of {blocked[2]}", hint=hint)
     return GitFailed(("update-ref", updates[0].ref), 128, said.encode())
+
+
+def _shared_locks(repo: Repository, updates: Sequence[RefUpdate]) -> list[Path]:
+    """Returns the locks that git is going to take for *updates* and that others take too."""
+    locks = [repo.common_dir / f"{u.ref}.lock" for u in updates if not str(u.ref).startswith(stale_locks.OWN)]
+    if any(update.ref.startswith("refs/heads/") for update in updates):
+        # That a branch moves is noted in the reflog of HEAD, when it is on it.
+        locks.append(repo.git_dir / "HEAD.lock")
+    if any(update.new is None and update.old is not None for update in updates):
+        locks.append(repo.common_dir / "packed-refs.lock")
+    return locks
 
 
 def _folders(repo: Repository, updates: Sequence[RefUpdate]) -> list[Path]:

@@ -25,7 +25,7 @@ from stratum_git.git.files import read_pointer
 from stratum_git.git.repository import Repository
 from stratum_git.model.ids import Oid, RefName
 
-WORKSHOP = "stratum"
+WORKSHOP = "stratum/entries"
 """The folder in the common directory where entries are made and deleted. Otherwise it is empty."""
 ATTEMPTS = 20
 BRANCH = "ref: "
@@ -153,7 +153,7 @@ def _put(repo: Repository, fresh: Path, name: str) -> Path:
 def _workshop(repo: Repository) -> Iterator[Path]:
     """Gives the folder in which entries are made; what lies there is not swept meanwhile."""
     folder = repo.common_dir / WORKSHOP
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder, fcntl.LOCK_SH):
         yield folder
 

@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from stratum_git.git import stale_locks
 from stratum_git.git.files import read_pointer
 from stratum_git.git.objects import flush_new
 from stratum_git.git.process import Git, GitFailed
@@ -41,6 +42,8 @@ def check_out(path: Path, oid: Oid, branch: RefName | None) -> None:
     Tracked, untracked and ignored files of before are gone, and so is an unfinished merge or rebase.
     """
     forget_unfinished(path)
+    if branch is not None:
+        _free(path, branch)
     _unhide(path)
     where = (
         ["--detach", oid] if branch is None else ["--no-track", "-B", branch.removeprefix("refs/heads/"), oid]
@@ -104,6 +107,14 @@ def git_dir_of(path: Path) -> Path:
     return (path / read_pointer(marker).removeprefix("gitdir: ")).resolve()
 
 
+def common_dir_of(path: Path) -> Path:
+    """Returns the git directory that the worktree at *path* shares with the others."""
+    own = git_dir_of(path)
+    with contextlib.suppress(FileNotFoundError):
+        return (own / read_pointer(own / "commondir")).resolve()
+    return own
+
+
 def discard(path: Path, trash: Path) -> None:
     """Moves a directory to the trash: O(1), where deleting a tree takes as long as making it."""
     trash.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -152,6 +163,13 @@ def _fetch(repo: Repository, clone: Path) -> None:
         config=("protocol.file.allow=always", "core.fsync=loose-object,pack"),
         env=FROM_DISK,
     )  # fmt: skip
+
+
+def _free(path: Path, branch: RefName) -> None:
+    """Deletes the lock of a branch that a killed git left behind."""
+    folder = common_dir_of(path)
+    if (folder / f"{branch}.lock").exists():
+        stale_locks.clear(folder, folder / f"{branch}.lock")
 
 
 def _unhide(path: Path) -> None:

@@ -81,7 +81,11 @@ def try_lock(slot: Path) -> BaseFileLock | None:
 def read_record(slot: Path) -> Record | None:
     """Returns the record of a slot; ``None`` when there is none."""
     try:
-        return _parsed(_record_path(slot).read_bytes())
+        data = _record_path(slot).read_bytes()
+        if not data.strip(b"\0"):
+            # A power cut. What says that somebody is there was on the disk before it had this name.
+            return Vacant("branch" if slot.name.startswith("clone") else "worktree", Oid(""), ready=False)
+        return _parsed(data)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError):

@@ -137,12 +137,12 @@ def test_a_lock_that_goes_away_is_waited_for(repo: Repository, oids: tuple[Oid, 
         assert moving.result(5) == Applied()
 
 
-def test_a_lock_that_stays_is_named(repo: Repository, oids: tuple[Oid, Oid]) -> None:
-    lock = repo.common_dir / "refs/stratum/one.lock"
-    lock.parent.mkdir(parents=True)
+def test_a_lock_of_the_user_s_that_stays_is_named(repo: Repository, oids: tuple[Oid, Oid]) -> None:
+    lock = repo.common_dir / "refs/heads/other.lock"
     lock.touch()
     with pytest.raises(HostError, match=f"another git holds {lock}"):
-        move(repo, RefUpdate(ONE, oids[0], None))
+        move(repo, RefUpdate(RefName("refs/heads/other"), oids[0], None))
+    assert lock.exists()
 
 
 def test_a_ref_in_the_way_of_a_folder_is_named(repo: Repository, oids: tuple[Oid, Oid]) -> None:
