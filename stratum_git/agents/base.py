@@ -10,17 +10,29 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
-from stratum_git.model.ids import Json, Oid
+from stratum_git.model.ids import Hooks, Json, Oid
+
+
+class Guard(Protocol):
+    """What stands between an agent's git and what is not the agent's."""
+
+    def __call__(self, environment: Mapping[str, str], hooks: Hooks = "inherit") -> Mapping[str, str]:
+        """Returns *environment* with what it takes added."""
 
 
 @dataclass(frozen=True, slots=True)
 class AgentSpec:
-    """An agent as it is configured: the words of its command, seconds per attempt, its own environment."""
+    """An agent as it is configured: the words of its command, seconds per attempt, its own environment.
+
+    ``hooks`` are the user's git hooks that run for it, ``fence`` says whether its git is kept to its branch.
+    """
 
     name: str
     command: tuple[str, ...]
     timeout: float | None = None
     env: Mapping[str, str] = field(default_factory=dict)
+    hooks: Hooks = "inherit"
+    fence: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +40,7 @@ class Assignment:
     """One attempt, as an agent sees it.
 
     ``slot`` is where it works, ``folder`` its own directory outside of it, ``intent`` the whole prompt,
-    ``timeout`` seconds, ``env`` what this attempt adds to the agent's environment.
+    ``timeout`` seconds, ``env`` what this attempt adds to the agent's environment, ``guard`` the fence.
     """
 
     flow: str
@@ -42,6 +54,7 @@ class Assignment:
     folder: Path
     timeout: float | None = None
     env: Mapping[str, str] = field(default_factory=dict)
+    guard: Guard | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,10 +69,12 @@ class CommandAgent:
         prompt, result = assignment.folder / "prompt.md", assignment.folder / "result.json"
         _prepare(prompt, result, assignment.intent)
         timeout = assignment.timeout if assignment.timeout is not None else self.spec.timeout
+        # In a thread: the fence reads files, and the first time asks git.
+        environment = await trio.to_thread.run_sync(self._environment, assignment, prompt, result)
         ended = await supervise(
             self.spec.command,
             cwd=assignment.slot,
-            env=self._environment(assignment, prompt, result),
+            env=environment,
             stdin=prompt,
             log=assignment.folder / "output.log",
             timeout=timeout,
@@ -123,9 +125,8 @@ class CommandAgent:
         return Finished(found.value, text_tail=text, seconds=ended.seconds)
 
     def _environment(self, assignment: Assignment, prompt: Path, result: Path) -> dict[str, str]:
-        inherited = {k: v for k, v in self.environment.items() if k not in REDIRECTING}
-        return {
-            **inherited,
+        environment = {
+            **inherited(self.environment),
             "GIT_TERMINAL_PROMPT": "0",
             **self.spec.env,
             **assignment.env,
@@ -137,6 +138,15 @@ class CommandAgent:
             "STRATUM_PROMPT_FILE": str(prompt),
             "STRATUM_RESULT_FILE": str(result),
         }
+        # Last: it adds to PATH and to the settings, whoever gave them.
+        if assignment.guard is None or not self.spec.fence:
+            return environment
+        return dict(assignment.guard(environment, self.spec.hooks))
+
+
+def inherited(environment: Mapping[str, str]) -> dict[str, str]:
+    """Returns what a program in a slot gets of the caller's environment."""
+    return {name: value for name, value in environment.items() if name not in REDIRECTING}
 
 
 def which_problem(command: tuple[str, ...], path: str) -> str | None:

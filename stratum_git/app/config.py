@@ -7,6 +7,8 @@
         command: [claude, -p]
         timeout: 1800
         env: {MODEL: opus}
+        hooks: [pre-commit]       # of the user's git hooks; or inherit, the default, or off
+        fence: on                 # off: its git may move every branch
     slots:
       root: /fast-disk/stratum
       keep: 8
@@ -25,7 +27,7 @@ from stratum_git.agents.base import AgentSpec
 from stratum_git.core.yaml_nodes import plain, read_yaml
 from stratum_git.errors import UserError
 from stratum_git.git.files import TooLargeError, read_bounded
-from stratum_git.model.ids import Json
+from stratum_git.model.ids import Hooks, Json
 
 FILE = Path(".stratum/config.yaml")
 LIMIT = 256 * 1024
@@ -104,7 +106,7 @@ def _config(path: Path, data: object) -> Config:
 
 def _agent(path: Path, name: str, value: object) -> AgentSpec:
     where = f"agents.{name}"
-    row = _mapping(path, where, value, ("command", "timeout", "env"))
+    row = _mapping(path, where, value, ("command", "timeout", "env", "hooks", "fence"))
     command, timeout, env = row.get("command"), row.get("timeout"), row.get("env") or {}
     words = _words(command) if isinstance(command, str) else command
     if not isinstance(words, Sequence) or not words or not all(isinstance(w, str) for w in words):
@@ -118,11 +120,17 @@ def _agent(path: Path, name: str, value: object) -> AgentSpec:
     wrong = next((key for key in env if not key or "=" in key), None)
     if wrong is not None:
         raise ConfigError(f"{path}: {where}.env: {wrong!r} cannot be the name of a variable")
+    hooks = _hooks(path, where, row.get("hooks", "inherit"))
+    fence = _fence(path, where, row.get("fence", True))
+    if hooks != "inherit" and not fence:
+        raise ConfigError(f"{path}: {where}.hooks is what the fence does, and {where}.fence is off")
     return AgentSpec(
         name=name,
         command=tuple(cast("Sequence[str]", words)),
         timeout=timeout,
         env={str(key): str(item) for key, item in env.items()},
+        hooks=hooks,
+        fence=fence,
     )
 
 
@@ -143,6 +151,25 @@ def _place(path: Path, root: str) -> Path:
         hint = "write the whole path, or one that begins with ~"
         raise ConfigError(f"{path}: slots.root is {root}, which is not an absolute path", hint=hint)
     return place
+
+
+def _hooks(path: Path, where: str, value: Json) -> Hooks:
+    # YAML reads a bare `off` as a truth value.
+    if value is False or value == "off":
+        return "off"
+    if value == "inherit":
+        return "inherit"
+    if isinstance(value, list) and all(isinstance(name, str) and name and "/" not in name for name in value):
+        return tuple(str(name) for name in value)
+    raise ConfigError(f"{path}: {where}.hooks is not inherit, off or a list of hooks")
+
+
+def _fence(path: Path, where: str, value: Json) -> bool:
+    if isinstance(value, bool):
+        return value
+    if value in {"on", "off"}:
+        return value == "on"
+    raise ConfigError(f"{path}: {where}.fence is not on or off")
 
 
 def _mapping(path: Path, where: str, value: object, known: Sequence[str] | None) -> dict[str, Json]:

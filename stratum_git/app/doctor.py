@@ -104,6 +104,10 @@ def _settings(around: Surroundings, repo: Repository) -> Iterator[Finding]:
         problem = CommandAgent(spec, around.environment).problem()
         verdict: Verdict = "ok" if problem is None else "fail"
         yield Finding(f"agent {name}", verdict, problem or " ".join(spec.command))
+        if not spec.fence:
+            detail = "its git may move any branch, the stash, tags, settings, and push"
+            hint = f"remove `fence: off` of agents.{name}, or give its steps `isolation: branch`"
+            yield Finding(f"fence of {name}", "warn", detail, hint)
     folders = folders_of(around, repo, config)
     # It is made by whoever needs it first; this only looks.
     above = next(place for place in (folders.root, *folders.root.parents) if place.is_dir())

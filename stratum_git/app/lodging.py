@@ -17,6 +17,7 @@ from typing import Literal
 import trio
 from filelock import FileLock, Timeout
 
+from stratum_git.agents.command import inherited
 from stratum_git.app.recovery import place_of, rescued, see_out
 from stratum_git.app.refused import Refused
 from stratum_git.core.questions import in_flight
@@ -231,7 +232,8 @@ def _run(
 ) -> Finding | None:
     if not commands:
         return None
-    return trio.from_thread.run(partial(run_commands, context, commands, place.path, place.folder, kind))
+    environment = place.guard(inherited(context.environment))
+    return trio.from_thread.run(partial(run_commands, environment, commands, place.path, place.folder, kind))
 
 
 def _occupant(state: FlowState, launch: Launch) -> Occupant:

@@ -15,6 +15,7 @@ from stratum_git.app.surroundings import Surroundings
 from stratum_git.dispatch.clock import local_offset
 from stratum_git.dispatch.context import Context
 from stratum_git.git.aftermath import mend_after_boot
+from stratum_git.git.fence import Fence
 from stratum_git.git.objects import ObjectWriter, Signature
 from stratum_git.git.process import trust
 from stratum_git.git.refs import RefSession
@@ -49,6 +50,7 @@ def make_context(around: Surroundings, repo: Repository, agents: Sequence[str]) 
         pool=SlotPool(repo, folders, keep=config.slots_keep, refs=branches, trees=trees),
         agents=_agents(config, agents, around.environment),
         environment=around.environment,
+        fence=Fence(repo, folders.fence),
         holder=f"stratum-git run, process {os.getpid()}",
         # More at once would only wait for each other: for the processors, and for the interpreter's lock.
         git_limit=trio.CapacityLimiter(max(4, os.cpu_count() or 1)),

@@ -6,9 +6,10 @@ before the outcome is told, and the slot is given back only after the outcome is
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Literal
 
 import trio
 
@@ -21,6 +22,7 @@ from stratum_git.agents.base import (
     Finished,
 )
 from stratum_git.agents.base import Outcome as AgentOutcome
+from stratum_git.agents.command import inherited
 from stratum_git.agents.supervise import HolderKilled
 from stratum_git.dispatch.bases import Clash, base_of
 from stratum_git.dispatch.clock import now
@@ -34,6 +36,7 @@ from stratum_git.git.snapshot import Captured
 from stratum_git.model.effects import Launch
 from stratum_git.model.ids import Oid
 from stratum_git.model.messages import Completed, Halted, Lost, Outcome, Rejected
+from stratum_git.model.spec import Command
 from stratum_git.model.state import FannedOut, FlowState, Working
 
 
@@ -112,7 +115,7 @@ class Attempt:
         raise AssertionError(f"{self.launch.step} is not at work")
 
     async def _in_workplace(self, agent: Agent, errand: Errand, base: Oid, place: Workplace) -> Outcome:
-        unready = await run_commands(self.context, errand.setup, place.path, place.folder, "setup")
+        unready = await self._run_commands(errand.setup, place, "setup")
         if unready is not None:
             return Rejected("setup", unready.lines, base)
         self.by = f"agent {agent.name}"
@@ -133,6 +136,7 @@ class Attempt:
             folder=place.folder,
             timeout=errand.timeout or DEFAULT_TIMEOUT,
             env={} if errand.model is None else {"STRATUM_MODEL": errand.model},
+            guard=place.guard,
         )
 
     async def _verdict(
@@ -150,12 +154,18 @@ class Attempt:
         finding = finding or await self.context.git(
             partial(judge_output, self.context.repo, result, output, errand.wants)
         )
-        finding = finding or await run_commands(
-            self.context, errand.wants.verify, place.path, place.folder, "verify"
-        )
+        finding = finding or await self._run_commands(errand.wants.verify, place, "verify")
         if finding is not None:
             return Rejected(finding.kind, finding.lines, base, result)
         return Completed(base, result, output)
+
+    async def _run_commands(
+        self, commands: Sequence[Command], place: Workplace, kind: Literal["setup", "verify"]
+    ) -> Finding | None:
+        if not commands:
+            return None
+        environment = place.guard(inherited(self.context.environment))
+        return await run_commands(environment, commands, place.path, place.folder, kind)
 
     async def _cut_short(self) -> Outcome:
         """Saves the work of an attempt that was ended from outside."""

@@ -10,6 +10,7 @@ import trio
 
 from stratum_git.agents.base import Agent
 from stratum_git.errors import UserError
+from stratum_git.git.fence import Fence
 from stratum_git.git.objects import ObjectWriter, Signature
 from stratum_git.git.repository import Repository
 from stratum_git.git.tree_merge import TreeMerger
@@ -40,6 +41,7 @@ class Context:
     pool: SlotPool
     agents: Mapping[str, Agent]
     environment: Mapping[str, str]
+    fence: Fence
     holder: str
     """Who runs the flow, in words: for leases and the history."""
     git_limit: trio.CapacityLimiter

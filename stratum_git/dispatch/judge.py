@@ -17,7 +17,6 @@ from stratum_git.core.expr import judge
 from stratum_git.core.paths import covers
 from stratum_git.core.references import Unresolved, resolve
 from stratum_git.core.taskgraph import read_graph
-from stratum_git.dispatch.context import Context
 from stratum_git.git.diff import changed_paths, is_ancestor
 from stratum_git.git.objects import read_objects
 from stratum_git.git.repository import Repository, UnknownRevision
@@ -158,7 +157,7 @@ def _unsaid(output: Json, wants: Expectations) -> Finding | None:
 
 
 async def run_commands(
-    context: Context, commands: Sequence[Command], slot: Path, folder: Path, kind: RejectionKind
+    environment: Mapping[str, str], commands: Sequence[Command], slot: Path, folder: Path, kind: RejectionKind
 ) -> Finding | None:
     """Runs commands one after another in the slot; returns what the first one that fails says."""
     for number, command in enumerate(commands, 1):
@@ -166,7 +165,7 @@ async def run_commands(
         ended = await supervise(
             command,
             cwd=slot,
-            env=context.environment,
+            env=environment,
             stdin=None,
             log=log,
             timeout=VERIFY_TIMEOUT,

@@ -6,7 +6,7 @@ need to know which one it has.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -30,14 +30,15 @@ from stratum_git.dispatch.keeping import (
 from stratum_git.dispatch.names import branch_ref, stash_ref
 from stratum_git.dispatch.shared import Fingerprint, fingerprint
 from stratum_git.errors import HostError, StratumError, UserError
+from stratum_git.git.fence import Post
 from stratum_git.git.objects import ObjectWriter, Signature, read_objects
 from stratum_git.git.refs import RefUpdate, read_refs, tip_nowait, transact
 from stratum_git.git.repository import Repository, open_repository
 from stratum_git.git.snapshot import Captured, UnreadableSlot, capture, inner_repositories
 from stratum_git.git.stash import stashed_on
-from stratum_git.git.worktree import fetch_result
+from stratum_git.git.worktree import fetch_result, git_dir_of
 from stratum_git.model.effects import Launch
-from stratum_git.model.ids import FlowId, Oid, StepId
+from stratum_git.model.ids import FlowId, Hooks, Oid, StepId
 from stratum_git.model.state import FlowState
 from stratum_git.slots.occupancy import Occupant
 from stratum_git.slots.pool import Slot
@@ -66,6 +67,9 @@ class Workplace(Protocol):
 
     def capture(self, base: Oid, message: str, author: Signature) -> Captured:
         """Makes a commit of what the attempt left."""
+
+    def guard(self, environment: Mapping[str, str], hooks: Hooks = "inherit") -> Mapping[str, str]:
+        """Returns *environment* for a program that is started here: its git is kept to what is its own."""
 
     def violation(self) -> Finding | None:
         """Returns how the attempt broke its isolation, if it did."""
@@ -157,6 +161,13 @@ class SlotPlace:
         nameless = stashed_on(self.context.repo.common_dir, None)
         yield from map(Oid, (_stash(self.context, self.slot) | nameless) - self.stashed)
 
+    def guard(self, environment: Mapping[str, str], hooks: Hooks = "inherit") -> Mapping[str, str]:
+        """Returns *environment* with the fence; in a clone everything is its own, and the user's nothing."""
+        slot = self.slot
+        private = slot.kind == "branch"
+        post = Post(slot.path) if private else Post(slot.path, git_dir_of(slot.path), slot.branch)
+        return self.context.fence.around(environment, post, hooks)
+
     def violation(self) -> Finding | None:
         """Returns the work that was put where it is not the attempt's own: into the stash."""
         new = _stash(self.context, self.slot) - self.stashed
@@ -224,6 +235,10 @@ class SharedPlace:
         """Returns the base: nothing was to be changed."""
         del message, author
         return Captured(head=base, result=base, dirty=False)
+
+    def guard(self, environment: Mapping[str, str], hooks: Hooks = "inherit") -> Mapping[str, str]:
+        """Returns *environment* with the fence: nothing here is to be changed."""
+        return self.context.fence.around(environment, Post(self.path), hooks)
 
     def violation(self) -> Finding | None:
         """Returns the files of the shared checkout that changed meanwhile."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NewType, TypeAlias
+from typing import Literal, NewType, TypeAlias
 
 FlowId = NewType("FlowId", str)
 StepId = NewType("StepId", str)
@@ -14,6 +14,9 @@ RefName = NewType("RefName", str)
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 """What can be written as JSON. Treated as immutable: nothing changes a value after it was made."""
+
+Hooks: TypeAlias = Literal["inherit", "off"] | tuple[str, ...]
+"""Which of the user's own git hooks run where an agent works: all, none, or those named."""
 
 OWN = "-step"
 """Stands for the task, in refs and folders, where one agent does a step; no task id begins with a dash."""

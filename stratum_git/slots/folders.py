@@ -46,6 +46,11 @@ class StateFolders:
         """Returns the folder of lock files."""
         return _made(self.root, "locks")
 
+    @property
+    def fence(self) -> Path:
+        """Returns the folder of the scripts that keep an agent's git to its branch."""
+        return _made(self.root, "fence")
+
     def runner_log(self, flow: str) -> Path:
         """Returns where a detached runner of *flow* prints."""
         if not PART.fullmatch(flow) or ".." in flow:

@@ -43,6 +43,8 @@ def test_the_wheel_holds_the_package_and_what_lies_beside_it(wheel: Path) -> Non
     }
     assert "stratum_git/_data/hooks/README.md" in names
     assert "stratum_git/py.typed" in names
+    scripts = ROOT / "stratum_git" / "git" / "fence_scripts"
+    assert {f"stratum_git/git/fence_scripts/{path.name}" for path in scripts.iterdir()} <= names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert not [name for name in names if name.startswith(("tests/", "scripts/"))]
 
