@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import NoReturn
 
 from stratum_git import __version__
-from stratum_git.errors import BugError, HostError, StratumError, UserError
+from stratum_git.errors import BugError, HostError, StratumError, UserError, as_host_error
 
 YES, NO, ASKED_WRONGLY, WORLD_FAILED, OUR_BUG, INTERRUPTED = 0, 1, 2, 3, 70, 130
 
@@ -72,7 +72,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read our output has seen enough; Python would complain once more while it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return YES
-    except Exception:  # noqa: BLE001 - whatever else comes this far is a mistake of ours
+    except Exception as error:  # noqa: BLE001 - whatever else comes this far is a mistake of ours
+        failed = as_host_error(error) if isinstance(error, OSError) else None
+        if failed is not None:
+            return _report(failed, as_json=wants_json)
         # The traceback is what a report needs; exit code 1 would say "no" to a script.
         traceback.print_exc()
         return _report(BugError("this is a mistake of stratum-git's; please report it"), as_json=wants_json)

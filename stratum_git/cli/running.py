@@ -102,7 +102,7 @@ def _watched(options: argparse.Namespace, work: Work) -> int:
     progress = make_progress(sys.stderr, quiet=options.quiet)
     try:
         state, interrupted = trio.run(partial(_supervised, work, progress))
-    except* StratumError as group:
+    except* (StratumError, OSError) as group:
         raise _first(group) from group
     finally:
         progress.close()
@@ -193,10 +193,10 @@ def _input(text: str, cwd: Path) -> tuple[str, Json]:
     return name, content
 
 
-def _first(group: BaseExceptionGroup[StratumError]) -> StratumError:
+def _first(group: BaseExceptionGroup[StratumError | OSError]) -> StratumError | OSError:
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    if isinstance(error, StratumError):
+    if isinstance(error, StratumError | OSError):
         return error
     raise error

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from stratum_git.errors import HostError
 from stratum_git.git.repository import Repository
+from stratum_git.git.torn_files import restore_torn
 
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 OWN_REFS = ("refs/heads/stratum", "refs/stratum")
@@ -40,6 +41,8 @@ def mend_after_boot(repo: Repository) -> tuple[str, ...]:
             aside.move(path)
         if aside.moved:
             aside.moved += _cut_off(repo)
+        for checkout in _slots_at_risk(repo):
+            aside.moved += [str(checkout / name) for name in restore_torn(repo, checkout)]
         marker.parent.mkdir(exist_ok=True)
         fresh = marker.with_name(f"boot.{os.getpid()}")
         fresh.write_text(boot, encoding="ascii")
@@ -133,6 +136,17 @@ def _torn_slots(repo: Repository) -> Iterator[Path]:
             yield entry
         elif not _is_index(entry / "index", repo.object_format):
             yield entry / "index"
+
+
+def _slots_at_risk(repo: Repository) -> list[Path]:
+    """Returns the slots that were checked out, or worked in, shortly before the last of them was."""
+    found = []
+    for entry in sorted((repo.common_dir / "worktrees").glob("slot-*")):
+        place = Path(os.fsdecode(_text(entry / "gitdir"))).parent
+        if OWN_ENTRY.fullmatch(entry.name) and (place / ".git").is_file():
+            found.append((max(path.stat().st_mtime for path in entry.iterdir()), place))
+    since = max((at for at, _ in found), default=0.0) - AT_RISK
+    return [place for at, place in found if at >= since]
 
 
 def _text(path: Path) -> bytes:

@@ -76,7 +76,6 @@ DEADLINE = 3600.0
 
 HINTS = (
     (r"dubious ownership", "the repository belongs to another user; see `git help config`, safe.directory"),
-    (r"No space left on device|Disk quota exceeded", "free some space, then `stratum-git resume`"),
     (r"Unable to create '.*\.lock'|cannot lock ref", "another git is at work, or left a lock file behind"),
     (
         r"commondir: Success",
@@ -86,7 +85,6 @@ HINTS = (
         r"index file (smaller|corrupt)|bad signature|index file is",
         "the index is damaged: delete it, then `git reset`, which keeps the files",
     ),
-    (r"Read-only file system", "the repository's disk is mounted read-only"),
 )
 
 MARK = "stratum.conversation=true"
@@ -101,7 +99,8 @@ class GitFailed(HostError):  # noqa: N818 - reads as what happened
 
     def __init__(self, args: tuple[str, ...], code: int, stderr: bytes) -> None:
         said = stderr.decode("utf-8", "replace").strip()
-        last = " ".join(said.splitlines()[-3:]) or "it said nothing"
+        ended = f"it was killed by signal {-code}" if code < 0 else "it said nothing"
+        last = " ".join(said.splitlines()[-3:]) or ended
         hint = next((text for pattern, text in HINTS if re.search(pattern, said)), "")
         super().__init__(f"git {_verb(args)} failed with {code}: {last}", hint=hint)
         self.code = code

@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, TypeAlias
 import trio
 
 from stratum_git.app.refused import Refused
-from stratum_git.errors import BugError, HostError, StratumError
+from stratum_git.errors import BugError, HostError, StratumError, as_host_error
 from stratum_git.model.ids import Json
 
 P = ParamSpec("P")
@@ -44,6 +44,8 @@ def tool(work: Callable[P, Answer]) -> Callable[P, Awaitable[Answer]]:
             return await trio.to_thread.run_sync(lambda: work(*args, **kwargs), abandon_on_cancel=True)
         except StratumError as error:
             return answered(error, kwargs)
+        except OSError as error:
+            return answered(_expected(error), kwargs)
 
     return call
 
@@ -58,6 +60,8 @@ def waiting_tool(work: Callable[P, Awaitable[Answer]]) -> Callable[P, Awaitable[
             return await work(*args, **kwargs)
         except StratumError as error:
             found = error
+        except OSError as error:
+            found = _expected(error)
         except BaseExceptionGroup as group:
             found = _only(group)
             if found is None:
@@ -83,7 +87,17 @@ def _only(group: BaseExceptionGroup[BaseException]) -> StratumError | None:
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
+    if isinstance(error, OSError):
+        return as_host_error(error)
     return error if isinstance(error, StratumError) else None
+
+
+def _expected(error: OSError) -> HostError:
+    """Returns a failure of the disk in words; raises any other again."""
+    found = as_host_error(error)
+    if found is None:
+        raise error
+    return found
 
 
 def _kind(error: StratumError) -> str:

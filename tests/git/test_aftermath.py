@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from pathlib import Path
 
 import pytest
 
-from stratum_git.git import aftermath
 from stratum_git.git.aftermath import mend_after_boot
 from stratum_git.git.registration import add_worktree
 from stratum_git.git.repository import Repository
@@ -15,14 +15,6 @@ from stratum_git.model.ids import Oid
 from tests.support.repos import ScratchRepo
 
 FSCK = ("fsck", "--full", "--strict", "--no-dangling")
-
-
-@pytest.fixture
-def rebooted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Another boot of the machine than the one before."""
-    boot = tmp_path / "boot_id"
-    boot.write_text("another\n")
-    monkeypatch.setattr(aftermath, "BOOT", boot)
 
 
 def loose(repo: Repository, data: str, scratch: ScratchRepo) -> Path:
@@ -96,3 +88,21 @@ def test_a_slot_that_is_half_registered_is_registered_no_more(
         (repo.common_dir / "worktrees" / place / name).write_bytes(b"")
     expected = "worktrees/slot-00000000" + ("/index" if name == "index" else "")
     assert mend_after_boot(repo) == (expected,)
+
+
+def test_files_of_a_slot_that_were_left_short_are_written_again(
+    repo: Repository, scratch: ScratchRepo, tmp_path: Path
+) -> None:
+    scratch.commit("more", {"long.txt": "long\n" * 99, "changed.txt": "x\n", "empty.txt": ""})
+    slot = ScratchRepo(tmp_path / "slot-00000000")
+    add_worktree(repo, slot.path, base=Oid(scratch.head()), reason="test")
+    slot.git("reset", "-q", "--hard")
+    for name, size in (("a.txt", 0), ("long.txt", 7)):
+        facts = (slot.path / name).stat()
+        os.truncate(slot.path / name, size)
+        os.utime(slot.path / name, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    slot.write("changed.txt", "")
+    slot.write("new.txt", "")
+    found = mend_after_boot(repo)
+    assert set(found) == {str(slot.path / "a.txt"), str(slot.path / "long.txt")}
+    assert slot.git("status", "--porcelain") == "M changed.txt\n?? new.txt"
