@@ -139,11 +139,20 @@ class Scene:
         path = self.folder / "story/story"
         return [line.split() for line in path.read_text().splitlines()] if path.exists() else []
 
-    def start(self, *words: str, env: Mapping[str, str] | None = None) -> Started:
+    def tell(self, *words: str) -> None:
+        """Adds a line to the story."""
+        with (self.folder / "story/story").open("a") as file:
+            file.write(" ".join(words) + "\n")
+
+    def start(self, *words: str, env: Mapping[str, str] | None = None, pipes: bool = False) -> Started:
         """Starts the program."""
         place = self.folder / "runs" / f"{len(self.started):03}"
         found = self.launcher.start(
-            list(words), cwd=self.repo.path, env={**self.environment, **(env or {})}, place=place
+            list(words),
+            cwd=self.repo.path,
+            env={**self.environment, **(env or {})},
+            place=place,
+            pipes=pipes,
         )
         self.started.append(found)
         return found

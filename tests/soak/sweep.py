@@ -12,14 +12,15 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
 
 from tests.soak.launcher import Launcher, launching
-from tests.soak.scene import Fault, Kind, Result, Scene, faults, make_template, play, result_of, stage
+from tests.soak.scene import Fault, Kind, Played, Result, Scene, faults, make_template, play, result_of, stage
+from tests.soak.visitor import play_visited
 
 MODES = ("before", "during", "after", "word")
 # A number belongs to whoever makes the file of that name: several gits are started at once.
@@ -94,6 +95,7 @@ while said in listening:
             os.write(asked if source == 0 else 1, data)
 os._exit(git.wait())
 '''
+ACTS = {"runner": play, "client": play_visited}
 LAG = "0.15"
 """Seconds that a git of a killed program takes its time; whoever resumes comes before it is done."""
 
@@ -113,13 +115,21 @@ class Tally:
 
 
 @dataclass(frozen=True)
+class Act:
+    """A way to bring the flow to its end, what comes of it undisturbed, and how many calls it takes."""
+
+    play: Callable[[Scene, tuple[Mapping[str, str], ...]], Played]
+    reference: Result
+    calls: Mapping[str, int]
+
+
+@dataclass(frozen=True)
 class Theatre:
-    """What scenes are played with: a template, a git that kills, and what comes of an undisturbed flow."""
+    """What scenes are played with: a template, a git that kills, and ways to play."""
 
     folder: Path
     launcher: Launcher
-    reference: Result
-    calls: dict[str, int]
+    acts: Mapping[str, Act]
 
     def scene(self, name: str) -> Scene:
         """Returns a fresh scene."""
@@ -140,7 +150,9 @@ class Theatre:
 
 
 @contextmanager
-def theatre() -> Iterator[Theatre]:
+def theatre(
+    acts: Sequence[str] = tuple(ACTS), counted: Sequence[str] = ("before", "word")
+) -> Iterator[Theatre]:
     """Makes a theatre; all of it is gone afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="stratum-soak-"))
     try:
@@ -151,39 +163,39 @@ def theatre() -> Iterator[Theatre]:
         (folder / "bin/git").chmod(0o755)
         (folder / "bin/words.py").write_text(WORDS)
         with launching() as launcher:
-            bare = Theatre(folder, launcher, Result(None, "", (), (), ()), {})
-            yield _rehearsed(bare)
+            bare = Theatre(folder, launcher, {})
+            yield Theatre(folder, launcher, {name: _rehearsed(bare, name, counted) for name in acts})
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _rehearsed(bare: Theatre) -> Theatre:
+def _rehearsed(bare: Theatre, act: str, counted: Sequence[str]) -> Act:
     """Plays undisturbed: what comes of it is the measure, and how many calls it takes."""
-    calls, results = {}, set()
-    for mode in ("before", "word"):
-        scene = bare.scene(f"rehearsal-{mode}")
+    calls, results = dict.fromkeys(counted, 0), set()
+    for mode in counted:
+        scene = bare.scene(f"rehearsal-{act}-{mode}")
         trap = bare.trap(scene, mode, 0)
-        played = play(scene, (trap,))
+        played = ACTS[act](scene, (trap,))
         results.add(result_of(scene))
         assert not (found := faults(scene, played, result_of(scene))), found
         calls[mode] = sum(path.name.isdigit() for path in Path(trap["SOAK_CALLS"]).iterdir())
     assert len(results) == 1, results
-    counts = {mode: calls["word" if mode == "word" else "before"] for mode in MODES}
-    return Theatre(bare.folder, bare.launcher, results.pop(), counts)
+    counts = {mode: calls.get(mode, calls[counted[0]]) for mode in MODES}
+    return Act(ACTS[act], results.pop(), counts)
 
 
-def disturbed(theatre: Theatre, name: str, kills: Sequence[tuple[str, int]], tally: Tally) -> None:
-    """Plays a scene in which the program is killed at each of *kills*, one after the other."""
-    scene = theatre.scene(name)
-    traps = tuple(theatre.trap(scene, mode, at, i) for i, (mode, at) in enumerate(kills))
+def disturbed(here: Theatre, name: str, plan: Plan, tally: Tally) -> None:
+    """Plays a scene in which the program is killed at each place of *plan*, one after the other."""
+    scene, act = here.scene(name), here.acts[plan.act]
+    traps = tuple(here.trap(scene, mode, at, i) for i, (mode, at) in enumerate(plan.kills))
     try:
-        played = play(scene, traps)
-        found = faults(scene, played, theatre.reference)
+        played = act.play(scene, traps)
+        found = faults(scene, played, act.reference)
     except AssertionError as error:
         played, found = None, [Fault("failed", str(error))]
     tally.runs += 1
     tally.kills += 0 if played is None else played.kills
-    where = f"{list(kills)} {[_call(trap) for trap in traps]}"
+    where = f"{plan} {[_call(trap) for trap in traps]}"
     for fault in found:
         print(f"{where}: {fault.kind}: {fault.words}", file=sys.stderr, flush=True)
     tally.faults += found
@@ -197,30 +209,37 @@ def _call(trap: dict[str, str]) -> str:
     return " ".join(word for word in words if word not in {"-c", "--no-pager"} and "=" not in word)[:120]
 
 
-def plans(theatre: Theatre, count: int, seed: int) -> list[list[tuple[str, int]]]:
-    """Returns which kills to make: all single ones, or *count* of all kinds, some of them two in a row."""
+@dataclass(frozen=True)
+class Plan:
+    """Where to kill whoever brings a flow to its end so."""
+
+    act: str
+    kills: tuple[tuple[str, int], ...]
+
+
+def plans(here: Theatre, count: int, seed: int) -> list[Plan]:
+    """Returns where to kill: at every place alone, or at *count* of them; some of them twice in a row."""
     rng = random.Random(seed)
-    single = [[(mode, at)] for mode in MODES for at in range(1, theatre.calls[mode] + 1)]
-    if count <= 0 or count > len(single):
-        double = [[*kill, (rng.choice(MODES), rng.randint(1, 40))] for kill in single[::4]]
-        return single + double
-    picked: list[list[tuple[str, int]]] = []
-    for i in range(count):
-        mode, last = MODES[i % len(MODES)], theatre.calls[MODES[i % len(MODES)]]
-        # Each from a stretch of its own, so that few cover all of the run.
-        low, high = last * i // count, last * (i + 1) // count
-        kill = (mode, rng.randint(low + 1, max(low + 1, high)))
-        picked.append([kill, (rng.choice(MODES), rng.randint(1, 40))] if i % 3 == 2 else [kill])
-    return picked
+    single = [
+        Plan(name, ((mode, at),))
+        for name, act in here.acts.items()
+        for mode in MODES
+        for at in range(1, act.calls[mode] + 1)
+    ]
+    # Each from a stretch of its own, so that few cover all of it.
+    length = len(single) / count if count else 1
+    some = [single[int(length * (i + rng.random()))] for i in range(count)] if count else single
+    twice = some[:: 3 if count else 4]
+    return [*some, *(Plan(p.act, (*p.kills, (rng.choice(MODES), rng.randint(1, 40)))) for p in twice)]
 
 
-def sweep(count: int, seed: int) -> Tally:
+def sweep(count: int, seed: int, acts: Sequence[str] = tuple(ACTS)) -> Tally:
     """Kills at *count* places, or at all of them when that is 0."""
     tally = Tally()
-    with theatre() as here:
+    with theatre(acts) as here:
         todo = plans(here, count, seed)
-        for number, kills in enumerate(todo, 1):
-            disturbed(here, f"scene-{number}", kills, tally)
+        for number, plan in enumerate(todo, 1):
+            disturbed(here, f"scene-{number}", plan, tally)
             if number % 20 == 0:
                 print(f"{number} of {len(todo)}, {len(tally.faults)} faults", file=sys.stderr)
     return tally

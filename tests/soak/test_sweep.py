@@ -1,0 +1,15 @@
+"""The short form of the sweep: a few places out of all, by chance; the long one is a program of its own."""
+
+from __future__ import annotations
+
+import random
+
+from tests.soak.sweep import sweep
+
+
+def test_whoever_is_killed_at_a_call_of_git_comes_to_the_same_end() -> None:
+    seed = random.SystemRandom().randrange(10_000)
+    print(f"seed {seed}")
+    tally = sweep(6, seed)
+    assert [(fault.kind, fault.words) for fault in tally.faults] == []
+    assert tally.kills >= 6
