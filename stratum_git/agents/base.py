@@ -24,7 +24,8 @@ class Guard(Protocol):
 class AgentSpec:
     """An agent as it is configured: the words of its command, seconds per attempt, its own environment.
 
-    ``hooks`` are the user's git hooks that run for it, ``fence`` says whether its git is kept to its branch.
+    ``hooks`` are the user's git hooks that run for it, ``fence`` says whether its git is kept to its branch,
+    ``secrets`` are the variables whose values must not be written down.
     """
 
     name: str
@@ -33,6 +34,7 @@ class AgentSpec:
     env: Mapping[str, str] = field(default_factory=dict)
     hooks: Hooks = "inherit"
     fence: bool = True
+    secrets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,8 @@ from stratum_git.agents.base import (
     Outcome,
 )
 from stratum_git.agents.output import TAIL, plain_text, replace_private
-from stratum_git.agents.supervise import Exited, Signalled, TimedOut, Unstartable, supervise
+from stratum_git.agents.secrets import NONE, Redactor, Secrets, too_short
+from stratum_git.agents.supervise import Exit, Exited, Signalled, TimedOut, Unstartable, supervise
 from stratum_git.errors import HostError
 
 REDIRECTING = frozenset(
@@ -48,16 +49,21 @@ These are what ``git rev-parse --local-env-vars`` lists, and a few more. ``GIT_C
 server gives credentials and ``safe.directory`` with it.
 """
 
+PIECE = 1 << 20
 TEXT = 4096
 """Bytes of output that a finished attempt shows."""
 
 
 @dataclass(frozen=True, slots=True)
 class CommandAgent:
-    """Runs a command. ``environment`` is the caller's, to which the agent's own is added."""
+    """Runs a command. ``environment`` is the caller's, to which the agent's own is added.
+
+    ``hide`` are secrets: the agent gets them, and what comes back from it has them no more.
+    """
 
     spec: AgentSpec
     environment: Mapping[str, str]
+    hide: Secrets = NONE
 
     @property
     def name(self) -> str:
@@ -68,18 +74,24 @@ class CommandAgent:
         """Does one attempt. Raises HostError when this machine cannot."""
         prompt, result = assignment.folder / "prompt.md", assignment.folder / "result.json"
         _prepare(prompt, result, assignment.intent)
-        timeout = assignment.timeout if assignment.timeout is not None else self.spec.timeout
         # In a thread: the fence reads files, and the first time asks git.
         environment = await trio.to_thread.run_sync(self._environment, assignment, prompt, result)
-        ended = await supervise(
-            self.spec.command,
-            cwd=assignment.slot,
-            env=environment,
-            stdin=prompt,
-            log=assignment.folder / "output.log",
-            timeout=timeout,
-            on_line=on_line,
-        )
+        try:
+            ended = await supervise(
+                self.spec.command,
+                cwd=assignment.slot,
+                env=environment,
+                stdin=prompt,
+                log=assignment.folder / "output.log",
+                timeout=assignment.timeout if assignment.timeout is not None else self.spec.timeout,
+                on_line=on_line,
+                hide=self.hide,
+            )
+            return await self._told(ended, assignment.slot, result)
+        finally:
+            _settle(result, self.hide)
+
+    async def _told(self, ended: Exit, slot: Path, result: Path) -> Outcome:
         match ended:
             case Exited(code=0):
                 return await self._outcome(result, ended)
@@ -92,10 +104,13 @@ class CommandAgent:
             case TimedOut(after=after):
                 return AgentTimedOut(after)
             case Unstartable(reason=reason):
-                return AgentUnstartable(f"{reason}{self._interpreter(assignment.slot)}")
+                return AgentUnstartable(f"{reason}{self._interpreter(slot)}")
 
     def problem(self) -> str | None:
         """Returns why the command cannot be started, before anything is."""
+        short = too_short(self.spec, self.environment)
+        if short:
+            return f"the secret {short[0]} of the agent {self.name} is too short to be told from other words"
         path = {**self.environment, **self.spec.env}.get("PATH", os.defpath)
         found = which_problem(self.spec.command, path)
         return None if found is None else f"the agent {self.name} wants to run {found}"
@@ -120,9 +135,10 @@ class CommandAgent:
         # In a thread: sixteen megabytes of JSON take a while, and others have work to do meanwhile.
         found = await trio.to_thread.run_sync(partial(find_answer, result, ended.tail, cut=cut))
         if isinstance(found, BadAnswer):
-            return AgentFailed(f"{self.name}: {found.reason}", ended.code, ended.seconds)
-        text = plain_text(ended.tail[-TEXT:])
-        return Finished(found.value, text_tail=text, seconds=ended.seconds)
+            reason = self.hide.hidden_text(found.reason)
+            return AgentFailed(f"{self.name}: {reason}", ended.code, ended.seconds)
+        text = self.hide.hidden_text(plain_text(ended.tail[-TEXT:]))
+        return Finished(self.hide.hidden_json(found.value), text_tail=text, seconds=ended.seconds)
 
     def _environment(self, assignment: Assignment, prompt: Path, result: Path) -> dict[str, str]:
         environment = {
@@ -169,6 +185,28 @@ def _prepare(prompt: Path, result: Path, intent: str) -> None:
         result.unlink(missing_ok=True)
     except OSError as error:
         raise HostError(f"the prompt cannot be written: {error}") from error
+
+
+def _settle(result: Path, hide: Secrets) -> None:
+    """Takes a result file from others' eyes, and the secrets from it. The agent made it, whatever it is."""
+    try:
+        if result.is_symlink() or not result.is_file():
+            return
+        result.chmod(0o600)
+        if hide:
+            _rewrite(result, Redactor(hide))
+    except OSError as error:
+        raise HostError(f"the result file cannot be kept private: {error}") from error
+
+
+def _rewrite(file: Path, redactor: Redactor) -> None:
+    fresh = file.with_name(f"{file.name}.new")
+    replace_private(fresh, b"")
+    with file.open("rb") as source, fresh.open("wb") as target:
+        while piece := source.read(PIECE):
+            target.write(redactor.feed(piece))
+        target.write(redactor.close())
+    fresh.replace(file)
 
 
 def _quoted(line: str) -> str:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import trio
 
+from stratum_git.agents.secrets import NONE, Redactor, Secrets
+
 TAIL = 1024 * 1024
 """Bytes of standard output that are kept for the result."""
 ERRORS = 64 * 1024
@@ -80,8 +82,9 @@ class LogFile:
 class LastLine:
     """Tells the last complete line of two streams, at most ten times a second, as plain text."""
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
+    def __init__(self, tell: Callable[[str], None], secrets: Secrets = NONE) -> None:
         self._tell = tell
+        self._secrets = secrets
         self._ends = (Tail(NEAR), Tail(NEAR))
         self._latest = 0
         self._told = ""
@@ -116,22 +119,44 @@ class LastLine:
         lines = self._ends[stream].value().replace(b"\r", b"\n").split(b"\n")
         if complete:
             lines.pop()
-        return next(filter(None, map(plain, reversed(lines))), "")
+        # Once more: a value may have had escapes in it that are gone by now.
+        return self._secrets.hidden_text(next(filter(None, map(plain, reversed(lines))), ""))
 
 
 class Output:
-    """All that is kept of a program's output. *broken* is called when its log cannot be written any more."""
+    """All that is kept of a program's output. *broken* is called when its log cannot be written any more.
 
-    def __init__(self, log: LogFile, tell: Callable[[str], None], broken: Callable[[], None]) -> None:
+    Nothing of it holds the *secrets*, which are replaced before anything else is done.
+    """
+
+    def __init__(
+        self,
+        log: LogFile,
+        tell: Callable[[str], None],
+        broken: Callable[[], None],
+        secrets: Secrets = NONE,
+    ) -> None:
+        self._redactors = (Redactor(secrets), Redactor(secrets)) if secrets else None
         self.tail = Tail(TAIL)
         self.errors = Tail(ERRORS)
-        self.line = LastLine(tell)
+        self.line = LastLine(tell, secrets)
         self.failure: OSError | None = None
         self._log = log
         self._broken = broken
 
     def hear(self, stream: int, data: bytes) -> None:
         """Takes in more of stream 0, standard output, or 1, standard error."""
+        if self._redactors is not None:
+            data = self._redactors[stream].feed(data)
+        if data:
+            self._keep(stream, data)
+
+    def over(self) -> None:
+        """Takes note that nothing more comes."""
+        for stream, redactor in enumerate(self._redactors or ()):
+            self._keep(stream, redactor.close())
+
+    def _keep(self, stream: int, data: bytes) -> None:
         (self.tail, self.errors)[stream].add(data)
         self.line.add(stream, data)
         if self.failure is None:

@@ -23,6 +23,7 @@ import trio
 
 from stratum_git.agents.holder import Tether, start_tether
 from stratum_git.agents.output import LogFile, Output
+from stratum_git.agents.secrets import NONE, Secrets
 from stratum_git.agents.strays import Said, end_strays, parse_said
 from stratum_git.errors import HostError
 from stratum_git.spawn.client import ServerGone
@@ -94,7 +95,7 @@ class HolderKilled(HostError):  # noqa: N818 - reads as what happened
 Exit: TypeAlias = Exited | Signalled | TimedOut | Unstartable
 
 
-async def supervise(
+async def supervise(  # noqa: PLR0913 - all but the first are named by those who call it
     command: Sequence[str],
     *,
     cwd: Path,
@@ -105,19 +106,20 @@ async def supervise(
     grace: float = GRACE,
     on_line: Callable[[str], None] | None = None,
     log_limit: int = LOG_LIMIT,
+    hide: Secrets = NONE,
 ) -> Exit:
     """Runs *command* and returns how it ended. On cancellation it is dead before that goes on.
 
     ``stdin`` is a file that becomes its input, ``timeout`` and ``grace`` are seconds. Both output streams go
-    to *log*. Raises HolderKilled, and HostError when this machine cannot: no more processes, a log that
-    cannot be written.
+    to *log*, without the secrets in *hide*. Raises HolderKilled, and HostError when this machine cannot: no
+    more processes, a log that cannot be written.
     """
     hindrance = _hindrance(command, cwd)
     if hindrance is not None:
         return Unstartable(hindrance)
     limit = trio.CancelScope()
     try:
-        output = Output(LogFile(log, log_limit), on_line or _nobody, limit.cancel)
+        output = Output(LogFile(log, log_limit), on_line or _nobody, limit.cancel, hide)
     except OSError as error:
         raise HostError(f"the log cannot be made: {error}") from error
     started = trio.current_time()
@@ -250,6 +252,7 @@ async def _attend(held: _Held, output: Output, limit: trio.CancelScope) -> str:
                 listening.deadline = trio.current_time() + DRAIN
     finally:
         held.close()
+        output.over()
     return output.line.close()
 
 

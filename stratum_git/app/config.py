@@ -9,6 +9,7 @@
         env: {MODEL: opus}
         hooks: [pre-commit]       # of the user's git hooks; or inherit, the default, or off
         fence: on                 # off: its git may move every branch
+        secrets: [API_KEY]        # variables whose values are written nowhere
     slots:
       root: /fast-disk/stratum
       keep: 8
@@ -17,6 +18,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +33,7 @@ from stratum_git.model.ids import Hooks, Json
 
 FILE = Path(".stratum/config.yaml")
 LIMIT = 256 * 1024
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class ConfigError(UserError):
@@ -106,7 +109,7 @@ def _config(path: Path, data: object) -> Config:
 
 def _agent(path: Path, name: str, value: object) -> AgentSpec:
     where = f"agents.{name}"
-    row = _mapping(path, where, value, ("command", "timeout", "env", "hooks", "fence"))
+    row = _mapping(path, where, value, ("command", "timeout", "env", "hooks", "fence", "secrets"))
     command, timeout, env = row.get("command"), row.get("timeout"), row.get("env") or {}
     words = _words(command) if isinstance(command, str) else command
     if not isinstance(words, Sequence) or not words or not all(isinstance(w, str) for w in words):
@@ -131,6 +134,7 @@ def _agent(path: Path, name: str, value: object) -> AgentSpec:
         env={str(key): str(item) for key, item in env.items()},
         hooks=hooks,
         fence=fence,
+        secrets=_secrets(path, where, row.get("secrets") or []),
     )
 
 
@@ -162,6 +166,14 @@ def _hooks(path: Path, where: str, value: Json) -> Hooks:
     if isinstance(value, list) and all(isinstance(name, str) and name and "/" not in name for name in value):
         return tuple(str(name) for name in value)
     raise ConfigError(f"{path}: {where}.hooks is not inherit, off or a list of hooks")
+
+
+def _secrets(path: Path, where: str, value: Json) -> tuple[str, ...]:
+    if isinstance(value, list) and all(isinstance(name, str) and VARIABLE.fullmatch(name) for name in value):
+        return tuple(map(str, value))
+    raise ConfigError(
+        f"{path}: {where}.secrets is not a list of variables", hint="name them, not their values"
+    )
 
 
 def _fence(path: Path, where: str, value: Json) -> bool:

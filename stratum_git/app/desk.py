@@ -190,7 +190,7 @@ class Desk:
         with ExitStack() as stack:
             stack.enter_context(held.turn)
             for name, patience in ((f"call-{flow}.lock", PATIENCE), (f"flow-{flow}.lock", 0.0)):
-                lock = FileLock(locks / name, thread_local=False, poll_interval=0.01)
+                lock = FileLock(locks / name, thread_local=False, poll_interval=0.01, mode=0o600)
                 try:
                     stack.enter_context(lock.acquire(timeout=patience))
                 except Timeout as error:

@@ -160,7 +160,7 @@ def land(desk: Desk, flow: FlowId, agents: Sequence[str]) -> Answer:
 
 def is_run(desk: Desk, flow: FlowId) -> bool:
     """Returns whether a runner has a flow."""
-    lock = FileLock(desk.context.folders.locks / f"flow-{flow}.lock", thread_local=False)
+    lock = FileLock(desk.context.folders.locks / f"flow-{flow}.lock", thread_local=False, mode=0o600)
     try:
         with lock.acquire(timeout=0):
             return False

@@ -145,7 +145,7 @@ def _is_held(folders: StateFolders, flow: str) -> bool:
     if not path.exists():
         return False
     try:
-        with FileLock(path, thread_local=False).acquire(timeout=0):
+        with FileLock(path, thread_local=False, mode=0o600).acquire(timeout=0):
             return False
     except Timeout:
         return True

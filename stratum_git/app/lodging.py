@@ -18,6 +18,7 @@ import trio
 from filelock import FileLock, Timeout
 
 from stratum_git.agents.command import inherited
+from stratum_git.agents.output import replace_private
 from stratum_git.app.recovery import place_of, rescued, see_out
 from stratum_git.app.refused import Refused
 from stratum_git.core.questions import in_flight
@@ -233,7 +234,9 @@ def _run(
     if not commands:
         return None
     environment = place.guard(inherited(context.environment))
-    return trio.from_thread.run(partial(run_commands, environment, commands, place.path, place.folder, kind))
+    return trio.from_thread.run(
+        partial(run_commands, environment, commands, place.path, place.folder, kind, context.secrets)
+    )
 
 
 def _occupant(state: FlowState, launch: Launch) -> Occupant:
@@ -244,7 +247,7 @@ def _occupant(state: FlowState, launch: Launch) -> Occupant:
 def _turn(context: Context, who: Occupant) -> Iterator[None]:
     """Lets one at a time make, or enter, the place of an attempt."""
     name = f"place-{who.flow}-{who.task}.lock"
-    lock = FileLock(context.folders.locks / name, thread_local=False, poll_interval=0.01)
+    lock = FileLock(context.folders.locks / name, thread_local=False, poll_interval=0.01, mode=0o600)
     try:
         with lock.acquire(timeout=PATIENCE):
             yield
@@ -269,7 +272,7 @@ def _unmake(context: Context, who: Occupant) -> None:
 
 
 def _note_stash(place: SlotPlace) -> None:
-    (place.folder / BEFORE).write_text(json.dumps(sorted(place.stashed)), encoding="ascii")
+    replace_private(place.folder / BEFORE, json.dumps(sorted(place.stashed)).encode("ascii"))
 
 
 def _stash_before(folder: Path) -> frozenset[str]:

@@ -299,7 +299,7 @@ def _task(state: FlowState, task: str) -> TaskId:
 @contextmanager
 def _sole_runner(context: Context, flow: FlowId) -> Iterator[None]:
     """Holds the lock of a flow's runner; the kernel lets go of it when this process dies."""
-    lock = FileLock(context.folders.locks / f"flow-{flow}.lock", thread_local=False)
+    lock = FileLock(context.folders.locks / f"flow-{flow}.lock", thread_local=False, mode=0o600)
     try:
         # A server may be in the middle of a call about the flow; that does not take long.
         lock.acquire(timeout=2.0, poll_interval=0.02)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import trio
 
-from stratum_git.agents.base import Agent, AgentSpec
+from stratum_git.agents.base import AgentSpec
 from stratum_git.agents.command import CommandAgent
+from stratum_git.agents.secrets import secrets_of
 from stratum_git.app.config import Config, agent_option, read_config
 from stratum_git.app.places import folders_of
 from stratum_git.app.surroundings import Surroundings
@@ -41,6 +42,8 @@ def make_context(around: Surroundings, repo: Repository, agents: Sequence[str]) 
     # Where a slot's branch starts is known again from the flow, should a power cut take it.
     branches = RefSession(repo, "stratum-git", durable=False)
     writer, trees = ObjectWriter(repo, durable=True), TreeReader(repo)
+    specs = _specs(config, agents)
+    secrets = secrets_of(specs.values(), around.environment)
     return Context(
         repo=repo,
         writer=writer,
@@ -48,9 +51,10 @@ def make_context(around: Surroundings, repo: Repository, agents: Sequence[str]) 
         identity=signature(repo),
         folders=folders,
         pool=SlotPool(repo, folders, keep=config.slots_keep, refs=branches, trees=trees),
-        agents=_agents(config, agents, around.environment),
+        agents={name: CommandAgent(spec, around.environment, secrets) for name, spec in specs.items()},
         environment=around.environment,
         fence=Fence(repo, folders.fence),
+        secrets=secrets,
         holder=f"stratum-git run, process {os.getpid()}",
         # More at once would only wait for each other: for the processors, and for the interpreter's lock.
         git_limit=trio.CapacityLimiter(max(4, os.cpu_count() or 1)),
@@ -58,9 +62,9 @@ def make_context(around: Surroundings, repo: Repository, agents: Sequence[str]) 
     )
 
 
-def _agents(config: Config, options: Sequence[str], environment: Mapping[str, str]) -> dict[str, Agent]:
+def _specs(config: Config, options: Sequence[str]) -> dict[str, AgentSpec]:
     specs: dict[str, AgentSpec] = dict(config.agents)
     for option in options:
         spec = agent_option(option)
         specs[spec.name] = spec
-    return {name: CommandAgent(spec, environment) for name, spec in specs.items()}
+    return specs

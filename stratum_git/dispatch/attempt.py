@@ -30,6 +30,7 @@ from stratum_git.dispatch.context import DEFAULT_TIMEOUT, Context, UnknownAgentE
 from stratum_git.dispatch.errand import Errand, Unclear, errand_for
 from stratum_git.dispatch.judge import Finding, judge_output, judge_tree, run_commands
 from stratum_git.dispatch.names import branch_ref
+from stratum_git.dispatch.withholding import hidden
 from stratum_git.dispatch.workplace import Workplace, WorkplaceError, open_workplace
 from stratum_git.git.objects import Signature
 from stratum_git.git.snapshot import Captured
@@ -74,9 +75,7 @@ class Attempt:
                 outcome = await self._run()
             except HolderKilled as error:
                 self.bereft = error.message
-        if outcome is not None:
-            return outcome
-        return await self._cut_short()
+        return hidden(self.context.secrets, outcome if outcome is not None else await self._cut_short())
 
     async def release(self) -> None:
         """Gives the slot back. Called after the outcome is in the repository."""
@@ -165,7 +164,7 @@ class Attempt:
         if not commands:
             return None
         environment = place.guard(inherited(self.context.environment))
-        return await run_commands(environment, commands, place.path, place.folder, kind)
+        return await run_commands(environment, commands, place.path, place.folder, kind, self.context.secrets)
 
     async def _cut_short(self) -> Outcome:
         """Saves the work of an attempt that was ended from outside."""

@@ -9,6 +9,7 @@ from typing import TypeVar
 import trio
 
 from stratum_git.agents.base import Agent
+from stratum_git.agents.secrets import Secrets
 from stratum_git.errors import UserError
 from stratum_git.git.fence import Fence
 from stratum_git.git.objects import ObjectWriter, Signature
@@ -42,6 +43,7 @@ class Context:
     agents: Mapping[str, Agent]
     environment: Mapping[str, str]
     fence: Fence
+    secrets: Secrets
     holder: str
     """Who runs the flow, in words: for leases and the history."""
     git_limit: trio.CapacityLimiter

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from stratum_git.agents.secrets import NONE, Secrets
 from stratum_git.agents.supervise import Exited, Signalled, TimedOut, Unstartable, supervise
 from stratum_git.core.certificate import missing
 from stratum_git.core.contracts import breaches
@@ -96,6 +97,8 @@ class TreeFiles:
 
 def judge_tree(repo: Repository, base: Oid, captured: Captured, wants: Expectations) -> Finding | None:
     """Returns what git's facts say against a result, if anything."""
+    if captured.secrets:
+        return Finding("secret", captured.secrets)
     if captured.embedded:
         made = _few(captured.embedded)
         what = f"git repositories were made or changed in the slot; their files are not seen: {made}"
@@ -157,7 +160,12 @@ def _unsaid(output: Json, wants: Expectations) -> Finding | None:
 
 
 async def run_commands(
-    environment: Mapping[str, str], commands: Sequence[Command], slot: Path, folder: Path, kind: RejectionKind
+    environment: Mapping[str, str],
+    commands: Sequence[Command],
+    slot: Path,
+    folder: Path,
+    kind: RejectionKind,
+    hide: Secrets = NONE,
 ) -> Finding | None:
     """Runs commands one after another in the slot; returns what the first one that fails says."""
     for number, command in enumerate(commands, 1):
@@ -169,6 +177,7 @@ async def run_commands(
             stdin=None,
             log=log,
             timeout=VERIFY_TIMEOUT,
+            hide=hide,
         )
         said = _said(ended)
         if said is not None:

@@ -87,10 +87,17 @@ def set_aside(slot: Path, folder: Path, names: Iterable[str]) -> None:
     What lies there already, of an attempt with the same number, is not overwritten.
     """
     for name in names:
-        source, place = slot / name, _free(folder, name)
-        if os.path.lexists(source):
-            place.parent.mkdir(parents=True, exist_ok=True)
-            _moved(source, place)
+        if os.path.lexists(slot / name):
+            move_aside(slot / name, folder, name)
+
+
+def move_aside(source: Path, folder: Path, name: str) -> Path:
+    """Moves a file or folder to the place called *name* below ``left`` in *folder*, or a further one."""
+    place = _free(folder, name)
+    for above in reversed([above for above in place.parents if not above.exists()]):
+        above.mkdir(mode=0o700)
+    _moved(source, place)
+    return place
 
 
 def set_aside_modules(slot: Path, folder: Path) -> None:

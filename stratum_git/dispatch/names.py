@@ -10,7 +10,7 @@ def branch_ref(flow: FlowId, step: StepId, task: TaskId | None) -> RefName:
     return RefName(f"refs/heads/stratum/{flow}/{task if task is not None else step}")
 
 
-def attempt_ref(flow: FlowId, step: StepId, task: TaskId | None, attempt: int) -> RefName:
+def attempt_ref(flow: FlowId, step: StepId, task: str | None, attempt: int) -> RefName:
     """Returns the ref of what an attempt left behind."""
     return RefName(f"refs/stratum/attempts/{flow}/{step}/{task or OWN}/{attempt}")
 

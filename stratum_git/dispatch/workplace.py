@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -29,6 +30,7 @@ from stratum_git.dispatch.keeping import (
 )
 from stratum_git.dispatch.names import branch_ref, stash_ref
 from stratum_git.dispatch.shared import Fingerprint, fingerprint
+from stratum_git.dispatch.withholding import with_commits, without_secrets
 from stratum_git.errors import HostError, StratumError, UserError
 from stratum_git.git.fence import Post
 from stratum_git.git.objects import ObjectWriter, Signature, read_objects
@@ -102,13 +104,18 @@ class SlotPlace:
 
     def capture(self, base: Oid, message: str, author: Signature) -> Captured:
         """Makes a commit of what the attempt left, and brings a clone's commits home."""
+        secrets, private = self.context.secrets, self.slot.kind == "branch"
         try:
             self.context.pool.mend(self.slot)
-            taken = self._captured(base, message, author)
+            if secrets and private:
+                self._clone()
+            taking = partial(self._captured, base, message, author)
+            taken = without_secrets(secrets, self.path, self.folder, base, taking)
         except UnreadableSlot:
             # Nothing that git could say of it; what lies there is kept as it is.
             set_aside_whole(self.context.repo, self.path, self.folder)
             taken = Captured(base, base, dirty=False, unsaved=(EVERYTHING,))
+        taken = with_commits(secrets, self.context.repo, base, taken, ref_of(self.slot.occupant))
         self._taken.append(taken)
         if taken.rest is not None:
             keep_rest(self.context.repo, self.slot.occupant, taken.rest)

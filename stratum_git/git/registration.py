@@ -51,7 +51,7 @@ def add_worktree(repo: Repository, path: Path, *, base: Oid, reason: str) -> Non
         words = ("--no-checkout", "--detach", "--lock", "--reason", reason, "--", str(path), base)
         repo.git.run("worktree", "add", *words)
         return
-    path.mkdir(parents=True)
+    path.mkdir(parents=True, mode=0o700)
     marker = path.resolve() / ".git"
     with _workshop(repo) as workshop:
         fresh = workshop / f"new-{secrets.token_hex(6)}"

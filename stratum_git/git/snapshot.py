@@ -63,6 +63,7 @@ class Captured:
     git could not record, such as files it may not read. ``paths`` are those that differ from the base, and
     ``links`` repositories that an agent recorded, or made around files of this one. ``ignored`` is no work.
     ``rest`` is a commit of what was there besides the files, see :func:`~stratum_git.git.remains.remains`.
+    ``secrets`` says where something was that must not be in a commit.
     """
 
     head: Oid
@@ -75,6 +76,7 @@ class Captured:
     links: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
     rest: Oid | None = None
+    secrets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,6 +130,7 @@ def clone_private(repo: Repository, path: Path, *, base: Oid, branch: RefName, n
         config=("protocol.file.allow=always", "clone.rejectShallow=false"),
         env=FROM_DISK,
     )  # fmt: skip
+    path.chmod(0o700)
     git = Git(path)
     git.run("remote", "remove", "origin")
     check_out(path, base, branch)

@@ -18,6 +18,7 @@ RejectionKind: TypeAlias = Literal[
     "start",  # it could not be started
     "scope",  # it touched files that the task does not own
     "no_change",  # it changed nothing where a change was promised
+    "secret",  # what must not be written down is in its files or commits
     "stash",  # it left work in the stash that all worktrees share
     "history",  # its result does not build on its base
     "shared",  # it changed the shared, read-only directory

@@ -68,7 +68,7 @@ Record: TypeAlias = Vacant | Occupied | Unreadable
 
 def try_lock(slot: Path) -> BaseFileLock | None:
     """Returns the lock of a slot, taken, or ``None`` when somebody has it. Any thread may release it."""
-    lock = FileLock(slot.with_name(f"{slot.name}.lock"), thread_local=False)
+    lock = FileLock(slot.with_name(f"{slot.name}.lock"), thread_local=False, mode=0o600)
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -100,7 +100,7 @@ def write_record(slot: Path, record: Vacant | Occupied) -> None:
     """
     path = _record_path(slot)
     fresh = _fresh_path(slot)
-    with fresh.open("w", encoding="utf-8") as file:
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         json.dump(asdict(record), file)
         if isinstance(record, Occupied):
             file.flush()

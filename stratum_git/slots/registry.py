@@ -45,7 +45,7 @@ class Registry:
     @contextmanager
     def turn(self) -> Iterator[None]:
         """Keeps others from changing the list meanwhile; raises HostError when they take too long."""
-        lock = FileLock(self.lock_file, thread_local=False, poll_interval=0.01)
+        lock = FileLock(self.lock_file, thread_local=False, poll_interval=0.01, mode=0o600)
         late = f"{self.lock_file} was not free within {self.timeout:g} s"
         hint = "another stratum-git has held it all that time; `fuser` tells which"
         if not self._turn.acquire(timeout=self.timeout):

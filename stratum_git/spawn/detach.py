@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,11 @@ SCRIPT = 'log=$1; shift; "$@" </dev/null >>"$log" 2>&1 &'
 
 def detach(command: Sequence[str], *, cwd: Path, env: Mapping[str, str], log: Path) -> None:
     """Starts *command*; raises HostError when this machine cannot."""
+    try:
+        # Made here: its owner alone may read it, and the program keeps the caller's umask.
+        os.close(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
+    except OSError as error:
+        raise HostError(f"the log {log} cannot be made: {error.strerror}") from error
     words = ["sh", "-c", SCRIPT, "sh", str(log), *command]
     try:
         subprocess.run(

@@ -1,0 +1,99 @@
+"""Keeps secrets out of commits, and out of what is said of an attempt.
+
+Files that nobody has committed yet are held back: they are moved beside the attempt's log, and its snapshot
+does not have them. What the agent has committed itself is in its commits; the attempt is rejected, so that
+they never land, and they stay where the work of every rejected attempt does.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from stratum_git.agents.secrets import Secrets
+from stratum_git.dispatch.keeping import LEFT, move_aside
+from stratum_git.git.process import GitFailed
+from stratum_git.git.repository import Repository
+from stratum_git.git.scanning import Search, put_back, tainted_commits, tainted_files
+from stratum_git.git.snapshot import Captured, UnreadableSlot
+from stratum_git.model.ids import Json, Oid, RefName
+from stratum_git.model.messages import Completed, Halted, Lost, Outcome, Rejected
+
+SHOWN = 10
+
+
+def without_secrets(
+    secrets: Secrets, slot: Path, folder: Path, base: Oid, take: Callable[[], Captured]
+) -> Captured:
+    """Returns what *take* makes of a slot after files with secrets were moved from it into *folder*.
+
+    Raises UnreadableSlot when git cannot tell what is in the slot: then nothing of it must be committed.
+    """
+    if not secrets:
+        return take()
+    search = Search(secrets.are_in, secrets.longest)
+    try:
+        withheld = tainted_files(slot, base, search)
+        for path in withheld:
+            _withhold(slot / path, folder, secrets.hidden_text(path))
+        if withheld:
+            put_back(slot, withheld)
+    except GitFailed as error:
+        raise UnreadableSlot(f"git cannot read the slot {slot}: {error.message}") from error
+    taken = take()
+    return dataclasses.replace(taken, secrets=tuple(_said(secrets, withheld, folder)))
+
+
+def with_commits(secrets: Secrets, repo: Repository, base: Oid, taken: Captured, ref: RefName) -> Captured:
+    """Returns what was taken, and whether the agent's own commits have secrets in them."""
+    if not secrets:
+        return taken
+    found = tainted_commits(repo, base, taken.head, Search(secrets.are_in, secrets.longest))
+    if not found:
+        return taken
+    names = _few([secrets.hidden_text(name) for name in found])
+    what = f"a secret is in the commits of the attempt, in {names}: they never land, and stay on {ref}"
+    return dataclasses.replace(taken, secrets=(*taken.secrets, what))
+
+
+def hidden(secrets: Secrets, outcome: Outcome) -> Outcome:
+    """Returns *outcome* with names in place of secret values."""
+    if not secrets:
+        return outcome
+    match outcome:
+        case Completed(output=output):
+            return dataclasses.replace(outcome, output=secrets.hidden_json(output))
+        case Rejected(findings=findings, output=output):
+            told = tuple(map(secrets.hidden_text, findings))
+            return dataclasses.replace(outcome, findings=told, output=secrets.hidden_json(output))
+        case Lost(why=why) | Halted(why=why):
+            return dataclasses.replace(outcome, why=secrets.hidden_text(why))
+
+
+def says_secret(secrets: Secrets, value: Json) -> bool:
+    """Returns whether a value would be written down with a secret in it."""
+    return secrets.hidden_json(value) != value
+
+
+def _withhold(source: Path, folder: Path, name: str) -> None:
+    """Moves a file or folder beside the attempt's log, for its owner alone."""
+    if not os.path.lexists(source):
+        return
+    place = move_aside(source, folder, name)
+    for path in (place, *(place.rglob("*") if place.is_dir() and not place.is_symlink() else ())):
+        if not path.is_symlink():
+            path.chmod(path.stat().st_mode & 0o700 | (0o700 if path.is_dir() else 0o600))
+
+
+def _said(secrets: Secrets, paths: Sequence[str], folder: Path) -> list[str]:
+    if not paths:
+        return []
+    names = _few([secrets.hidden_text(path) for path in paths])
+    return [f"a secret is in {names}: kept out of the commit, and moved to {folder / LEFT}"]
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
