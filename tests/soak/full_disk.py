@@ -141,7 +141,7 @@ CASES = (
     Case("tmp full", full(2)),
     Case("read-only", read_only),
     Case("killed gits", killed_gits),
-    Case("file limit", nothing, 3000),
+    Case("file limit", nothing, 500),
 )
 
 # --- rounds -----------------------------------------------------------------------------------------------
