@@ -23,6 +23,7 @@ from stratum_git.dispatch.clock import now, uptime
 from stratum_git.errors import StratumError
 from stratum_git.git.process import git_version, require_git
 from stratum_git.git.repository import Repository, head_of, identity
+from stratum_git.git.stale_locks import locks_in
 from stratum_git.model.ids import Json
 from stratum_git.slots.folders import StateFolders
 from stratum_git.slots.leases import is_live, read_leases
@@ -32,6 +33,9 @@ from stratum_git.store.listing import list_flows
 Verdict: TypeAlias = Literal["ok", "warn", "fail"]
 SPACE = 1024**3
 """Bytes that should be free where slots lie; each one is a checkout."""
+
+PASSING = 10.0
+"""Seconds that a lock of git's may be there without anything being wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +129,7 @@ def _leftovers(around: Surroundings, repo: Repository) -> Iterator[Finding]:
     folders = folders_of(around, repo, read_config(repo.root))
     yield from _flows(repo, folders)
     yield from _slots(repo, folders)
+    yield from _locks(repo)
 
 
 def _flows(repo: Repository, folders: StateFolders) -> Iterator[Finding]:
@@ -149,6 +154,17 @@ def _is_held(folders: StateFolders, flow: str) -> bool:
             return False
     except Timeout:
         return True
+
+
+def _locks(repo: Repository) -> Iterator[Finding]:
+    for lock, is_ours in locks_in(repo.common_dir).items():
+        age = now() - lock.stat().st_mtime
+        if age < PASSING:
+            continue
+        hint = "when no git is at work in the repository, delete it"
+        if is_ours:
+            hint = "it is ours: the next run that needs it deletes it, if its git is dead"
+        yield Finding("lock", "warn", f"{lock} is {age:.0f} s old", hint)
 
 
 def _slots(repo: Repository, folders: StateFolders) -> Iterator[Finding]:
