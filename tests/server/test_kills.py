@@ -115,3 +115,66 @@ def test_what_a_killed_server_had_started_is_over_before_the_place_is_entered_ag
         assert asked(second, "stratum_parallel_done", **given)["status"] == "complete"
         assert not is_running(pid)
         second.kill()
+
+
+def everything(shell: Shell, slots: Path) -> tuple[str, str, dict[str, str]]:
+    """Returns the refs, the worktrees, and the records and files of slots."""
+    files = {str(path): path.read_text() for path in slots.glob("*.json")}
+    files |= {str(path): path.read_text() for path in slots.glob("*/*.txt")}
+    return shell.repo.git("for-each-ref"), shell.repo.git("worktree", "list"), files
+
+
+def looked(server: Mortal, flow: str) -> None:
+    """Asks whatever only asks."""
+    for tool in ("stratum_resume", "stratum_audit", "stratum_parallel_status", "stratum_check_timeouts"):
+        asked(server, tool, flow_id=flow)
+    for tool in ("stratum_flows", "stratum_doctor"):
+        asked(server, tool)
+
+
+def test_servers_that_start_beside_one_at_work_disturb_nothing(shell: Shell, tmp_path: Path) -> None:
+    with mortals(shell, tmp_path) as servers:
+        first = next(servers)
+        said = planned(first, spec(dispatch(max_concurrent=3), "intent: after"), "a", "b", "c")
+        flow = said["flow_id"]
+        claim = asked(first, "stratum_task_claim", worker="w", flow_id=flow, seconds=600)
+        places = {row["task_id"]: Path(row["path"]) for row in (*said["batch"], claim)}
+        for task, place in places.items():
+            (place / f"{task}.txt").write_text("half\n")
+        slots = places["a"].parent
+        before = everything(shell, slots)
+        second, third = next(servers), next(servers)
+        for server in (second, third):
+            looked(server, flow)
+        second.kill()
+        third.requests.close()
+        wait_until_gone(third.pid)
+        third.answers.close()
+        assert [shell.run(*words).code for words in (("query", "flows"), ("doctor",))] == [0, 0]
+        assert shell.run("resume", flow, shell.agent("true")).code == 2
+        assert everything(shell, slots) == before
+        # What it was handed, it may report; so may the worker.
+        done = {"lease": claim["lease"], "status": "complete", "result": {}}
+        assert asked(first, "stratum_task_complete", **done)["status"] == "accepted"
+        rest = sorted({"a", "b", "c"} - {claim["task_id"]})
+        answers = [asked(first, "stratum_parallel_done", **report(said, task)) for task in rest]
+        assert (answers[-1]["status"], answers[-1]["step_id"]) == ("execute_step", "s2")
+        assert [(shell.repo.path / f"{task}.txt").read_text() for task in "abc"] == ["half\n"] * 3
+        first.kill()
+
+
+def test_what_a_server_at_work_has_started_is_spared_by_another(shell: Shell, tmp_path: Path) -> None:
+    verify = script(shell, "verify", 'echo $$ > "$HOME/pid.new"; mv "$HOME/pid.new" "$HOME/pid"; sleep 60')
+    with mortals(shell, tmp_path) as servers:
+        first, second = next(servers), next(servers)
+        said = planned(first, spec(dispatch(verify=verify)), "a")
+        first.ask("stratum_parallel_done", **report(said, "a"))
+        wait_for(shell.home / "pid")
+        planned(second, spec(dispatch()), "a")
+        shell.run("run", shell.spec(), shell.tasks({"id": "x"}), shell.agent("true"))
+        assert is_running(int((shell.home / "pid").read_text()))
+        assert (
+            Path(said["batch"][0]["path"]).with_name(f"{Path(said['batch'][0]['path']).name}.json").exists()
+        )
+        second.kill()
+        first.kill()

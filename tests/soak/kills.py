@@ -210,7 +210,7 @@ def rampage(
 ) -> tuple[Tally, Mapping[str, int]]:
     """Kills *count* times or a few times more; returns what came of it, and how often each kind was hit."""
     tally, hit, rng = Tally(), Counter[str](), random.Random(seed)
-    with theatre(counted=("before",)) as here:
+    with theatre() as here:
         while tally.kills < count:
             killed = one(here, tally.runs, Killer(rng, kinds), tally)
             hit.update("+".join(kind) for kind in killed)

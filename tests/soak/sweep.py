@@ -27,16 +27,17 @@ MODES = ("before", "during", "after", "word")
 WRAPPER = """\
 #!/bin/sh
 [ -n "$SOAK_CALLS" ] || exec @GIT@ "$@"
-if [ "$SOAK_MODE" = word ]; then
-  case " $* " in
-  *" --stdin "* | *" --batch"*) exec @PYTHON@ -I -S "${0%/*}/words.py" @GIT@ "$@" ;;
-  esac
-  exec @GIT@ "$@"
+if [ "$SOAK_MODE" != word ]; then
+  n=1
+  [ ! -e "$SOAK_CALLS/next" ] || read -r n < "$SOAK_CALLS/next"
+  while ! (set -C; : > "$SOAK_CALLS/$n") 2> /dev/null; do n=$((n + 1)); done
+  echo $((n + 1)) > "$SOAK_CALLS/next"
 fi
-n=1
-[ ! -e "$SOAK_CALLS/next" ] || read -r n < "$SOAK_CALLS/next"
-while ! (set -C; : > "$SOAK_CALLS/$n") 2> /dev/null; do n=$((n + 1)); done
-echo $((n + 1)) > "$SOAK_CALLS/next"
+case "$SOAK_MODE $* " in
+word*" --stdin "* | word*" --batch"* | count*" --stdin "* | count*" --batch"*)
+  exec @PYTHON@ -I -S "${0%/*}/words.py" @GIT@ "$@" ;;
+word*) exec @GIT@ "$@" ;;
+esac
 [ "$n" = "$SOAK_AT" ] || exec @GIT@ "$@"
 echo "$*" > "$SOAK_CALLS/call"
 case $SOAK_MODE in
@@ -57,7 +58,7 @@ WORDS = '''
 import os, select, signal, subprocess, sys
 
 def number():
-    folder, n = os.environ["SOAK_CALLS"], 1
+    folder, n = os.environ["SOAK_CALLS"] + "/words", 1
     while True:
         try:
             os.close(os.open("%s/%d" % (folder, n), os.O_CREAT | os.O_EXCL))
@@ -138,7 +139,7 @@ class Theatre:
     def trap(self, scene: Scene, mode: str, at: int, number: int = 0) -> dict[str, str]:
         """Returns the environment in which call *at* is the last; 0 only counts."""
         calls = scene.folder / f"calls-{number}"
-        calls.mkdir()
+        (calls / "words").mkdir(parents=True)
         path = f"{self.folder / 'bin'}:{scene.environment['PATH']}"
         return {
             "PATH": path,
@@ -150,9 +151,7 @@ class Theatre:
 
 
 @contextmanager
-def theatre(
-    acts: Sequence[str] = tuple(ACTS), counted: Sequence[str] = ("before", "word")
-) -> Iterator[Theatre]:
+def theatre(acts: Sequence[str] = tuple(ACTS)) -> Iterator[Theatre]:
     """Makes a theatre; all of it is gone afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="stratum-soak-"))
     try:
@@ -164,24 +163,21 @@ def theatre(
         (folder / "bin/words.py").write_text(WORDS)
         with launching() as launcher:
             bare = Theatre(folder, launcher, {})
-            yield Theatre(folder, launcher, {name: _rehearsed(bare, name, counted) for name in acts})
+            yield Theatre(folder, launcher, {name: _rehearsed(bare, name) for name in acts})
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _rehearsed(bare: Theatre, act: str, counted: Sequence[str]) -> Act:
+def _rehearsed(bare: Theatre, act: str) -> Act:
     """Plays undisturbed: what comes of it is the measure, and how many calls it takes."""
-    calls, results = dict.fromkeys(counted, 0), set()
-    for mode in counted:
-        scene = bare.scene(f"rehearsal-{act}-{mode}")
-        trap = bare.trap(scene, mode, 0)
-        played = ACTS[act](scene, (trap,))
-        results.add(result_of(scene))
-        assert not (found := faults(scene, played, result_of(scene))), found
-        calls[mode] = sum(path.name.isdigit() for path in Path(trap["SOAK_CALLS"]).iterdir())
-    assert len(results) == 1, results
-    counts = {mode: calls.get(mode, calls[counted[0]]) for mode in MODES}
-    return Act(ACTS[act], results.pop(), counts)
+    scene = bare.scene(f"rehearsal-{act}")
+    trap = bare.trap(scene, "count", 0)
+    played = ACTS[act](scene, (trap,))
+    result = result_of(scene)
+    assert not (found := faults(scene, played, result)), found
+    folders = [Path(trap["SOAK_CALLS"]), Path(trap["SOAK_CALLS"], "words")]
+    calls, words = (sum(path.name.isdigit() for path in folder.iterdir()) for folder in folders)
+    return Act(ACTS[act], result, {mode: words if mode == "word" else calls for mode in MODES})
 
 
 def disturbed(here: Theatre, name: str, plan: Plan, tally: Tally) -> None:

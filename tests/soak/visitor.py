@@ -21,7 +21,7 @@ from tests.soak.scene import OVER, SPEC, TASKS, Played, Scene
 Answer = dict[str, Any]
 HELLO = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "0"}}
 CALLS = 120
-LEASE = 1.0
+LEASE = 6.0
 """Seconds that a worker asks for: a claim that nobody heard the answer of is free again after that."""
 
 
