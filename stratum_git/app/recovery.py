@@ -35,11 +35,16 @@ class Recovered:
     events: tuple[Event, ...]
     leases: Mapping[Key, Oid]
     places: tuple[SlotPlace, ...]
+    inhabited: bool = False
+    """Whoever was in the slots is no process of ours, and may still be there."""
 
     def release(self) -> None:
         """Gives the slots back. Called when the events, and with them the work, are in the repository."""
         for place in self.places:
-            place.close()
+            if self.inhabited:
+                place.retire()
+            else:
+                place.close()
 
 
 def recover(context: Context, state: FlowState) -> Recovered:
@@ -60,7 +65,7 @@ def recover(context: Context, state: FlowState) -> Recovered:
     held = read_leases(context.repo, state.flow)
     refs = {lease_ref(state.flow, step, task): (step, task) for step, task, _ in in_flight(state)}
     leases = {refs[ref]: lease.token for ref, lease in held.items() if ref in refs}
-    return Recovered(tuple(events), leases, places)
+    return Recovered(tuple(events), leases, places, inhabited=state.driver == "client")
 
 
 def see_out(context: Context, flow: FlowId) -> None:
@@ -77,7 +82,7 @@ def give_back(context: Context) -> None:
     if not (context.folders.root / "slots").is_dir():
         return
     for flow in sorted({FlowId(who.flow) for who in context.pool.occupants()}):
-        lock = FileLock(context.folders.locks / f"flow-{flow}.lock", thread_local=False)
+        lock = FileLock(context.folders.locks / f"flow-{flow}.lock", thread_local=False, mode=0o600)
         try:
             with lock.acquire(timeout=0):
                 give_back_of(context, load(context.repo, flow)[0].state)
@@ -95,7 +100,11 @@ def give_back_of(context: Context, state: FlowState) -> None:
     try:
         while left:
             rescued(context, left[-1])
-            left.pop().close()
+            place = left.pop()
+            if state.driver == "client":
+                place.retire()
+            else:
+                place.close()
     finally:
         for place in left:
             place.abandon()

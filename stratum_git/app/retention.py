@@ -174,7 +174,7 @@ def _is_locked(folders: StateFolders, name: str, stack: ExitStack, removed: Remo
         if not path.exists():
             continue
         try:
-            stack.enter_context(FileLock(path, thread_local=False).acquire(timeout=0))
+            stack.enter_context(FileLock(path, thread_local=False, mode=0o600).acquire(timeout=0))
         except Timeout:
             removed.kept[f"flow {name}"] = "somebody is at work on it"
             return False

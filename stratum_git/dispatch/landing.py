@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stratum_git.dispatch.stack import Change, apply
-from stratum_git.git.checkout import Refused, checkouts_of, obstacle, sync
+from stratum_git.git.checkout import Refused, checkouts_left, checkouts_of, obstacle, sync
 from stratum_git.git.commits import commits_of
 from stratum_git.git.merge import Conflicted
 from stratum_git.git.objects import Signature
@@ -101,7 +101,7 @@ def in_the_way(repo: Repository, target: RefName, old: Oid, new: Oid) -> Refused
 def follow(repo: Repository, target: RefName, old: Oid, new: Oid) -> tuple[str, ...]:
     """Lets every checkout of *target* follow it from *old* to *new*; returns what could not, in words."""
     notes = []
-    for path in checkouts_of(repo, target):
+    for path in checkouts_left(repo, target, new):
         answer = sync(path, old, new)
         if isinstance(answer, Refused):
             notes.append(f"{path}: {answer.reason} {', '.join(answer.paths)}".strip())

@@ -22,7 +22,9 @@ PAUSE = 0.01
 @contextmanager
 def landing_turn(context: Context, patience: float = PATIENCE) -> Iterator[bool]:
     """Keeps others from landing meanwhile; says whether that could be had."""
-    lock = FileLock(context.folders.locks / "landing.lock", thread_local=False, poll_interval=PAUSE)
+    lock = FileLock(
+        context.folders.locks / "landing.lock", thread_local=False, poll_interval=PAUSE, mode=0o600
+    )
     with ExitStack() as stack:
         try:
             stack.enter_context(lock.acquire(timeout=patience))

@@ -20,6 +20,7 @@ from stratum_git.git import stale_locks
 from stratum_git.git.diff import Change, changed_paths, changes_in
 from stratum_git.git.flushing import flush
 from stratum_git.git.process import Done, Git, GitFailed
+from stratum_git.git.refs import tip_nowait
 from stratum_git.git.registration import checked_out
 from stratum_git.git.repository import Repository
 from stratum_git.git.snapshot import STATES
@@ -48,6 +49,8 @@ class Refused:
     paths: tuple[str, ...] = ()
 
 
+OURS = "refs/heads/stratum/"
+LITERAL = {"GIT_LITERAL_PATHSPECS": "1"}
 PAUSE, PAUSES = 0.02, 100
 """Seconds, and how many times: who has the index for longer than two seconds holds it, or died."""
 
@@ -57,6 +60,17 @@ Answer: TypeAlias = Synced | Refused
 def checkouts_of(repo: Repository, branch: RefName) -> tuple[Path, ...]:
     """Returns the worktrees that have *branch* checked out."""
     return tuple(place for place, on in checked_out(repo).items() if on == branch and place.is_dir())
+
+
+def checkouts_left(repo: Repository, branch: RefName, new: Oid) -> tuple[Path, ...]:
+    """Returns the worktrees that are to follow *branch*, which has moved to *new*.
+
+    Besides those that have it checked out: where somebody made, or switched to, another branch at *new* in
+    the moment between, git kept the files of before. Elsewhere following changes nothing. Slots are left out.
+    """
+    on = [(place, at) for place, at in checked_out(repo).items() if place.is_dir()]
+    others = (place for place, at in on if not at.startswith(OURS) and tip_nowait(repo, at) == new)
+    return tuple(dict.fromkeys([*(place for place, at in on if at == branch), *others]))
 
 
 def obstacle(repo: Repository, checkout: Path, old: Oid, new: Oid) -> Refused | None:
@@ -91,8 +105,11 @@ def sync(checkout: Path, old: Oid, new: Oid) -> Answer:
         raise HostError(f"another git holds {lock}", hint=f"when no git is running there, delete {lock}")
     with stale_locks.taking(common_dir_of(checkout), [lock]):
         refused = _moved(git, old, new)
-        if refused is not None and _take_back(checkout, changes):
+        removed = _take_back(checkout, changes) if refused is not None else ()
+        if removed:
             refused = _moved(git, old, new)
+            if refused is not None:
+                _put_back(git, new, removed)
         if refused is None:
             _flush_files(checkout, changes)
     return refused or Synced()
@@ -134,8 +151,8 @@ def _is_free(lock: Path) -> bool:
     return False
 
 
-def _take_back(checkout: Path, changes: Sequence[Change]) -> bool:
-    """Removes files that were written by a move that was cut off; returns whether there were any.
+def _take_back(checkout: Path, changes: Sequence[Change]) -> tuple[Change, ...]:
+    """Removes files that were written by a move that was cut off, and returns which.
 
     Such a file is as in the new commit, or empty after a power cut. What was there before had been looked at.
     """
@@ -147,7 +164,14 @@ def _take_back(checkout: Path, changes: Sequence[Change]) -> bool:
     own += [c for c in changes if _is_link_to(checkout / c.path, c.new)]
     for change in own:
         (checkout / change.path).unlink()
-    return bool(own)
+    return tuple(own)
+
+
+def _put_back(git: Git, new: Oid, removed: Sequence[Change]) -> None:
+    """Writes what was taken back once more: something else is in the way, and is not ours."""
+    stdin = b"\0".join(os.fsencode(change.path) for change in removed)
+    listed = ("--pathspec-from-file=-", "--pathspec-file-nul")
+    git.run("restore", "--source", new, "--worktree", *listed, stdin=stdin, env=LITERAL)
 
 
 def _flush_files(checkout: Path, changes: Sequence[Change]) -> None:

@@ -6,7 +6,8 @@ from threading import Timer
 
 import pytest
 
-from stratum_git.git.checkout import Refused, Synced, checkouts_of, obstacle, sync
+from stratum_git.errors import HostError
+from stratum_git.git.checkout import Refused, Synced, checkouts_left, checkouts_of, obstacle, sync
 from stratum_git.git.repository import Repository
 from stratum_git.model.ids import Oid, RefName
 from tests.support.repos import ScratchRepo
@@ -51,6 +52,19 @@ def test_unrelated_work_stays_as_it_is(
     assert scratch.git("status", "--porcelain") == "M b.txt\nA  staged.txt\n?? loose.txt"
     assert (scratch.path / "b.txt").read_text() == "mine\n"
     assert (scratch.path / "a.txt").read_text() == "changed\n"
+
+
+def test_what_a_move_that_was_cut_off_wrote_stays_where_the_user_is_in_the_way(
+    scratch: ScratchRepo, moved: tuple[Oid, Oid]
+) -> None:
+    scratch.git("update-ref", MAIN, moved[1])
+    scratch.write("a.txt", "changed\n")
+    scratch.write("new.txt", "mine\n")
+
+    assert isinstance(sync(scratch.path, *moved), Refused)
+
+    assert (scratch.path / "a.txt").read_text() == "changed\n"
+    assert (scratch.path / "new.txt").read_text() == "mine\n"
 
 
 @pytest.mark.parametrize("name", ["a.txt", "new.txt", "dir/c.txt"])
@@ -120,4 +134,18 @@ def test_a_lock_that_nobody_lets_go_of_is_named(
     refused = obstacle(repo, scratch.path, *moved)
     assert isinstance(refused, Refused)
     assert str(lock) in refused.reason
-    assert isinstance(sync(scratch.path, *moved), Refused)
+    # The target has moved: that its checkout follows is tried again, and not given up.
+    with pytest.raises(HostError, match=r"index\.lock"):
+        sync(scratch.path, *moved)
+
+
+def test_whoever_switches_away_in_the_moment_between_gets_the_files_too(
+    repo: Repository, scratch: ScratchRepo, moved: tuple[Oid, Oid]
+) -> None:
+    scratch.git("update-ref", MAIN, moved[1])
+    scratch.git("checkout", "-q", "-B", "elsewhere")
+    assert scratch.git("status", "--porcelain") != ""
+    assert checkouts_of(repo, MAIN) == ()
+    (place,) = checkouts_left(repo, MAIN, moved[1])
+    assert sync(place, *moved) == Synced()
+    assert scratch.git("status", "--porcelain") == ""

@@ -135,6 +135,24 @@ async def test_a_task_of_a_worker_is_nobody_elses(shell: Shell) -> None:
         assert refused["error_type"] == "task_claimed"
 
 
+async def test_a_runner_that_takes_tasks_over_is_not_disturbed_by_who_had_them(shell: Shell) -> None:
+    async with client_of(shell) as client:
+        plan = {"spec": SPEC, "flow": "m", "inputs": {"tasks": [{"id": "a"}]}}
+        answer = await call(client, "stratum_plan", **plan)
+        (row,) = answer["batch"]
+        Path(row["path"], "half.txt").write_text("half\n", encoding="utf-8")
+        agents = ["default=sh -c 'pwd > a.txt'"]
+        await call(client, "stratum_parallel_start", flow_id=answer["flow_id"], agents=agents)
+        state = {"status": "waiting"}
+        while state["status"] == "waiting":
+            state = await call(client, "stratum_parallel_wait", flow_id=answer["flow_id"], seconds=20)
+    assert state["flow_status"] == "complete"
+    assert not Path(row["path"]).exists()
+    assert shell.repo.show("main:a.txt") != row["path"]
+    kept = shell.repo.git("for-each-ref", "--format=%(refname)", "refs/stratum/attempts")
+    assert shell.repo.show(f"{kept}:half.txt") == "half"
+
+
 async def test_nonsense_is_refused(shell: Shell) -> None:
     async with client_of(shell) as client:
         flow = await planned(client, [{"id": "a"}])

@@ -40,7 +40,7 @@ FOUND_BUSY = {
     "flow_busy", "task_claimed", "lease_lost", "lease_expired", "place_busy", "step_mismatch",
     "flow_complete", "flow_already_complete", "step_not_open", "wrong_step_type", "retries_exhausted",
     "unknown_task",
-    "flow_not_found", "nothing_to_land", "flow_cancelled", "invalid_step",
+    "flow_not_found", "nothing_to_land", "cancelled", "invalid_step",
 }  # fmt: skip
 """What a server may answer to somebody whose flow others are at as well."""
 

@@ -78,7 +78,7 @@ class User(Actor):
 
     def stash(self) -> None:
         """Puts his change away and takes it back."""
-        if self.git("stash", "-q"):
+        if self.git("stash", "push", "-q", "--", "a.txt") and self.world.lines("stash", "list"):
             self.until("stash", "pop", "-q", "--index")
 
     def gc(self) -> None:
