@@ -28,6 +28,7 @@ from stratum_git.dispatch.clock import now
 from stratum_git.dispatch.context import Context
 from stratum_git.dispatch.opening import open_step
 from stratum_git.dispatch.publishing import result_updates
+from stratum_git.dispatch.withholding import hidden_event, refuse_secrets
 from stratum_git.errors import BugError, StratumError
 from stratum_git.git.refs import Applied, RefSession, RefUpdate, read_ref, tip_nowait
 from stratum_git.model.effects import Consider, Open
@@ -121,6 +122,7 @@ class Desk:
     def begin(self, program: Program, started: Started, spec: str) -> FlowState:
         """Records the first event of a flow, and whatever follows from it at once."""
         context = self.context
+        refuse_secrets(context.secrets, spec, started.inputs)
         state, effects = begin(program, started)
         entries = self._followed([Entry(started, state, effects)])
         log = FlowLog(context.repo, context.writer, context.identity, spec, self._refs)
@@ -237,7 +239,8 @@ class Desk:
 
     def _decided(self, state: FlowState, events: Sequence[Event]) -> list[Entry]:
         entries = []
-        for event in events:
+        for told in events:
+            event = hidden_event(self.context.secrets, told)
             after, effects = advance(state, event)
             if after is not state:
                 entries.append(Entry(event, after, effects))

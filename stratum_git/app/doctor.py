@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from filelock import FileLock, Timeout
 
 from stratum_git import __version__
+from stratum_git.agents.base import AgentSpec
 from stratum_git.agents.command import CommandAgent
 from stratum_git.app.config import read_config
 from stratum_git.app.places import folders_of
@@ -108,6 +109,7 @@ def _settings(around: Surroundings, repo: Repository) -> Iterator[Finding]:
         problem = CommandAgent(spec, around.environment).problem()
         verdict: Verdict = "ok" if problem is None else "fail"
         yield Finding(f"agent {name}", verdict, problem or " ".join(spec.command))
+        yield from _secrets(spec, around.environment)
         if not spec.fence:
             detail = "its git may move any branch, the stash, tags, settings, and push"
             hint = f"remove `fence: off` of agents.{name}, or give its steps `isolation: branch`"
@@ -123,6 +125,15 @@ def _settings(around: Surroundings, repo: Repository) -> Iterator[Finding]:
         yield Finding("state folder", "warn", detail, "slots are checkouts and need room")
     else:
         yield Finding("state folder", "ok", detail)
+
+
+def _secrets(spec: AgentSpec, environment: Mapping[str, str]) -> Iterator[Finding]:
+    if not spec.secrets:
+        return
+    given = {**environment, **spec.env}
+    unset = [name for name in spec.secrets if not given.get(name)]
+    detail = ", ".join(spec.secrets) + (f"; not set: {', '.join(unset)}" if unset else "")
+    yield Finding(f"secrets of {spec.name}", "ok", detail)
 
 
 def _leftovers(around: Surroundings, repo: Repository) -> Iterator[Finding]:

@@ -28,6 +28,7 @@ from stratum_git.dispatch.driver import Driver
 from stratum_git.dispatch.journal import Journal
 from stratum_git.dispatch.leasing import Leases
 from stratum_git.dispatch.notices import Recorded, Remark, Watcher
+from stratum_git.dispatch.withholding import refuse_secrets
 from stratum_git.errors import StratumError, UserError
 from stratum_git.git.repository import Repository, head_of, resolve, valid_branch
 from stratum_git.model.effects import Effect
@@ -93,6 +94,7 @@ async def run(around: Surroundings, request: RunRequest, watch: Watcher, handle:
     context = make_context(around, repo, request.agents)
     inputs = check_inputs(program, request.inputs)
     foresight.check(program, inputs, context.agents)
+    refuse_secrets(context.secrets, request.spec, inputs)
     await context.git(partial(give_back, context))
     first = started(repo, program, inputs, request)
     _check_revisions(repo, program)

@@ -9,19 +9,40 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from stratum_git.agents.secrets import Secrets
 from stratum_git.dispatch.keeping import LEFT, move_aside
+from stratum_git.errors import UserError
 from stratum_git.git.process import GitFailed
 from stratum_git.git.repository import Repository
 from stratum_git.git.scanning import Search, put_back, tainted_commits, tainted_files
 from stratum_git.git.snapshot import Captured, UnreadableSlot
 from stratum_git.model.ids import Json, Oid, RefName
-from stratum_git.model.messages import Completed, Halted, Lost, Outcome, Rejected
+from stratum_git.model.messages import (
+    Answered,
+    CancelRequested,
+    Completed,
+    Event,
+    GateResolved,
+    Gathered,
+    Halted,
+    LoopAborted,
+    LoopReported,
+    Lost,
+    Outcome,
+    Rejected,
+    SkipRequested,
+    StepReported,
+    TaskReported,
+)
 
 SHOWN = 10
+
+
+class SecretGivenError(UserError):
+    """A flow was to begin with a secret in its spec or its inputs."""
 
 
 def without_secrets(
@@ -72,9 +93,47 @@ def hidden(secrets: Secrets, outcome: Outcome) -> Outcome:
             return dataclasses.replace(outcome, why=secrets.hidden_text(why))
 
 
-def says_secret(secrets: Secrets, value: Json) -> bool:
-    """Returns whether a value would be written down with a secret in it."""
-    return secrets.hidden_json(value) != value
+def hidden_event(secrets: Secrets, event: Event) -> Event:
+    """Returns what a client told with names in place of secret values."""
+    if not secrets:
+        return event
+    match event:
+        case Answered(result=result, violations=violations, audit=audit):
+            return dataclasses.replace(
+                event,
+                result=secrets.hidden_json(result),
+                violations=tuple(map(secrets.hidden_text, violations)),
+                audit=secrets.hidden_json(audit),
+            )
+        case Gathered(reports=reports):
+            told = [dataclasses.replace(row, outcome=hidden(secrets, row.outcome)) for row in reports]
+            return dataclasses.replace(event, reports=tuple(told))
+        case TaskReported(outcome=outcome) | StepReported(outcome=outcome):
+            return dataclasses.replace(event, outcome=hidden(secrets, outcome))
+        case LoopReported(result=result):
+            return dataclasses.replace(event, result=secrets.hidden_json(result))
+        case SkipRequested(reason=words) | LoopAborted(reason=words):
+            return dataclasses.replace(event, reason=secrets.hidden_text(words))
+        case GateResolved(rationale=words):
+            return dataclasses.replace(event, rationale=secrets.hidden_text(words))
+        case CancelRequested(why=words):
+            return dataclasses.replace(event, why=secrets.hidden_text(words))
+        case _:
+            return event
+
+
+def refuse_secrets(secrets: Secrets, spec: str, inputs: Mapping[str, Json]) -> None:
+    """Raises SecretGivenError where a flow would begin with a secret: all of that is in its history.
+
+    To replace it there would have the agents be told something else than what was asked.
+    """
+    hint = "name the variable instead, and let the agent read it"
+    if secrets.hidden_text(spec) != spec:
+        raise SecretGivenError("the spec has a secret in it, and is written into the history", hint=hint)
+    for name, value in inputs.items():
+        if secrets.hidden_json(value) != value:
+            said = f"the input {name} has a secret in it, and is written into the history"
+            raise SecretGivenError(said, hint=hint)
 
 
 def _withhold(source: Path, folder: Path, name: str) -> None:

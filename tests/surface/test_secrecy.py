@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import subprocess
@@ -9,9 +10,19 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.client import call, client_of
 from tests.support.shell import SPEC, Said, Shell
 
 VALUE = "sk-live-0123456789abcdef"
+STEPS = """\
+version: "0.4"
+flows:
+  main:
+    input: {x: {type: string, required: false}}
+    steps:
+      - {id: one, type: inline, intent: say}
+      - {id: two, type: inline, intent: say, depends_on: [one]}
+"""
 CONFIG = """\
 agents:
   default: {command: [sh, %s], secrets: [API_KEY], env: {OTHER_TOKEN: tok-9876543210}}
@@ -134,6 +145,44 @@ def test_a_commit_with_it_never_lands_and_is_kept(vault: Vault, script: str, nam
     assert ref in found
     assert vault.repo.git("rev-parse", "--verify", ref)
     assert VALUE not in said.out + said.err + found
+
+
+def test_a_flow_does_not_begin_with_it(vault: Vault) -> None:
+    vault.play("echo x >x.txt")
+    before = vault.flows()
+    given = vault.run("run", vault.spec(), vault.tasks({"id": "b", "note": f"use {VALUE}"}))
+    spec = vault.run("run", vault.spec(f"{SPEC}        verify: curl -H {VALUE}\n"), vault.tasks({"id": "b"}))
+
+    assert (given.code, spec.code) == (2, 2)
+    assert "the input tasks has a secret in it, and is written into the history" in given.err
+    assert "the spec has a secret in it" in spec.err
+    assert vault.flows() == before
+    has_none(vault, given, spec)
+
+
+def test_doctor_names_the_secrets_and_not_their_values(vault: Vault) -> None:
+    vault.repo.write(
+        ".stratum/config.yaml", "agents: {default: {command: 'true', secrets: [API_KEY, NONE]}}\n"
+    )
+    found = vault.run("doctor")
+
+    assert "API_KEY, NONE; not set: NONE" in found.out
+    assert VALUE not in found.out
+
+
+async def test_a_client_that_tells_it_is_not_repeated(vault: Vault) -> None:
+    vault.repo.write(".stratum/config.yaml", "agents: {default: {command: 'true', secrets: [API_KEY]}}\n")
+    async with client_of(vault) as client:
+        flow = await call(client, "stratum_plan", spec=STEPS, flow="main", inputs={})
+        one = {"flow_id": flow["flow_id"], "step_id": "one", "result": {"said": [f"with {VALUE}"]}}
+        answer = await call(client, "stratum_step_done", **one)
+        refused = await call(client, "stratum_plan", spec=STEPS, flow="main", inputs={"x": VALUE})
+        audit = await call(client, "stratum_audit", flow_id=flow["flow_id"])
+
+    assert answer["step_id"] == "two"
+    assert refused["status"] == "error"
+    assert VALUE not in json.dumps([answer, refused, audit])
+    assert VALUE.encode() not in vault.objects()
 
 
 def test_it_is_no_argument_of_any_process(vault: Vault) -> None:
