@@ -101,3 +101,13 @@ def test_settings_that_make_no_sense_are_refused(shell: Shell, words: str, messa
     said = shell.run("run", shell.spec(), shell.tasks({"id": "a"}))
     assert said.code == 2
     assert message in said.err
+
+
+def test_commands_of_the_spec_are_led_to_no_other_repository(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As it is when the program is started by a git hook.
+    monkeypatch.setenv("GIT_DIR", str(shell.repo.path / ".git"))
+    play(shell, f"{SPEC}        verify: git rev-parse --absolute-git-dir\n", "echo x >$STRATUM_TASK.txt")
+
+    assert "/worktrees/slot-" in logs(shell, "verify-1.log")
