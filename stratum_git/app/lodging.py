@@ -28,7 +28,7 @@ from stratum_git.dispatch.context import Context
 from stratum_git.dispatch.errand import Errand, Unclear, errand_for
 from stratum_git.dispatch.judge import Finding, judge_output, judge_tree, run_commands
 from stratum_git.dispatch.names import branch_ref
-from stratum_git.dispatch.workplace import SlotPlace, Workplace, WorkplaceError, open_workplace
+from stratum_git.dispatch.workplace import SlotPlace, Workplace, WorkplaceError, fresh_folder, open_workplace
 from stratum_git.errors import BugError, HostError
 from stratum_git.git.objects import Signature
 from stratum_git.git.snapshot import Captured
@@ -138,7 +138,7 @@ def enter(context: Context, state: FlowState, launch: Launch) -> SlotPlace | Non
         folder = context.folders.attempt(state.flow, launch.step, launch.task, launch.attempt)
         if _is_cut_off(folder / ENTERED):
             see_out(context, state.flow)
-        (folder / ENTERED).write_text(own_mark(), encoding="ascii")
+        replace_private(folder / ENTERED, own_mark().encode("ascii"))
         return SlotPlace(context, slot, folder, slot.base, _stash_before(folder))
 
 
@@ -187,10 +187,10 @@ def _made(context: Context, state: FlowState, launch: Launch, errand: Errand) ->
     if isinstance(base, Clash):
         paths = ", ".join(base.paths)
         return Rejected("base", (f"the results it depends on conflict: {base.task} in {paths}",))
-    making = context.folders.attempt(state.flow, launch.step, launch.task, launch.attempt) / MAKING
-    making.write_text(own_mark(), encoding="ascii")
+    folder = fresh_folder(context, state, launch)
+    replace_private(folder / MAKING, own_mark().encode("ascii"))
     try:
-        place = open_workplace(context, state, launch, errand, base)
+        place = open_workplace(context, state, launch, errand, base, folder)
     except WorkplaceError as error:
         return Rejected("setup", (error.message,), base)
     if not isinstance(place, SlotPlace):
@@ -200,7 +200,7 @@ def _made(context: Context, state: FlowState, launch: Launch, errand: Errand) ->
     if unready is not None:
         place.close()
         return Rejected("setup", unready.lines, base)
-    making.unlink()
+    (folder / MAKING).unlink()
     context.pool.leave(place.slot)
     return place.path, base
 

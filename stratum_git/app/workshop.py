@@ -41,7 +41,8 @@ def make_context(around: Surroundings, repo: Repository, agents: Sequence[str]) 
     folders = folders_of(around, repo, config)
     # Where a slot's branch starts is known again from the flow, should a power cut take it.
     branches = RefSession(repo, "stratum-git", durable=False)
-    writer, trees = ObjectWriter(repo, durable=True), TreeReader(repo)
+    writer = ObjectWriter(repo, durable=True)
+    trees = TreeReader(repo, writer.heal)
     specs = _specs(config, agents)
     secrets = secrets_of(specs.values(), around.environment)
     return Context(

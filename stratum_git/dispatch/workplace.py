@@ -33,11 +33,12 @@ from stratum_git.dispatch.shared import Fingerprint, fingerprint
 from stratum_git.dispatch.withholding import with_commits, without_secrets
 from stratum_git.errors import HostError, StratumError, UserError
 from stratum_git.git.fence import Post
-from stratum_git.git.objects import ObjectWriter, Signature, read_objects
+from stratum_git.git.objects import ObjectWriter, Signature, are_there, read_objects
 from stratum_git.git.refs import RefUpdate, read_refs, tip_nowait, transact
 from stratum_git.git.repository import Repository, open_repository
 from stratum_git.git.snapshot import Captured, UnreadableSlot, capture, inner_repositories
 from stratum_git.git.stash import stashed_on
+from stratum_git.git.tree_reader import differences
 from stratum_git.git.worktree import fetch_result, git_dir_of
 from stratum_git.model.effects import Launch
 from stratum_git.model.ids import FlowId, Hooks, Oid, StepId
@@ -46,6 +47,7 @@ from stratum_git.slots.occupancy import Occupant
 from stratum_git.slots.pool import Slot
 
 EVERYTHING = "."
+TRIES = 5
 
 
 class WorkplaceError(HostError):
@@ -109,7 +111,7 @@ class SlotPlace:
             self.context.pool.mend(self.slot)
             if secrets and private:
                 self._clone()
-            taking = partial(self._captured, base, message, author)
+            taking = partial(self._safely_captured, base, message, author)
             taken = without_secrets(secrets, self.path, self.folder, base, taking)
         except UnreadableSlot:
             # Nothing that git could say of it; what lies there is kept as it is.
@@ -124,7 +126,21 @@ class SlotPlace:
         set_aside(self.path, self.folder, (*taken.embedded, *taken.unsaved))
         return taken
 
-    def _captured(self, base: Oid, message: str, author: Signature) -> Captured:
+    def _safely_captured(self, base: Oid, message: str, author: Signature) -> Captured:
+        """Makes the commit, again when a git of the user's deleted meanwhile what had just been written."""
+        for again in range(TRIES):
+            healed = self.context.writer.heal()
+            try:
+                return self._captured(base, message, author, afresh=again > 0)
+            except UnreadableSlot:
+                if again and not healed:
+                    raise
+            except HostError:
+                if again == TRIES - 1:
+                    raise
+        raise UnreadableSlot(f"git cannot read the slot {self.path}")
+
+    def _captured(self, base: Oid, message: str, author: Signature, *, afresh: bool) -> Captured:
         private = self.slot.kind == "branch"
         # A clone's blobs and trees lie in the clone: its commit is made there, and all of it is fetched.
         writer = ObjectWriter(self._clone(), durable=True) if private else self.context.writer
@@ -137,6 +153,7 @@ class SlotPlace:
             committer=author,
             trees=None if private else self.context.merger.trees,
             others=self._others(writer.repo),
+            afresh=afresh,
         )
         writer.sync()
         if private:
@@ -203,7 +220,19 @@ class SlotPlace:
 
     def _keep_last(self) -> None:
         for taken in self._taken[-1:]:
+            if not self._is_whole(taken):
+                who = self.context.identity
+                self._captured(self.base, "again\n", who, afresh=True)
             self._keep(taken)
+
+    def _is_whole(self, taken: Captured) -> bool:
+        """Returns whether the objects of a result are there: a prune begun before may delete them."""
+        if taken.result == self.base or self.slot.kind == "branch":
+            return True
+        trees = self.context.merger.trees
+        found = differences(trees, trees.root(self.base), trees.root(taken.result))
+        made = (change.new for change in found if change.new_mode not in {"000000", "160000"})
+        return are_there(self.context.repo, (trees.root(taken.result), *made))
 
     def _keep(self, taken: Captured) -> None:
         context, own = self.context, ref_of(self.slot.occupant)
@@ -265,15 +294,23 @@ class SharedPlace:
         """Does nothing: the checkout is the user's."""
 
 
-def open_workplace(
-    context: Context, state: FlowState, launch: Launch, errand: Errand, base: Oid
-) -> Workplace:
-    """Returns a place for an attempt at *base*; raises WorkplaceError."""
+def fresh_folder(context: Context, state: FlowState, launch: Launch) -> Path:
+    """Returns an attempt's own folder, empty: that of a former one with the same number is put by."""
     folder = context.folders.attempt(state.flow, launch.step, launch.task, launch.attempt)
     put_by(folder)
+    return folder
+
+
+def open_workplace(
+    context: Context, state: FlowState, launch: Launch, errand: Errand, base: Oid, folder: Path | None = None
+) -> Workplace:
+    """Returns a place for an attempt at *base*, with its :func:`fresh_folder`; raises WorkplaceError."""
+    folder = folder or fresh_folder(context, state, launch)
     try:
         if errand.isolation == "none":
             return SharedPlace(context, folder, base, fingerprint(context.repo))
+        # The commit to start from may be on no ref yet, and a git of the user's may have deleted it.
+        context.writer.heal()
         slot = context.pool.acquire(
             base=base,
             branch=branch_ref(state.flow, launch.step, launch.task),

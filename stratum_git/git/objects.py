@@ -23,10 +23,12 @@ from pathlib import Path
 
 from stratum_git.errors import BugError, HostError
 from stratum_git.git.flushing import flush
+from stratum_git.git.memory import KEPT, Memory
 from stratum_git.git.process import Git
 from stratum_git.git.repository import Repository
 from stratum_git.model.ids import Oid
 
+ATTEMPTS = 10
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 
 
@@ -100,6 +102,7 @@ class ObjectWriter:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _flushing: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _debt: _Debt = field(default_factory=_Debt, repr=False)
+    _memory: Memory = field(default_factory=Memory, repr=False)
 
     def blob(self, data: bytes) -> Oid:
         """Writes a blob."""
@@ -147,8 +150,29 @@ class ObjectWriter:
         """Flushes what was written since the last call, and what is owed."""
         with self._settling() as debt:
             self._name(debt.unnamed)
-            _flush(self.repo, debt.oids | _reached(self.repo, debt.owed), debt.folders)
+            oids = debt.oids | _reached(self.repo, debt.owed)
+            self._memory.read(_path(self.repo, oid) for oid in sorted(oids)[:KEPT])
+            _flush(self.repo, oids, debt.folders)
             debt.clear()
+
+    def settle(self) -> None:
+        """Takes in that refs have what was written."""
+        self._memory.settle()
+
+    def heal(self) -> int:
+        """Writes again what somebody's git has deleted meanwhile; returns how many objects that were."""
+        missing = {path: data for path, data in self._memory.missing().items() if not self._is_late(path)}
+        if not missing:
+            return 0
+        stdin = "".join(f"{path.parent.name}{path.name}\n" for path in missing).encode()
+        rows = self.repo.git.run("cat-file", "--batch-check", stdin=stdin).stdout.splitlines()
+        lost = [path for path, row in zip(missing, rows, strict=True) if row.endswith(b" missing")]
+        for path in lost:
+            write_whole(path, missing[path], flushed=self.durable)
+        return len(lost)
+
+    def _is_late(self, path: Path) -> bool:
+        return path in self._debt.unnamed
 
     @contextlib.contextmanager
     def _settling(self) -> Iterator[_Debt]:
@@ -169,8 +193,17 @@ class ObjectWriter:
         if self.durable:
             flush(unnamed.values())
         for path, temporary in tuple(unnamed.items()):
-            temporary.rename(path)
+            try:
+                temporary.rename(path)
+            except FileNotFoundError:
+                # A git that tidies up takes our file for one that somebody left behind.
+                self._again(path)
             del unnamed[path]
+
+    def _again(self, path: Path) -> None:
+        data = self._memory.missing().get(path)
+        if data is not None:
+            write_whole(path, data, flushed=self.durable)
 
     def _write(self, kind: bytes, data: bytes, *, passing: bool = False) -> Oid:
         if self.repo.shared_permissions:
@@ -184,11 +217,14 @@ class ObjectWriter:
         try:
             if path in self._debt.unnamed:
                 return oid
+            packed = zlib.compress(store, 1)
             if _holds(path, store):
-                # Whoever wrote it may not have flushed it.
+                # Whoever wrote it may not have flushed it; and git deletes what is old and on no ref.
+                os.utime(path)
                 self.owe_objects([] if passing else [oid])
             else:
-                self._place(path, zlib.compress(store, 1), flushed=self.durable and not passing)
+                self._place(path, packed, flushed=self.durable and not passing)
+            self._memory.note(path, packed)
         except OSError as error:
             raise HostError(f"an object could not be written to {path.parent}: {error.strerror}") from error
         return oid
@@ -213,17 +249,47 @@ class ObjectWriter:
                 self._debt.folders |= {path.parent} if flushed else set()
                 self._debt.unnamed |= {path: temporary} if self.late else {}
             if not self.late:
-                temporary.rename(path)
+                try:
+                    temporary.rename(path)
+                except FileNotFoundError:
+                    write_whole(path, data, flushed=flushed)
         except BaseException:
             with contextlib.suppress(OSError):
                 temporary.unlink()
             raise
 
 
+def write_whole(path: Path, data: bytes, *, flushed: bool) -> None:
+    """Writes a file whole, in spite of a git that deletes whatever it does not know."""
+    for _ in range(ATTEMPTS):
+        with contextlib.suppress(FileNotFoundError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Not below `objects`: there git deletes files of which it does not know whose they are.
+            temporary = path.parent.parent.parent / f"stratum-{secrets.token_hex(8)}"
+            with os.fdopen(os.open(temporary, CREATE, 0o444), "wb", buffering=0) as file:
+                _write_all(file, data)
+                os.fsync(file.fileno())
+            temporary.replace(path)
+            if flushed:
+                flush([path.parent, path.parent.parent])
+            return
+    raise HostError(f"an object could not be written to {path.parent}: somebody deletes it again and again")
+
+
 def flush_new(repo: Repository, new: Oid) -> None:
     """Puts on the disk whatever *new* reaches and no ref does yet, whoever wrote it."""
     asked = ("rev-list", "--objects", "--no-object-names", new, "--not", "--all")
     _flush(repo, _listed(repo.git.run(*asked).stdout), ())
+
+
+def are_there(repo: Repository, oids: Iterable[Oid]) -> bool:
+    """Returns whether all of these objects are in the repository; git is asked only about packed ones."""
+    packed = [oid for oid in oids if not os.path.lexists(_path(repo, oid))]
+    if not packed:
+        return True
+    stdin = "".join(f"{oid}\n" for oid in packed).encode()
+    rows = repo.git.run("cat-file", "--batch-check", stdin=stdin).stdout.splitlines()
+    return not any(row.endswith(b" missing") for row in rows)
 
 
 def read_objects(repo: Repository, names: Sequence[str]) -> tuple[Object | None, ...]:

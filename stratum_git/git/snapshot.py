@@ -103,20 +103,21 @@ def capture(
     committer: Signature,
     trees: TreeReader | None = None,
     others: Iterable[Oid] = (),
+    afresh: bool = False,
 ) -> Captured:
     """Returns the work in *slot* as a commit. Commits of the agent stay as they are, below it.
 
     One git process when nothing happened, three for uncommitted work, one more without *trees*, some more
     when there is a rest; what the result and the rest have that *base* has not is on the disk after the
     writer's sync, the agent's own commits included. *others* are further commits that belong to the attempt.
-    Raises UnreadableSlot.
+    *afresh*, git reads every file again: what it had written of them was deleted. Raises UnreadableSlot.
     """
     unfinished = _unfinished(slot)
     with _index(slot) as env:
         index = Path(env.get("GIT_INDEX_FILE", git_dir_of(slot) / "index"))
         seen = _seen(slot, index, len(base) // 2, env)
         head = seen.head or base
-        tree, left = _recorded(slot, env, seen.changes) if seen.changes else (None, ())
+        tree, left = _recorded(slot, env, seen.changes, afresh=afresh) if seen.changes else (None, ())
     result = head if tree is None else writer.commit(tree, (head,), message, author, committer)
     writer.owe_objects([] if tree is None else [tree])
     changes = _differences(writer, trees, base, head, result)
@@ -170,11 +171,16 @@ def _open_up(top: Path) -> None:
                 path.chmod(path.stat().st_mode | 0o700)
 
 
-def _recorded(slot: Path, env: dict[str, str], changes: tuple[str, ...]) -> tuple[Oid, tuple[str, ...]]:
+def _recorded(
+    slot: Path, env: dict[str, str], changes: tuple[str, ...], *, afresh: bool
+) -> tuple[Oid, tuple[str, ...]]:
     """Returns the tree of the slot as it lies there, and the paths that could not be taken in."""
     # What is staged and was changed since may be nowhere else: that index is left as it is.
-    with _copied(slot, env) if overwritten(changes) else _given(env) as own:
-        left = () if _added(Git(slot), own, changes) else _left(_status(slot, own).changes)
+    with _copied(slot, env) if afresh or overwritten(changes) else _given(env) as own:
+        if afresh:
+            Git(slot).run("read-tree", "HEAD", env=own)
+        is_whole = _added(Git(slot), own, changes, every=afresh)
+        left = () if is_whole else _left(_status(slot, own).changes)
         tree = Git(slot).run("write-tree", env=own).stdout
     return Oid(os.fsdecode(tree).strip()), left
 
@@ -212,15 +218,15 @@ def inner_repositories(slot: Path, markers: Iterable[str]) -> tuple[str, ...]:
     return tuple(marker for marker in markers if os.path.lexists(f"{top}/{marker}"))
 
 
-def _added(git: Git, env: dict[str, str], changes: tuple[str, ...]) -> bool:
+def _added(git: Git, env: dict[str, str], changes: tuple[str, ...], *, every: bool = False) -> bool:
     """Adds everything that can be added to the index; returns whether that was all."""
     asked: tuple[str, ...] = ("add", "-A", "--ignore-errors")
     stdin, named = b"", env
     # What is staged and not changed since is in the index, and may be nowhere else.
     paths = [os.fsencode(_path_of(line)) for line in changes if line[0] != "1" or line[3] != "."]
-    if not paths:
+    if not paths and not every:
         return True
-    if len(paths) <= NAMED:
+    if len(paths) <= NAMED and not every:
         # What status found, by name: otherwise git would look at the whole checkout once more.
         asked, named = (*asked, *LISTED), {**env, **LITERAL}
         stdin = b"\0".join(paths)

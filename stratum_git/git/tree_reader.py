@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Self, TypeAlias
 
 from stratum_git.errors import HostError
@@ -25,10 +25,14 @@ base's, and those on the way to a change; of the rest each is seen once or twice
 
 
 class TreeReader:
-    """Reads the trees of a repository. Safe for several threads; to be closed."""
+    """Reads the trees of a repository. Safe for several threads; to be closed.
 
-    def __init__(self, repo: Repository) -> None:
+    *heal* writes again what somebody's git deleted, and returns whether there was anything.
+    """
+
+    def __init__(self, repo: Repository, heal: Callable[[], int] = lambda: 0) -> None:
         self._repo = repo
+        self._heal = heal
         self._lock = threading.Lock()
         self._git: Conversation | None = None
         self._known: OrderedDict[Oid, Entries] = OrderedDict()
@@ -79,6 +83,8 @@ class TreeReader:
     def _read(self, oid: Oid) -> bytes:
         self._git = self._git or self._repo.git.talk("cat-file", "--batch")
         head = self._git.ask_line(oid.encode("ascii") + b"\n").split()
+        if head[1:] == [b"missing"] and self._heal():
+            head = self._git.ask_line(oid.encode("ascii") + b"\n").split()
         if len(head) != 3 or not head[2].isdigit():
             git, self._git = self._git, None
             said = git.close().stderr.decode("utf-8", "replace").strip()

@@ -17,8 +17,10 @@ from stratum_git.core.narration import narrate
 from stratum_git.core.parse import load_spec
 from stratum_git.core.program import compile_program
 from stratum_git.core.rebuild import rebuild
+from stratum_git.git.memory import wait_for_pruning
 from stratum_git.git.objects import ObjectWriter, Signature, read_objects, read_tree
-from stratum_git.git.refs import LostRace, RefSession, RefUpdate, read_ref
+from stratum_git.git.process import GitFailed
+from stratum_git.git.refs import Applied, LostRace, RefSession, RefUpdate, read_ref
 from stratum_git.git.repository import Repository
 from stratum_git.model.effects import Effect
 from stratum_git.model.ids import FlowId, Oid, RefName
@@ -36,6 +38,9 @@ from stratum_git.model.messages import (
 from stratum_git.model.state import FlowState, Program
 from stratum_git.store.listing import UnknownFlowError, flow_ref
 from stratum_git.store.trees import TreeCache, names_of
+
+HEALINGS = 20
+"""How often a move of refs is tried again because a git of somebody's deleted what they were to point to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +94,8 @@ class FlowLog:
         return self
 
     def __exit__(self, *_: object) -> None:
+        wait_for_pruning(self._repo.common_dir.parent)
+        self.heal()
         if not self._is_shared:
             self._refs.close()
 
@@ -102,10 +109,27 @@ class FlowLog:
         # Git looks for what a ref is to speak of before it takes the lock; the rest is flushed meanwhile.
         self._own.reveal()
         updates = [RefUpdate(flow_ref(flow), commit, tip), *extra]
-        answer = self._refs.transact(updates, self._sync)
+        answer = self._moved(updates)
         if isinstance(answer, LostRace):
             return Lost(answer.ref, answer.detail)
+        self.heal()
+        self._own.settle()
+        self._writer.settle()
         return Stored(commit, entries[-1].after)
+
+    def heal(self) -> int:
+        """Writes again what a git of somebody's deleted before a ref had it; returns how many objects."""
+        return self._own.heal() + self._writer.heal()
+
+    def _moved(self, updates: Sequence[RefUpdate]) -> Applied | LostRace:
+        for _ in range(HEALINGS):
+            try:
+                return self._refs.transact(updates, self._sync)
+            except GitFailed as error:
+                if b"nonexistent object" not in error.stderr:
+                    raise
+                self.heal()
+        return self._refs.transact(updates, self._sync)
 
     def _sync(self) -> None:
         self._writer.sync()

@@ -8,7 +8,7 @@ import pytest
 from stratum_git.errors import BugError, HostError
 from stratum_git.git.commits import commits_of
 from stratum_git.git.objects import ObjectWriter, Signature, read_objects, read_tree
-from stratum_git.git.process import processes_started
+from stratum_git.git.process import Git, processes_started
 from stratum_git.git.repository import Repository, open_repository
 from stratum_git.model.ids import Oid
 from tests.support.repos import ScratchRepo
@@ -174,3 +174,32 @@ def test_a_late_object_has_no_name_before_it_is_on_the_disk(repo: Repository) ->
     again.blob(b"one")
     again.sync()
     assert read_objects(repo, [oids[0]])[0] is not None
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_what_somebody_deleted_is_written_again(repo: Repository, late: bool) -> None:
+    writer = ObjectWriter(repo, durable=True, late=late)
+    oid = writer.blob(b"precious")
+    Git(repo.root).run("prune", "--expire=now")
+    writer.sync()
+    Git(repo.root).run("prune", "--expire=now")
+    assert writer.heal() == 1
+    assert Git(repo.root).run("cat-file", "blob", oid).stdout == b"precious"
+    assert writer.heal() == 0
+
+
+def test_what_git_wrote_is_written_again_once_it_was_owed(repo: Repository) -> None:
+    writer = ObjectWriter(repo, durable=True)
+    oid = Oid(Git(repo.root).run("hash-object", "-w", "--stdin", stdin=b"git\n").stdout.decode().strip())
+    writer.owe_objects([oid])
+    writer.sync()
+    Git(repo.root).run("prune", "--expire=now")
+    assert writer.heal() == 1
+    assert Git(repo.root).run("cat-file", "blob", oid).stdout == b"git\n"
+
+
+def test_what_is_in_a_pack_is_not_missing(repo: Repository) -> None:
+    writer = ObjectWriter(repo, durable=True)
+    writer.blob(b"a\n")
+    Git(repo.root).run("gc", "-q", "--prune=now")
+    assert writer.heal() == 0

@@ -101,7 +101,7 @@ def main() -> int:
     for _ in range(count):
         for isolation in ("worktree", "branch"):
             for ending in ENDINGS:
-                found = _in_scratch(partial(play, ending=ending, isolation=isolation, states=list(STATES)))
+                found = in_scratch(partial(play, ending=ending, isolation=isolation, states=list(STATES)))
                 played += len(STATES)
                 lost += [f"{isolation}, {ending}: {what}" for what in found]
                 print(f"{isolation}, {ending}: {len(STATES)} states, {len(found)} lost", file=sys.stderr)
@@ -113,7 +113,8 @@ def main() -> int:
     return 1 if lost else 0
 
 
-def _in_scratch(work: Callable[[Shell], list[str]]) -> list[str]:
+def in_scratch(work: Callable[[Shell], list[str]]) -> list[str]:
+    """Returns what *work* says of a scratch repository of its own."""
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "user"
         home.mkdir()

@@ -1,0 +1,83 @@
+"""What was written last, so that it can be written again.
+
+No ref has an object before the whole of an event is written, and ``git prune --expire=now``, which
+``git gc --prune=now`` runs, deletes what no ref has, whoever is just about to name it. It looks what is
+reached first, and deletes later: so even what a ref has by then may go. Whoever writes looks again later.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PRUNING = (b"prune", b"gc", b"maintenance")
+PATIENCE = 10.0
+"""Seconds to wait for a git that deletes objects before the last look."""
+PAUSE = 0.02
+KEPT = 512
+"""Objects that are remembered after a ref had them."""
+SMALL = 256 * 1024
+LARGEST = 32 * 1024 * 1024
+"""Bytes of them that are remembered, as they lie on the disk."""
+
+
+@dataclass
+class Memory:
+    """Objects as files: those that no ref has yet, and the last ones that a ref has. For several threads."""
+
+    _fresh: dict[Path, bytes] = field(default_factory=dict)
+    _named: dict[Path, bytes] = field(default_factory=dict)
+    _size: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def note(self, path: Path, data: bytes) -> None:
+        """Remembers an object."""
+        with self._lock:
+            self._fresh[path] = data
+
+    def read(self, paths: Iterable[Path]) -> None:
+        """Remembers objects that git wrote, but for packed and large ones."""
+        for path in paths:
+            with suppress(OSError):
+                if path not in self._fresh and path not in self._named and path.stat().st_size <= SMALL:
+                    self.note(path, path.read_bytes())
+
+    def settle(self) -> None:
+        """Takes in that refs have what was noted: of that, only the last is remembered."""
+        with self._lock:
+            for path, data in self._fresh.items():
+                self._size += len(data) - len(self._named.pop(path, b""))
+                self._named[path] = data
+            self._fresh = {}
+            while self._named and (len(self._named) > KEPT or self._size > LARGEST):
+                oldest = next(iter(self._named))
+                self._size -= len(self._named.pop(oldest))
+
+    def missing(self) -> dict[Path, bytes]:
+        """Returns the objects whose files are not there: they may be in a pack by now."""
+        with self._lock:
+            known = {**self._named, **self._fresh}
+        return {path: data for path, data in known.items() if not os.path.lexists(path)}
+
+
+def wait_for_pruning(place: Path) -> None:
+    """Waits, for a while, until the gits below *place* that delete objects now are done. Linux tells that."""
+    pause = threading.Event()
+    busy = [entry for entry in Path("/proc").glob("[0-9]*") if _is_pruning(entry, place)]
+    for _ in range(int(PATIENCE / PAUSE)):
+        busy = [entry for entry in busy if _is_pruning(entry, place)]
+        if not busy:
+            return
+        pause.wait(PAUSE)
+
+
+def _is_pruning(entry: Path, place: Path) -> bool:
+    with suppress(OSError):
+        words = (entry / "cmdline").read_bytes().split(b"\0")
+        is_git = Path(os.fsdecode(words[0])).name == "git" and any(word in PRUNING for word in words[1:])
+        return is_git and (entry / "cwd").readlink().is_relative_to(place)
+    return False
