@@ -43,6 +43,8 @@ KEPT = 64
 RACES = 100
 TIDYING = 0.5
 """Seconds that are spent on deleting when the client leaves."""
+GLANCE = 0.25
+"""Seconds: a runner keeps its flow's lock, and `doctor` has it only while it looks."""
 PATIENCE = 30.0
 """Seconds to wait for another process that is in the middle of a call about the same flow."""
 
@@ -191,7 +193,7 @@ class Desk:
         held, locks = self._open(flow), self.context.folders.locks
         with ExitStack() as stack:
             stack.enter_context(held.turn)
-            for name, patience in ((f"call-{flow}.lock", PATIENCE), (f"flow-{flow}.lock", 0.0)):
+            for name, patience in ((f"call-{flow}.lock", PATIENCE), (f"flow-{flow}.lock", GLANCE)):
                 lock = FileLock(locks / name, thread_local=False, poll_interval=0.01, mode=0o600)
                 try:
                     stack.enter_context(lock.acquire(timeout=patience))

@@ -84,6 +84,9 @@ def give_back(context: Context) -> None:
     for flow in sorted({FlowId(who.flow) for who in context.pool.occupants()}):
         lock = FileLock(context.folders.locks / f"flow-{flow}.lock", thread_local=False, mode=0o600)
         try:
+            # Looked at before: the lock of one that is going on is not to be taken, be it for a moment.
+            if not is_over(load(context.repo, flow)[0].state):
+                continue
             with lock.acquire(timeout=0):
                 give_back_of(context, load(context.repo, flow)[0].state)
         except (Timeout, StratumError):
