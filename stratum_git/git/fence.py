@@ -100,6 +100,7 @@ class Fence:
             "common": str(self.repo.common_dir.resolve()),
             "root": str(self.repo.root.resolve()),
             "main": str(_main_checkout(self.repo.common_dir.resolve())),
+            "condition": _condition(self.repo.common_dir.resolve()),
             "user_hooks": source,
             "chained": "yes" if _wants(hooks, "reference-transaction") else "no",
             "settings": "\n".join(files),
@@ -203,15 +204,20 @@ def _guarded_files(environment: Mapping[str, str]) -> tuple[str, ...]:
 
 def _settings(environment: Mapping[str, str], common: Path, config: Path) -> dict[str, str]:
     """Returns the variables that have git read *config* in the repository at *common*, and nowhere else."""
-    escaped = re.sub(r"([*?\[\]\\])", r"\\\1", str(common))
     first = _count(environment)
     # Not all that is below it: the submodules of a worktree are as free as any other repository.
     places = ("", "/worktrees/*", "/modules/**")
-    keys = [f"includeIf.gitdir:{escaped}{place}.path" for place in places]
+    keys = [f"{_condition(common)}{place}.path" for place in places]
     found = {"GIT_CONFIG_COUNT": str(first + len(keys)), "STRATUM_FENCE_AT": str(first)}
     for index, key in enumerate(keys, first):
         found |= {f"GIT_CONFIG_KEY_{index}": key, f"GIT_CONFIG_VALUE_{index}": str(config)}
     return found
+
+
+def _condition(common: Path) -> str:
+    """Returns what stands before ``.path`` in a setting that includes others where git is in *common*."""
+    escaped = re.sub(r"([*?\[\]\\])", r"\\\1", str(common))
+    return f"includeIf.gitdir:{escaped}"
 
 
 def _count(environment: Mapping[str, str]) -> int:
