@@ -144,6 +144,8 @@ def _slots_at_risk(repo: Repository) -> list[Path]:
     for entry in sorted((repo.common_dir / "worktrees").glob("slot-*")):
         place = Path(os.fsdecode(_text(entry / "gitdir"))).parent
         if OWN_ENTRY.fullmatch(entry.name) and (place / ".git").is_file():
+            if not _text(place / ".git"):
+                (place / ".git").write_bytes(b"gitdir: " + os.fsencode(entry) + b"\n")
             found.append((max(path.stat().st_mtime for path in entry.iterdir()), place))
     since = max((at for at, _ in found), default=0.0) - AT_RISK
     return [place for at, place in found if at >= since]

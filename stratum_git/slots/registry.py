@@ -21,6 +21,7 @@ from stratum_git.git.process import Git
 from stratum_git.git.refs import read_ref
 from stratum_git.git.registration import add_worktree, branch_at, place_of, sweep, unregister
 from stratum_git.git.repository import Repository
+from stratum_git.git.torn_files import restore_torn
 from stratum_git.git.worktree import forget_unfinished, git_dir_of
 from stratum_git.model.ids import Oid, RefName
 
@@ -157,6 +158,8 @@ class Registry:
             (git_dir_of(slot) / "gitdir").write_text(text, encoding="utf-8", errors="surrogateescape")
         spare.rmdir()
         Git(slot).run("read-tree", commit)
+        # It may have been a power cut, which leaves files empty; nothing is lost where it was not.
+        restore_torn(self.repo, slot)
 
     def _detach(self, entry: Path) -> None:
         git, env = Git(self.repo.root), {"GIT_DIR": str(entry)}

@@ -90,8 +90,9 @@ def test_a_slot_that_is_half_registered_is_registered_no_more(
     assert mend_after_boot(repo) == (expected,)
 
 
+@pytest.mark.parametrize("whole", [True, False])
 def test_files_of_a_slot_that_were_left_short_are_written_again(
-    repo: Repository, scratch: ScratchRepo, tmp_path: Path
+    repo: Repository, scratch: ScratchRepo, tmp_path: Path, *, whole: bool
 ) -> None:
     scratch.commit("more", {"long.txt": "long\n" * 99, "changed.txt": "x\n", "empty.txt": ""})
     slot = ScratchRepo(tmp_path / "slot-00000000")
@@ -103,6 +104,9 @@ def test_files_of_a_slot_that_were_left_short_are_written_again(
         os.utime(slot.path / name, ns=(facts.st_atime_ns, facts.st_mtime_ns))
     slot.write("changed.txt", "")
     slot.write("new.txt", "")
+    marker = (slot.path / ".git").read_text()
+    (slot.path / ".git").write_text(marker if whole else "")
     found = mend_after_boot(repo)
+    assert (slot.path / ".git").read_text() == marker
     assert set(found) == {str(slot.path / "a.txt"), str(slot.path / "long.txt")}
     assert slot.git("status", "--porcelain") == "M changed.txt\n?? new.txt"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from stratum_git.errors import HostError
-from stratum_git.git import stale_locks
+from stratum_git.git import refs, stale_locks
 from stratum_git.git.checkout import Refused, Synced, obstacle, sync
 from stratum_git.git.process import Git
 from stratum_git.git.refs import Applied, RefSession, RefUpdate, read_ref, transact
@@ -25,6 +25,12 @@ SOURCE = Path(__file__).parents[2]
 FLOW = RefName("refs/stratum/flows/one")
 BRANCH = RefName("refs/heads/stratum/one/task")
 MAIN = RefName("refs/heads/main")
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Git waits two seconds for a lock; here it need not."""
+    monkeypatch.setattr(refs, "WAITING", ("core.filesRefLockTimeout=50", "core.packedRefsTimeout=50"))
 
 
 @contextmanager

@@ -73,23 +73,25 @@ class Figures:
 def full(number: int) -> Obstacle:
     """Returns what fills one of the disks."""
 
-    def fill(now: Round) -> None:
+    def fills(now: Round) -> None:
         now.wait()
         ballast = now.places[number] / "ballast"
-        room = now.chance.choice((0, 4096, 65536, 300_000))
-        with suppress(OSError), ballast.open("wb", buffering=0) as file:
-            with suppress(OSError):
-                while not now.over.is_set():
-                    file.write(bytes(1 << 20))
-            with suppress(OSError):
-                while not now.over.is_set():
-                    file.write(bytes(4096))
-            if room:
-                file.truncate(max(0, file.tell() - room))
+        fill(ballast, now.chance.choice((0, 4096, 65536, 300_000)))
         now.over.wait()
         ballast.unlink(missing_ok=True)
 
-    return fill
+    return fills
+
+
+def fill(ballast: Path, room: int = 0) -> None:
+    """Writes a file until the disk is full, but for *room* bytes."""
+    with suppress(OSError), ballast.open("wb", buffering=0) as file:
+        for size in (1 << 20, 4096):
+            with suppress(OSError):
+                while file.write(bytes(size)):
+                    pass
+        if room:
+            file.truncate(max(0, file.tell() - room))
 
 
 def read_only(now: Round) -> None:

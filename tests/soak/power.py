@@ -358,6 +358,7 @@ def _finish(story: Story, machine: Machine, end: str, figures: Figures, where: s
         locks = [str(path) for path in machine.repo.path.rglob("*.lock")]
         told = machine.repo.git("log", "-3", "--format=%B", "--glob=refs/stratum/flows/*", check=False)
         figures.notes.append(f"{where}: {error}\nlocks: {locks}\n{told}")
+        print(figures.notes[-1], file=sys.stderr)
     _fsck(machine, figures, where)
 
 
@@ -453,8 +454,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             total.lost += part.lost
             total.fsck_failures += part.fsck_failures
             total.unfinished += part.unfinished
-        for note in found.notes:
-            print(note, file=sys.stderr)
     row = {
         "what": "power cuts",
         "cuts": every.cuts,
