@@ -93,7 +93,9 @@ def recorded(folder: Path, place: Path, mib: int) -> Iterator[RecordedDisk]:
             with mounted(file, place):
                 yield RecordedDisk(place, before, log)
         finally:
-            _unmount(file)
+            # Another mount namespace may have a copy of the disk: what is done there is not of this log.
+            subprocess.run(["umount", "-l", str(file)], check=False)
+            server.kill()
 
 
 def _unmount(place: Path) -> None:
