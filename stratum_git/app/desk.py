@@ -43,10 +43,11 @@ KEPT = 64
 RACES = 100
 TIDYING = 0.5
 """Seconds that are spent on deleting when the client leaves."""
-GLANCE = 0.25
-"""Seconds: a runner keeps its flow's lock, and `doctor` has it only while it looks."""
 PATIENCE = 30.0
 """Seconds to wait for another process that is in the middle of a call about the same flow."""
+
+GLANCE = 0.5
+"""Seconds to wait for one who only looks whether a flow is run; a runner has it for much longer."""
 
 Decide = Callable[[FlowState], Sequence[Event]]
 """What a call comes to on the present state: events, or none when there is nothing to record. May refuse."""

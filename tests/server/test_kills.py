@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from pathlib import Path
+
+from filelock import FileLock
 
 from tests.server.driven import Answer, dispatch, row
 from tests.server.driven import spec as spec_of
@@ -178,3 +181,14 @@ def test_what_a_server_at_work_has_started_is_spared_by_another(shell: Shell, tm
         )
         second.kill()
         first.kill()
+
+
+def test_one_who_only_looks_whether_a_flow_is_run_is_waited_for(shell: Shell, tmp_path: Path) -> None:
+    with mortals(shell, tmp_path) as servers:
+        server = next(servers)
+        said = planned(server, spec(dispatch()), "a")
+        locks = Path(said["batch"][0]["path"]).parents[1] / "locks"
+        with FileLock(locks / f"flow-{said['flow_id']}.lock", thread_local=False) as glance:
+            threading.Timer(0.1, glance.release).start()
+            assert "batch" in asked(server, "stratum_resume", flow_id=said["flow_id"])
+        server.kill()
