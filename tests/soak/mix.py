@@ -42,12 +42,12 @@ def watch(world: World) -> None:
         world.stop.wait(0.1)
 
 
-def play(folder: Path, seed: int, seconds: float) -> World:
+def play(folder: Path, seed: int, seconds: float, *, restless: bool = False) -> World:
     """Lets everybody do what he likes for *seconds*, then tidies up and looks what is there."""
     world = World(settle_in(folder))
     with ExitStack() as stack:
         portals = [stack.enter_context(serving(world.shell)) for _ in range(2)]
-        user = User(world, random.Random(seed), "user")
+        user = User(world, random.Random(seed), "user", is_restless=restless)
         crew: list[Actor] = [
             user,
             *(Runner(world, random.Random(seed + n), f"r{n}") for n in (1, 2)),
@@ -132,12 +132,12 @@ def _leftovers(world: World) -> Iterator[str]:
         yield f"locks are left: {locks}"
 
 
-def figures(seconds: float, seed: int) -> dict[str, Json]:
+def figures(seconds: float, seed: int, *, restless: bool = False) -> dict[str, Json]:
     """Plays for *seconds*, and returns the figures."""
     begun = time.monotonic()
     print(f"seed {seed}", file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory(prefix="mix-") as folder:
-        world = play(Path(folder).resolve(), seed, seconds)
+        world = play(Path(folder).resolve(), seed, seconds, restless=restless)
     for what, times in sorted(world.figures.items()):
         print(f"{times:6} {what}", file=sys.stderr)
     for line in world.wrong:
@@ -166,9 +166,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=300.0, help="how long (default: 300)")
     parser.add_argument("--seed", type=int, default=None, help="of the dice; it is printed")
+    parser.add_argument("--restless", action="store_true", help="the user also switches branches (known gap)")
     given = parser.parse_args()
     seed = random.randrange(10**6) if given.seed is None else given.seed
-    found = figures(given.seconds, seed)
+    found = figures(given.seconds, seed, restless=given.restless)
     print(json.dumps(found))
     return int(bool(found["wrong"]))
 

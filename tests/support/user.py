@@ -25,11 +25,14 @@ class User(Actor):
     number: int = 0
     dirt: str = "a\n"
     tags: dict[str, str] = field(default_factory=dict)
+    is_restless: bool = False
+    """He switches branches in his main checkout as well: in the moment of a landing, a known gap."""
 
     def acts(self) -> list[Act]:
+        restless = [self.away] if self.is_restless else []
         return [
-            self.commit, self.commit, self.side, self.away, self.stash, self.gc, self.pack, self.worktree,
-            self.prune, self.rebase, self.tag, self.dirty, self.status, self.status,
+            *restless, self.commit, self.commit, self.side, self.switch, self.stash, self.gc, self.pack,
+            self.worktree, self.prune, self.rebase, self.tag, self.dirty, self.status, self.status,
         ]  # fmt: skip
 
     def git(self, *words: str) -> bool:
@@ -70,6 +73,13 @@ class User(Actor):
         (path / f"side-{self.number}.txt").write_text("side\n")
         self.git("-C", str(path), "add", "-A")
         self.git("-C", str(path), "commit", "-qm", f"side {self.number}")
+
+    def switch(self) -> None:
+        """Switches to another branch and back, in a worktree of his own."""
+        path = self.world.shell.home / "side"
+        if path.exists():
+            self.git("-C", str(path), "checkout", "-q", "-B", "elsewhere")
+            self.git("-C", str(path), "checkout", "-q", "side")
 
     def away(self) -> None:
         """Switches to another branch for a moment."""
