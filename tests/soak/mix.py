@@ -166,7 +166,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=300.0, help="how long (default: 300)")
     parser.add_argument("--seed", type=int, default=None, help="of the dice; it is printed")
-    parser.add_argument("--restless", action="store_true", help="the user also switches branches (known gap)")
+    parser.add_argument(
+        "--restless", action="store_true", help="the user also switches and stashes (known gap)"
+    )
     given = parser.parse_args()
     seed = random.randrange(10**6) if given.seed is None else given.seed
     found = figures(given.seconds, seed, restless=given.restless)

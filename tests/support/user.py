@@ -26,12 +26,12 @@ class User(Actor):
     dirt: str = "a\n"
     tags: dict[str, str] = field(default_factory=dict)
     is_restless: bool = False
-    """He switches branches in his main checkout as well: in the moment of a landing, a known gap."""
+    """He switches branches and stashes in his main checkout too: in the moment of a landing, a known gap."""
 
     def acts(self) -> list[Act]:
-        restless = [self.away] if self.is_restless else []
+        restless = [self.away, self.stash] if self.is_restless else []
         return [
-            *restless, self.commit, self.commit, self.side, self.switch, self.stash, self.gc, self.pack,
+            *restless, self.commit, self.commit, self.side, self.switch, self.gc, self.pack,
             self.worktree, self.prune, self.rebase, self.tag, self.dirty, self.status, self.status,
         ]  # fmt: skip
 
