@@ -107,8 +107,11 @@ class SlotPlace:
     def capture(self, base: Oid, message: str, author: Signature) -> Captured:
         """Makes a commit of what the attempt left, and brings a clone's commits home."""
         secrets, private = self.context.secrets, self.slot.kind == "branch"
+        who = self.slot.occupant
         try:
             self.context.pool.mend(self.slot)
+            # Whoever was here may have deleted this as well.
+            self.context.folders.attempt(who.flow, who.step, who.task, who.attempt)
             if secrets and private:
                 self._clone()
             taking = partial(self._safely_captured, base, message, author)
@@ -117,10 +120,10 @@ class SlotPlace:
             # Nothing that git could say of it; what lies there is kept as it is.
             set_aside_whole(self.context.repo, self.path, self.folder)
             taken = Captured(base, base, dirty=False, unsaved=(EVERYTHING,))
-        taken = with_commits(secrets, self.context.repo, base, taken, ref_of(self.slot.occupant))
+        taken = with_commits(secrets, self.context.repo, base, taken, ref_of(who))
         self._taken.append(taken)
         if taken.rest is not None:
-            keep_rest(self.context.repo, self.slot.occupant, taken.rest)
+            keep_rest(self.context.repo, who, taken.rest)
         list_ignored(self.path, self.folder, taken.ignored)
         keep_raw(self.path, self.folder, self.context.merger.trees, base, taken.result)
         set_aside(self.path, self.folder, (*taken.embedded, *taken.unsaved))

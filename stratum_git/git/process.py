@@ -11,6 +11,7 @@ import os
 import re
 import signal
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import IO
 
 from stratum_git.errors import BugError, HostError, UserError
+from stratum_git.git.pipes import relieve
 from stratum_git.git.programs import Trust
 from stratum_git.spawn.orphans import HELPER, own_mark
 
@@ -71,6 +73,8 @@ GUARDS = (
     "core.alternateRefsCommand=true",  # the program of this name, which says nothing
 )
 
+PATIENCE = 2.0
+"""Seconds after which it is looked whether git waits for something that never comes."""
 DEADLINE = 3600.0
 """Seconds that any one git may take: a checkout of millions of files is done, one that hangs is not."""
 
@@ -148,6 +152,10 @@ class Conversation:
         """Reads *lines* of answer; returns whether all of them came."""
         return all(self._answers.readline() for _ in range(lines))
 
+    def line(self) -> bytes:
+        """Returns a line of answer; empty when git has ended."""
+        return self._answers.readline()
+
     def ask_line(self, question: bytes) -> bytes:
         """Sends *question* and returns a line of answer; empty when git has ended."""
         return self._answers.readline() if self.send(question) else b""
@@ -201,7 +209,7 @@ class Git:
             )
         with process:
             try:
-                stdout, stderr = process.communicate(stdin or None, timeout)
+                stdout, stderr = _ended(process, stdin, self.cwd, timeout)
             except BaseException as error:
                 # The whole session: a filter that git started would hold the pipes open.
                 os.killpg(process.pid, signal.SIGKILL)
@@ -276,6 +284,22 @@ def require_git() -> None:
     if have < MINIMUM:
         words = ".".join(map(str, have))
         raise HostError(f"git {words} is too old", hint=f"install {'.'.join(map(str, MINIMUM))} or newer")
+
+
+def _ended(process: subprocess.Popen[bytes], stdin: bytes, cwd: Path, timeout: float) -> tuple[bytes, bytes]:
+    """Waits for the end of a git. When it takes long, pipes that it may be reading from are ended."""
+    end, patience = time.monotonic() + timeout, PATIENCE
+    given: bytes | None = stdin or None
+    while True:
+        left = end - time.monotonic()
+        try:
+            return process.communicate(given, max(0.0, min(patience, left)))
+        except subprocess.TimeoutExpired:
+            if left <= patience:
+                raise
+            relieve(cwd)
+            # What it was given once it goes on taking.
+            given, patience = None, min(2 * patience, 60.0)
 
 
 def _command(args: tuple[str, ...], config: tuple[str, ...]) -> list[str]:

@@ -9,6 +9,7 @@ but the user's own settings, outside of the repository.
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
+from stratum_git.errors import HostError
 from stratum_git.git.files import read_pointer
 
 HARMLESS = frozenset(
@@ -44,6 +46,8 @@ FILTER: Mapping[str, str] = {"clean": "", "smudge": "", "process": "", "required
 PLAIN_MERGE: Mapping[str, str] = {"driver": "git merge-file --marker-size=%L %A %O %B"}
 """What git does without a driver. One without a command would keep our side, and call that a merge."""
 
+LINK = b"\0\0\xe0\0"
+"""The mode of a link to another repository, as an index of any version has it."""
 ANYWHERE = {"GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh"}
 """For a partial clone, whose missing files git fetches as it checks them out. Never ``ext``, a shell."""
 
@@ -99,6 +103,9 @@ class Trust:
         if known is None and verb not in LOOKING:
             return place  # no run has begun, so nobody else was at work here
         extra = (own / "config.worktree",)
+        nested = nested_in(cwd, own / "index") if cwd != common.parent else ()
+        if nested:
+            return place | self._found(cwd, known, ask, nested)
         if known is not None and _sign(known.files) == known.sign and not _sign(extra):
             return place | (ANYWHERE if _is_partial(known.settings) else {})
         files = (*(known.files if known is not None else (common / "config",)), *extra)
@@ -110,17 +117,25 @@ class Trust:
         key = (cwd / verb, _sign(files))
         found = self._quieted.get(key) if known is not None else None
         if found is None:
-            now, before = listed(ask, cwd), () if known is None else known.settings
-            found = as_environment(quieted(now, before))
-            if known is not None and _is_partial(before) and _reaching(now) == _reaching(before):
-                found |= ANYWHERE
-            self._quieted[key] = found
+            found = self._quieted[key] = self._found(cwd, known, ask, ())
+        return found
+
+    def _found(self, cwd: Path, known: Trusted | None, ask: Ask, nested: Iterable[Path]) -> dict[str, str]:
+        now, before = listed(ask, cwd), () if known is None else known.settings
+        inner = [setting for path in nested for setting in listed(ask, path)]
+        found = as_environment(quieted((*now, *inner), before))
+        if known is not None and _is_partial(before) and _reaching(now) == _reaching(before):
+            found |= ANYWHERE
         return found
 
 
 def listed(ask: Ask, cwd: Path) -> tuple[Setting, ...]:
     """Returns the settings that hold in *cwd*, whatever file they are from."""
-    fields = ask(cwd, "config", "--list", "-z", "--show-scope", "--show-origin").split(b"\0")
+    try:
+        fields = ask(cwd, "config", "--list", "-z", "--show-scope", "--show-origin").split(b"\0")
+    except HostError:
+        # There git will not start anything either.
+        return ()
     texts = [one.decode("utf-8", "surrogateescape") for one in fields]
     rows = zip(texts[::3], texts[1::3], texts[2::3], strict=False)
     return tuple(Setting(scope, origin, *_entry(entry)) for scope, origin, entry in rows)
@@ -134,12 +149,12 @@ def quieted(now: Iterable[Setting], before: Iterable[Setting]) -> dict[str, str]
     rows = tuple(now)
     wanted = _effective(s for s in (*rows, *before) if s.scope not in OF_THE_REPOSITORY)
     wanted |= _effective(before)
-    have = _effective(rows)
     found: dict[str, str] = {}
-    for driver, kind in {m["driver"]: m["kind"] for key in have if (m := NAMED.fullmatch(key))}.items():
-        plain = FILTER if kind == "filter" else PLAIN_MERGE
-        names = {f"{driver}.{name}": quiet for name, quiet in plain.items()}
-        if any(have.get(name) != wanted.get(name) for name in names):
+    for setting in rows:
+        named = NAMED.fullmatch(setting.key)
+        if named is not None and setting.value != wanted.get(setting.key):
+            plain = FILTER if named["kind"] == "filter" else PLAIN_MERGE
+            names = {f"{named['driver']}.{name}": quiet for name, quiet in plain.items()}
             found |= {name: wanted.get(name, quiet) for name, quiet in names.items()}
     return found
 
@@ -150,6 +165,21 @@ def as_environment(settings: Mapping[str, str]) -> dict[str, str]:
     for number, (key, value) in enumerate(settings.items()):
         found |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
     return found
+
+
+def nested_in(checkout: Path, index: Path) -> tuple[Path, ...]:
+    """Returns the repositories inside of a checkout, if its index speaks of any: git looks into these."""
+    try:
+        if LINK not in index.read_bytes():
+            return ()
+    except OSError:
+        return ()
+    found = []
+    for folder, folders, names in os.walk(checkout):
+        if folder != str(checkout) and (".git" in folders or ".git" in names):
+            found.append(Path(folder))
+        folders[:] = [name for name in folders if name != ".git"]
+    return tuple(found)
 
 
 def places(cwd: Path) -> tuple[Path | None, Path | None]:

@@ -231,6 +231,9 @@ def _added(git: Git, env: dict[str, str], changes: tuple[str, ...], *, every: bo
         asked, named = (*asked, *LISTED), {**env, **LITERAL}
         stdin = b"\0".join(paths)
     done = git.run(*asked, ok=(0, 1, FATAL), stdin=stdin, config=CONFIG, env=named)
+    if b"beyond a symbolic link" in done.stderr:
+        # A folder became a link: git takes no name below it, and sees by itself that what was there is gone.
+        done = git.run("add", "-A", "--ignore-errors", ok=(0, 1, FATAL), config=CONFIG, env=env)
     if done.code != FATAL:
         return done.code == 0
     if b"filter '" not in done.stderr:

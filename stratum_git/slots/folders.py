@@ -132,6 +132,9 @@ def _made(root: Path, *names: str) -> Path:
         for name in names:
             # One by one: the mode that mkdir is given does not hold for the parents that it makes.
             path /= name
+            if path.is_symlink():
+                # An agent knows where its own folder is, and may have put anything there.
+                path.unlink()
             path.mkdir(exist_ok=True, mode=0o700)
     except OSError as error:
         raise HostError(f"the folder {path} cannot be made: {error.strerror}") from error

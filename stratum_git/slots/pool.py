@@ -25,6 +25,7 @@ from stratum_git.git.worktree import attach, check_out, clean, clone_private, di
 from stratum_git.model.ids import Oid, RefName
 from stratum_git.slots import trash
 from stratum_git.slots.folders import StateFolders
+from stratum_git.slots.mounts import detach
 from stratum_git.slots.occupancy import (
     Kind,
     Occupant,
@@ -142,6 +143,7 @@ class SlotPool:
 
         Git would take the next repository above it for its own.
         """
+        detach(slot.path)
         if slot.kind == "worktree" and not self._registry.is_sound(slot.path):
             self._is_mended(slot.path, Occupied(slot.kind, slot.base, slot.branch, slot.occupant))
 

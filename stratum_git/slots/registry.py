@@ -7,6 +7,7 @@ each other's half-made files. The lock is held for milliseconds; nothing is chec
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,9 @@ from stratum_git.git.torn_files import restore_torn
 from stratum_git.git.worktree import forget_unfinished, git_dir_of
 from stratum_git.model.ids import Oid, RefName
 
+HEAD = re.compile(r"ref: refs/\S+|[0-9a-f]{40}|[0-9a-f]{64}")
+UP = "../.."
+"""Where an entry has the repository that it is of."""
 NO_SUCH_COMMIT = 129
 
 
@@ -87,7 +91,7 @@ class Registry:
         entry = git_dir_of(slot)
         return (
             entry.parent == (self.repo.common_dir / "worktrees").resolve()
-            and (entry / "HEAD").is_file()
+            and _is_whole(entry)
             and place_of(entry / "gitdir") == slot
         )
 
@@ -133,6 +137,12 @@ class Registry:
         """
         if self.is_sound(slot):
             return True
+        if slot.is_symlink():
+            # What it leads to is somebody else's, and the tenant's work is not here any more.
+            slot.unlink()
+        elif slot.exists() and not slot.is_dir():
+            # Before the folder above is made anew: whatever this is, it is the only thing left of the work.
+            slot.replace(spare)
         if slot.is_dir():
             self._adopt(slot, spare, read_ref(self.repo, branch) or base)
             return True
@@ -140,6 +150,8 @@ class Registry:
         if entry is None:
             return False
         slot.mkdir()
+        if spare.exists():
+            spare.replace(slot / "replaced")
         (slot / ".git").write_text(f"gitdir: {entry}\n", encoding="utf-8", errors="surrogateescape")
         forget_unfinished(slot)
         Git(slot).run("reset", "-q", "--hard")
@@ -147,9 +159,13 @@ class Registry:
 
     def _adopt(self, slot: Path, spare: Path, commit: Oid) -> None:
         marker = slot / ".git"
-        if marker.is_dir():
-            # The agent made a repository of its own in its place. Its files are kept as files.
-            marker.rename(slot / "replaced.git")
+        if marker.is_symlink():
+            marker.unlink()
+        elif marker.is_dir():
+            # The agent made a repository of its own in its place. It is found as one that lies in the slot.
+            inner = slot / "replaced.git"
+            inner.mkdir()
+            marker.rename(inner / ".git")
         with self.turn():
             add_worktree(self.repo, spare, base=commit, reason="stratum-git slot")
             (spare / ".git").replace(marker)
@@ -178,6 +194,16 @@ class Registry:
         folder = self.repo.common_dir / "worktrees"
         places = ((place_of(entry / "gitdir"), entry) for entry in sorted(folder.glob("*")))
         return {place: entry for place, entry in places if place is not None}
+
+
+def _is_whole(entry: Path) -> bool:
+    """Returns whether git can use an entry, and uses it for this repository and no other one."""
+    index = entry / "index"
+    if index.is_symlink() or (index.exists() and not index.is_file()):
+        return False
+    with contextlib.suppress(OSError):
+        return read_pointer(entry / "commondir") == UP and HEAD.fullmatch(_head(entry)) is not None
+    return False
 
 
 def _head(entry: Path) -> str:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+
+from stratum_git.slots.mounts import detach
 
 
 def empty(folder: Path, *, limit: float, clock: Callable[[], float]) -> bool:
     """Deletes what is in *folder* and returns whether all of it is gone.
 
-    No new piece is begun once *limit* seconds have passed on *clock*. Links are removed, never followed.
-    Several processes may do it at once.
+    No new piece is begun once *limit* seconds have passed on *clock*. Links are removed, never followed, and
+    nothing is deleted that lies on a file system mounted there. Several processes may do it at once.
     """
     end = clock() + limit
     left = False
@@ -27,10 +31,16 @@ def _deleted(path: Path) -> bool:
     if path.is_symlink() or not path.is_dir():
         path.unlink(missing_ok=True)
         return True
-    shutil.rmtree(path, ignore_errors=True)
-    if path.exists():
-        _open_up(path)
+    if not detach(path):
+        return False
+    try:
         shutil.rmtree(path, ignore_errors=True)
+        if path.exists():
+            _open_up(path)
+            shutil.rmtree(path, ignore_errors=True)
+    except (RecursionError, OSError):
+        # Nested deeper than Python or a path can follow, or made so that nobody can change it.
+        _flatten(path)
     return not path.exists()
 
 
@@ -41,3 +51,18 @@ def _open_up(top: Path) -> None:
         for folder in (Path(root, name) for name in folders):
             if not folder.is_symlink():
                 folder.chmod(0o700)
+
+
+def _flatten(top: Path) -> None:
+    """Deletes a tree however deep: each folder is taken out of the one above it before it is emptied."""
+    todo = [top]
+    while todo:
+        at = todo.pop()
+        with suppress(OSError):
+            at.chmod(0o700)
+            for path in list(at.iterdir()):
+                if path.is_symlink() or not path.is_dir():
+                    path.unlink()
+                else:
+                    todo.append(path.rename(top.parent / f"deep-{secrets.token_hex(8)}"))
+            at.rmdir()
