@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Mapping
 from functools import cache
 from types import ModuleType
-from typing import TypeAlias, TypeVar, cast
+from typing import Literal, TypeAlias, TypeVar, cast, get_args, get_origin
 
 from stratum_git.errors import UserError
 from stratum_git.model import book, graph, messages, spec, state
@@ -24,6 +24,19 @@ from stratum_git.model.ids import Json
 
 T = TypeVar("T")
 Decoder: TypeAlias = Callable[[Json], object]
+
+MODULES = (messages, state, graph, spec, book)
+PLAIN: Mapping[str, tuple[type, ...]] = {
+    "str": (str,), "bool": (bool,), "int": (int,), "float": (float, int),
+}  # fmt: skip
+NAMES: Mapping[str, re.Pattern[str]] = {
+    "Oid": re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}"),
+    "RefName": re.compile(r"refs/[^\x00-\x20\x7f~^:?*\[\\]+"),
+    "FlowId": re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*"),
+    "StepId": re.compile(r"[^\x00-\x20\x7f/\-][^\x00-\x20\x7f/]*"),
+    "TaskId": re.compile(r"[^\x00-\x20\x7f/\-][^\x00-\x20\x7f/]*"),
+}
+"""What the names of the model look like. Whoever wrote a flow's ref may have written anything into it."""
 
 _ENCODER = json.JSONEncoder(sort_keys=True, ensure_ascii=False)
 
@@ -74,6 +87,16 @@ def decode_any(data: Json) -> object:
     return cast("object", type.__call__(kind, **values))
 
 
+def name(kind: str, data: Json) -> str:
+    """Returns a stored name of this *kind* (of :data:`NAMES`); raises UnreadableError when it can be none."""
+    return cast("str", _matching(kind, NAMES[kind])(data))
+
+
+def word(data: Json, known: tuple[str, ...]) -> str:
+    """Returns a stored word that is one of *known*; raises UnreadableError when it is not."""
+    return cast("str", _one_of(known)(data))
+
+
 def dump(data: Json) -> bytes:
     """Returns JSON as bytes: sorted, a line for each entry, so that ``git diff`` of two states reads well.
 
@@ -97,7 +120,7 @@ def load(data: bytes) -> Json:
     """Returns the JSON that :func:`dump` wrote."""
     try:
         return cast("Json", json.loads(data.decode("utf-8", "surrogatepass")))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UnreadableError(f"a stored file is not JSON: {error}") from error
 
 
@@ -113,7 +136,7 @@ def _snake_case(name: str) -> str:
 @cache
 def _classes() -> dict[str, type]:
     found: dict[str, type] = {}
-    for module in (messages, state, graph, spec, book):
+    for module in MODULES:
         for item in _dataclasses(module):
             if found.setdefault(_tag(item), item) is not item:
                 raise AssertionError(f"two classes are called {item.__name__}")
@@ -143,41 +166,98 @@ def _decoders(kind: type) -> dict[str, Decoder]:
 
 
 def _decoder(node: ast.expr) -> Decoder:
-    """Returns how to read what an annotation describes: nested model values, tuples, or plain JSON."""
+    """Returns how to read what an annotation describes. What does not fit it is refused."""
     match node:
         case ast.Name("Command"):
-            return _tuple_of(_plain)
-        case ast.Name(name) if _is_model(name):
-            return _nested
+            return _tuple_of(_of_type(str))
+        case ast.Name(name) if name in PLAIN:
+            return _of_type(*PLAIN[name])
+        case ast.Name(name) if name in NAMES:
+            return _matching(name, NAMES[name])
+        case ast.Name(name):
+            return _alias(name)
         case ast.Subscript(ast.Name("tuple"), ast.Tuple(elts)):
             return _tuple_of(_decoder(elts[0]))
-        case ast.Subscript(ast.Name("Mapping"), ast.Tuple([_, item])):
-            return _mapping_of(_decoder(item))
+        case ast.Subscript(ast.Name("Mapping"), ast.Tuple([key, item])):
+            return _mapping_of(_decoder(key), _decoder(item))
+        case ast.Subscript(ast.Name("Literal")):
+            return _one_of(ast.literal_eval(node.slice))
         case ast.BinOp(left, ast.BitOr(), right):
-            first, second = _decoder(left), _decoder(right)
-            return first if first is not _plain else second
+            return _either(_decoder(left), _decoder(right))
+        case ast.Constant(None):
+            return _of_type(type(None))
         case _:
-            return _plain
+            return _any
 
 
-def _is_model(name: str) -> bool:
-    if any(kind.__name__ == name for kind in _classes().values()):
-        return True
-    return name in {"Outcome", "LandingEntry", "TaskState", "StepState", "Record"}
+def _alias(name: str) -> Decoder:
+    """Returns how to read what a name of the model stands for: one class, one of several, or some words."""
+    found = next((vars(module)[name] for module in MODULES if name in vars(module)), None)
+    if isinstance(found, type) and dataclasses.is_dataclass(found):
+        return _model(found)
+    if get_origin(found) is Literal:
+        return _one_of(get_args(found))
+    kinds = [kind for kind in get_args(found) if isinstance(kind, type) and dataclasses.is_dataclass(kind)]
+    return _model(*kinds) if kinds and len(kinds) == len(get_args(found)) else _any
 
 
-def _plain(data: Json) -> object:
+def _any(data: Json) -> object:
     return data
 
 
-def _nested(data: Json) -> object:
-    return None if data is None else decode_any(data)
+def _of_type(*kinds: type) -> Decoder:
+    def read(data: Json) -> object:
+        # A yes or no is a number to Python, and to nobody else.
+        if type(data) not in kinds:
+            raise UnreadableError(f"a stored value is a {type(data).__name__}, not a {kinds[0].__name__}")
+        return data
+
+    return read
+
+
+def _matching(name: str, pattern: re.Pattern[str]) -> Decoder:
+    def read(data: Json) -> object:
+        # These become words of git's, and names of folders.
+        if not isinstance(data, str) or not pattern.fullmatch(data) or ".." in data:
+            raise UnreadableError(f"{str(data)[:100]!r} cannot be a {name}")
+        return data
+
+    return read
+
+
+def _one_of(words: object) -> Decoder:
+    known = words if isinstance(words, tuple) else (words,)
+
+    def read(data: Json) -> object:
+        if not isinstance(data, str) or data not in known:
+            raise UnreadableError(f"{str(data)[:100]!r} is none of {', '.join(map(str, known))}")
+        return data
+
+    return read
+
+
+def _model(*kinds: type) -> Decoder:
+    def read(data: Json) -> object:
+        value = decode_any(data)
+        if not isinstance(value, kinds):
+            raise UnreadableError(f"a {_tag(type(value))} is stored where a {_tag(kinds[0])} belongs")
+        return value
+
+    return read
+
+
+def _either(first: Decoder, second: Decoder) -> Decoder:
+    def read(data: Json) -> object:
+        try:
+            return first(data)
+        except UnreadableError:
+            return second(data)
+
+    return read
 
 
 def _tuple_of(item: Decoder) -> Decoder:
     def read(data: Json) -> object:
-        if data is None:
-            return None
         if not isinstance(data, list):
             raise UnreadableError("a stored list is not a list")
         return tuple(item(entry) for entry in data)
@@ -185,10 +265,10 @@ def _tuple_of(item: Decoder) -> Decoder:
     return read
 
 
-def _mapping_of(item: Decoder) -> Decoder:
+def _mapping_of(key: Decoder, item: Decoder) -> Decoder:
     def read(data: Json) -> object:
-        if item is _plain or not isinstance(data, dict):
-            return data
-        return {key: item(entry) for key, entry in data.items()}
+        if not isinstance(data, dict):
+            raise UnreadableError("a stored object is not an object")
+        return {key(name): item(entry) for name, entry in data.items()}
 
     return read

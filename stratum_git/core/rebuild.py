@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import cast
+from typing import cast, get_args
 
 from stratum_git.core import codec
-from stratum_git.core.layout import VERSION
+from stratum_git.core.layout import NO_GRAPH, VERSION
 from stratum_git.core.questions import fan_of
 from stratum_git.model.book import Book, Pass, Record
 from stratum_git.model.chunks import SIZE, Chunks
@@ -36,7 +36,33 @@ Files = Mapping[str, bytes]
 
 
 def rebuild(program: Program, files: Files) -> FlowState:
-    """Returns the state that *files* hold; raises UnreadableError when they do not fit together."""
+    """Returns the state that *files* hold; raises UnreadableError when they do not fit together.
+
+    Whoever can push to a repository, or be fetched from, may have written them.
+    """
+    try:
+        return _checked(_rebuilt(program, files))
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        said = f"the flow's state makes no sense: {type(error).__name__}: {error}"
+        raise codec.UnreadableError(said[:300]) from error
+
+
+def _checked(state: FlowState) -> FlowState:
+    """Returns a state whose parts speak of nothing that is not there."""
+    if state.cursor is not None and state.cursor not in state.program.position:
+        raise codec.UnreadableError(f"the flow is at {state.cursor}, which is no step of its spec")
+    for now in state.steps:
+        fan = fan_of(now)
+        graph = NO_GRAPH if fan is None else fan.graph
+        places = range(len(graph.tasks))
+        rows = (*graph.needs, *graph.dependents, graph.order)
+        whole = len(graph.needs) == len(graph.dependents) == len(graph.order) == len(places)
+        if not whole or any(place not in places for row in rows for place in row):
+            raise codec.UnreadableError("the flow's task graph does not fit its tasks")
+    return state
+
+
+def _rebuilt(program: Program, files: Files) -> FlowState:
     head = codec.load(_file(files, "state.json"))
     if not isinstance(head, dict) or head.get("version") not in {1, VERSION}:
         raise codec.UnreadableError("the flow was written by a version that this one does not know")
@@ -50,7 +76,7 @@ def rebuild(program: Program, files: Files) -> FlowState:
     state = _from_header(program, head)
     return replace(
         state,
-        inputs=cast("dict[str, Json]", codec.load(_file(files, "inputs.json"))),
+        inputs=dict(cast("dict[str, Json]", codec.load(_file(files, "inputs.json")))),
         steps=Chunks.of(steps),
         outputs=Chunks.of(_outputs(program, files)),
         book=_book(program, head, files),
@@ -63,23 +89,23 @@ def _from_header(program: Program, head: dict[str, Json]) -> FlowState:
     parent, parent_step, setback = head.get("parent"), head.get("parent_step"), head.get("setback")
     return FlowState(
         program=program,
-        flow=FlowId(str(head["flow"])),
+        flow=FlowId(codec.name("FlowId", head["flow"])),
         inputs={},
-        base=Oid(str(head["base"])),
-        target=RefName(str(head["target"])),
-        started=cast("float", head["started"]),
+        base=Oid(codec.name("Oid", head["base"])),
+        target=RefName(codec.name("RefName", head["target"])),
+        started=float(cast("float", head["started"])),
         steps=Chunks(),
         outputs=Chunks(),
-        cursor=None if cursor is None else StepId(str(cursor)),
-        status=cast("Status", head["status"]),
-        seq=cast("int", head["seq"]),
-        updated=cast("float", head["updated"]),
+        cursor=None if cursor is None else StepId(codec.name("StepId", cursor)),
+        status=cast("Status", codec.word(head["status"], get_args(Status))),
+        seq=int(cast("int", head["seq"])),
+        updated=float(cast("float", head["updated"])),
         cancelling=None if cancelling is None else str(cancelling),
         paused=head.get("paused") is True,
         unsynced=tuple(codec.decode(PendingSync, s) for s in cast("list[Json]", head["unsynced"])),
-        driver=cast("Driver", head.get("driver", "runner")),
-        parent=None if parent is None else FlowId(str(parent)),
-        parent_step=None if parent_step is None else StepId(str(parent_step)),
+        driver=cast("Driver", codec.word(head.get("driver", "runner"), get_args(Driver))),
+        parent=None if parent is None else FlowId(codec.name("FlowId", parent)),
+        parent_step=None if parent_step is None else StepId(codec.name("StepId", parent_step)),
         setback=None if setback is None else codec.decode(Setback, setback),
     )
 
@@ -123,7 +149,7 @@ def _checkpoints(program: Program, files: Files) -> Iterator[Checkpoint]:
         row = cast("dict[str, Json]", codec.load(_file(mine, "checkpoint.json")))
         code = row.get("code")
         state = rebuild(program, mine)
-        yield Checkpoint(str(row["label"]), state, None if code is None else Oid(str(code)))
+        yield Checkpoint(str(row["label"]), state, None if code is None else Oid(codec.name("Oid", code)))
 
 
 def _passes(rows: Iterable[Json]) -> Iterator[Pass]:

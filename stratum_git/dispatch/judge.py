@@ -6,10 +6,12 @@ owned, a promised change is there, the output fits its contract, postconditions 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from stratum_git.agents.output import plain, plain_text
 from stratum_git.agents.secrets import NONE, Secrets
 from stratum_git.agents.supervise import Exited, Signalled, TimedOut, Unstartable, supervise
 from stratum_git.core.certificate import missing
@@ -18,8 +20,8 @@ from stratum_git.core.expr import judge
 from stratum_git.core.paths import covers
 from stratum_git.core.references import Unresolved, resolve
 from stratum_git.core.taskgraph import read_graph
+from stratum_git.git.bounded import read_small_objects
 from stratum_git.git.diff import changed_paths, is_ancestor
-from stratum_git.git.objects import read_objects
 from stratum_git.git.repository import Repository, UnknownRevision
 from stratum_git.git.repository import resolve as resolve_commit
 from stratum_git.git.snapshot import Captured
@@ -68,15 +70,16 @@ class TreeFiles:
 
     def exists(self, path: str) -> bool:
         """Returns whether *path* is a file of the commit."""
-        return self._blob(path) is not None
+        name = self._name(path)
+        asked = ("cat-file", "-t", "" if name is None else name)
+        return name is not None and self.repo.git.run(*asked, ok=(0, 128)).stdout == b"blob\n"
 
     def text(self, path: str) -> str | None:
         """Returns the text of a file; ``None`` when it is missing, too large or not UTF-8."""
-        data = self._blob(path)
-        if data is None or len(data) > TEXT_LIMIT:
-            return None
+        name = self._name(path)
+        found = None if name is None else read_small_objects(self.repo, [name], TEXT_LIMIT)[0]
         try:
-            return data.decode()
+            return None if found is None or found.type != "blob" else found.data.decode()
         except UnicodeDecodeError:
             return None
 
@@ -88,11 +91,8 @@ class TreeFiles:
         except UnknownRevision:
             return ()
 
-    def _blob(self, path: str) -> bytes | None:
-        if "\n" in path:
-            return None
-        found = read_objects(self.repo, [f"{self.commit}:{PurePosixPath(path)}"])[0]
-        return found.data if found is not None and found.type == "blob" else None
+    def _name(self, path: str) -> str | None:
+        return None if "\n" in path else f"{self.commit}:{PurePosixPath(path)}"
 
 
 def judge_tree(repo: Repository, base: Oid, captured: Captured, wants: Expectations) -> Finding | None:
@@ -210,7 +210,7 @@ def _said(ended: Exited | Signalled | TimedOut | Unstartable) -> str | None:
 
 
 def _last_lines(tail: bytes) -> str:
-    lines = [line.strip() for line in tail.decode("utf-8", "replace").splitlines() if line.strip()]
+    lines = [line.strip() for line in plain_text(tail).splitlines() if line.strip()]
     return " | ".join(lines[-3:])[-500:]
 
 
@@ -226,4 +226,4 @@ def _foreign(paths: Sequence[str], owned: Sequence[str]) -> tuple[str, ...]:
 
 def _few(paths: Sequence[str]) -> str:
     more = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
-    return ", ".join(paths[:SHOWN]) + more
+    return ", ".join(plain(os.fsencode(path)) for path in paths[:SHOWN]) + more

@@ -17,6 +17,7 @@ from stratum_git.core.narration import narrate
 from stratum_git.core.parse import load_spec
 from stratum_git.core.program import compile_program
 from stratum_git.core.rebuild import rebuild
+from stratum_git.git.bounded import read_small_objects
 from stratum_git.git.memory import wait_for_pruning
 from stratum_git.git.objects import ObjectWriter, Signature, read_objects, read_tree
 from stratum_git.git.process import GitFailed
@@ -41,6 +42,9 @@ from stratum_git.store.trees import TreeCache, names_of
 
 HEALINGS = 20
 """How often a move of refs is tried again because a git of somebody's deleted what they were to point to."""
+LARGEST = 64 * 1024 * 1024
+"""Bytes of one file of a flow: the largest are outputs, and a result has 16 MiB at most."""
+WHOLE = 1024 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,12 +165,21 @@ def load(repo: Repository, flow: FlowId) -> tuple[Stored, str]:
 def load_at(repo: Repository, tip: Oid) -> tuple[Stored, str]:
     """Returns the flow as it was after the event of commit *tip*, and the text of its spec."""
     tree = read_tree(repo, tip)
-    paths = (*names_of(tree), "spec.yaml")
-    found = read_objects(repo, [str(tree[path].oid) for path in paths if path in tree])
-    files = {p: o.data for p, o in zip((p for p in paths if p in tree), found, strict=True) if o is not None}
-    spec = files.pop("spec.yaml", b"").decode()
+    paths = [path for path in (*names_of(tree), "spec.yaml") if path in tree]
+    found = read_small_objects(repo, [str(tree[path].oid) for path in paths], LARGEST)
+    files = {p: o.data for p, o in zip(paths, found, strict=True) if o is not None}
+    if len(files) < len(paths) or sum(map(len, files.values())) > WHOLE:
+        raise codec.UnreadableError("a file of the flow is missing, or too large to be one")
+    spec = _text(files.pop("spec.yaml", b""))
     program = _program(spec, _name_of(files))
     return Stored(tip, rebuild(program, files)), spec
+
+
+def _text(data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise codec.UnreadableError("the spec of the flow is not UTF-8") from error
 
 
 def first_spec(repo: Repository, tip: Oid) -> Oid:

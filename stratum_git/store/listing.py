@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import ClassVar, TypeVar
 
 from stratum_git.errors import HostError, UserError
+from stratum_git.git.bounded import read_small_objects
 from stratum_git.git.objects import Object, read_objects
 from stratum_git.git.refs import read_ref, survey_refs
 from stratum_git.git.repository import Repository
@@ -22,6 +23,8 @@ T = TypeVar("T")
 Row = dict[str, Json]
 
 PREFIX = "refs/stratum/flows/"
+HEADER = 16 * 1024 * 1024
+"""Bytes of a ``state.json``. It has the newest records and a few states, and they are short."""
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
 
@@ -102,7 +105,7 @@ def list_flows(repo: Repository) -> Listing:
 def _read(repo: Repository, names: Sequence[str]) -> list[Object | None]:
     """Returns the objects with these names, ``None`` for those that are missing or damaged."""
     try:
-        return list(read_objects(repo, names))
+        return list(read_small_objects(repo, names, HEADER))
     except HostError:
         # Git gives up at an object that is damaged in its middle; halving finds out which one that is.
         if len(names) == 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import pytest
 from hypothesis import given
@@ -44,6 +45,7 @@ from stratum_git.model.messages import (
 )
 
 TEXT = st.text(max_size=12)
+ID = st.text("abAB019._-", max_size=8).map(lambda text: "x" + text.replace("..", "."))
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
@@ -54,9 +56,9 @@ REF = st.sampled_from([RefName("refs/heads/main"), RefName("refs/heads/ä")])
 KNOWN = {
     "Oid": OID,
     "RefName": REF,
-    "StepId": TEXT.map(StepId),
-    "TaskId": TEXT.map(TaskId),
-    "FlowId": TEXT.map(FlowId),
+    "StepId": ID.map(StepId),
+    "TaskId": ID.map(TaskId),
+    "FlowId": ID.map(FlowId),
     "Json": JSON,
 }
 OUTCOMES = st.one_of(
@@ -65,43 +67,43 @@ OUTCOMES = st.one_of(
     st.builds(Lost, TEXT, st.none() | OID),
     st.builds(Halted, TEXT, st.none() | OID),
 )
-TASK = st.none() | TEXT.map(TaskId)
+TASK = st.none() | ID.map(TaskId)
 ENTRIES = st.one_of(
     st.builds(LandedResult, TASK, OID, st.none() | OID),
     st.builds(ParkedResult, TASK, OID, OID, st.lists(TEXT).map(tuple)),
 )
 AT = st.floats(0, 1e10)
 TEXTS = st.lists(TEXT, max_size=3).map(tuple)
-STEP = TEXT.map(StepId)
-REPORTS = st.builds(TaskReport, TEXT.map(TaskId), OUTCOMES)
+STEP = ID.map(StepId)
+REPORTS = st.builds(TaskReport, ID.map(TaskId), OUTCOMES)
 EVENTS: st.SearchStrategy[Event] = st.one_of(
     st.builds(Considered, AT, TEXT, STEP, st.booleans()),
     st.builds(Answered, AT, TEXT, STEP, JSON, st.sampled_from(["ok", "ensure_failed"]), TEXTS, JSON),
     st.builds(SkipRequested, AT, TEXT, STEP, TEXT),
-    st.builds(Called, AT, TEXT, STEP, TEXT.map(FlowId)),
+    st.builds(Called, AT, TEXT, STEP, ID.map(FlowId)),
     st.builds(Gathered, AT, TEXT, STEP, st.lists(REPORTS, max_size=3).map(tuple), st.booleans()),
     st.builds(LoopStarted, AT, TEXT, STEP),
     st.builds(LoopReported, AT, TEXT, STEP, JSON, TEXT, st.booleans(), st.none() | AT, st.none() | TEXT),
     st.builds(LoopAborted, AT, TEXT, STEP, TEXT),
     st.builds(Checkpointed, AT, TEXT, TEXT, st.none() | OID),
     st.builds(Reverted, AT, TEXT, TEXT),
-    st.builds(Started, AT, TEXT, TEXT.map(FlowId), TEXT, st.dictionaries(TEXT, JSON, max_size=3), OID, REF),
-    st.builds(Opened, AT, TEXT, TEXT.map(StepId), OID, REF),
-    st.builds(StepReported, AT, TEXT, TEXT.map(StepId), st.integers(1, 9), OUTCOMES),
-    st.builds(TaskReported, AT, TEXT, TEXT.map(StepId), TEXT.map(TaskId), st.integers(1, 9), OUTCOMES),
-    st.builds(GateResolved, AT, TEXT, TEXT.map(StepId), st.sampled_from(["approve", "kill"]), TEXT),
+    st.builds(Started, AT, TEXT, ID.map(FlowId), TEXT, st.dictionaries(TEXT, JSON, max_size=3), OID, REF),
+    st.builds(Opened, AT, TEXT, ID.map(StepId), OID, REF),
+    st.builds(StepReported, AT, TEXT, ID.map(StepId), st.integers(1, 9), OUTCOMES),
+    st.builds(TaskReported, AT, TEXT, ID.map(StepId), ID.map(TaskId), st.integers(1, 9), OUTCOMES),
+    st.builds(GateResolved, AT, TEXT, ID.map(StepId), st.sampled_from(["approve", "kill"]), TEXT),
     st.builds(
         Landed,
         AT,
         TEXT,
-        TEXT.map(StepId),
+        ID.map(StepId),
         REF,
         OID,
         OID,
         st.lists(ENTRIES, max_size=3).map(tuple),
         TEXTS,
     ),
-    st.builds(LandingBlocked, AT, TEXT, TEXT.map(StepId), TEXT, TEXTS),
+    st.builds(LandingBlocked, AT, TEXT, ID.map(StepId), TEXT, TEXTS),
     st.builds(Synced, AT, TEXT, REF, TEXTS),
     st.builds(CancelRequested, AT, TEXT, TEXT, TASK),
     st.builds(Suspended, AT, TEXT),
@@ -136,28 +138,30 @@ def test_a_state_reads_well_line_by_line() -> None:
     assert dump({}) == b"{}\n"
 
 
+OIDS = {digit: Oid(digit * 40) for digit in "bcd01"}
 REPORTED = """
 {"type": "task_reported", "at": 2, "by": "agent a", "step": "s", "task": "t", "attempt": 1,
- "outcome": {"type": "completed", "base": "b", "result": "c", "output": {"n": 1}}}
+ "outcome": {"type": "completed", "base": "@b", "result": "@c", "output": {"n": 1}}}
 """
 LANDED = """
-{"type": "landed", "at": 3, "by": "x", "step": "s", "target": "r", "old": "o", "new": "n",
- "entries": [{"type": "parked_result", "task": "t", "result": "c", "conflict": "k", "paths": ["p"]}]}
+{"type": "landed", "at": 3, "by": "x", "step": "s", "target": "refs/r", "old": "@0", "new": "@1",
+ "entries": [{"type": "parked_result", "task": "t", "result": "@c", "conflict": "@d", "paths": ["p"]}]}
 """
-PARKED = ParkedResult(TaskId("t"), Oid("c"), Oid("k"), ("p",))
+PARKED = ParkedResult(TaskId("t"), OIDS["c"], OIDS["d"], ("p",))
 STORED: list[tuple[str, Event]] = [
     ('{"type": "suspended", "at": 1.5, "by": "me"}', Suspended(1.5, "me")),
     (
         REPORTED,
-        TaskReported(2, "agent a", StepId("s"), TaskId("t"), 1, Completed(Oid("b"), Oid("c"), {"n": 1})),
+        TaskReported(2, "agent a", StepId("s"), TaskId("t"), 1, Completed(OIDS["b"], OIDS["c"], {"n": 1})),
     ),
-    (LANDED, Landed(3.0, "x", StepId("s"), RefName("r"), Oid("o"), Oid("n"), (PARKED,))),
+    (LANDED, Landed(3.0, "x", StepId("s"), RefName("refs/r"), OIDS["0"], OIDS["1"], (PARKED,))),
 ]
 
 
 @pytest.mark.parametrize(("stored", "event"), STORED)
 def test_what_version_one_wrote_is_read(stored: str, event: Event) -> None:
-    assert decode_any(load(stored.encode())) == event
+    text = re.sub("@(.)", lambda found: OIDS[found[1]], stored)
+    assert decode_any(load(text.encode())) == event
 
 
 def test_a_field_of_a_later_version_is_passed_over() -> None:
@@ -174,6 +178,22 @@ def test_a_field_of_a_later_version_is_passed_over() -> None:
         {"type": "resumed"},
         {"type": 3},
         {"type": "synced", "notes": 3},
+        {"type": "resumed", "at": "now", "by": "me"},
+        {"type": "resumed", "at": True, "by": "me"},
+        {"type": "resumed", "at": 1, "by": ["me"]},
+        {"type": "opened", "at": 1, "by": "", "step": "s", "base": "--output=x", "target": "refs/heads/x"},
+        {"type": "opened", "at": 1, "by": "", "step": "s", "base": "a" * 40, "target": "--x"},
+        {"type": "opened", "at": 1, "by": "", "step": "s", "base": "a" * 40, "target": "refs/../x"},
+        {"type": "opened", "at": 1, "by": "", "step": "../s", "base": "a" * 40, "target": "refs/heads/x"},
+        {
+            "type": "step_reported",
+            "at": 1,
+            "by": "",
+            "step": "s",
+            "attempt": 1,
+            "outcome": {"type": "waiting"},
+        },
+        {"type": "gate_resolved", "at": 1, "by": "", "step": "s", "verdict": "perhaps"},
     ],
 )
 def test_what_cannot_be_read_is_told(data: Json) -> None:
