@@ -18,6 +18,9 @@ from stratum_git.core.strict_json import read_json
 from stratum_git.model.ids import Json
 
 LIMIT = 16 * 1024 * 1024
+TRIES = 500
+"""Beginnings that come to nothing; agents that print pieces of JSON line by line have a few."""
+NEAR = 32 * 1024
 START = re.compile(r"""^[ \t]*(?=\{\s*["}]|\[\s*[\[{])""", re.MULTILINE)
 """Where an object may begin, or a list of objects, whose last one is not an answer. Not at ``[INFO] ...``."""
 REST = re.compile(r"[ \t\r]*(?:\n|\Z)")
@@ -67,7 +70,7 @@ def last_object(text: str, *, cut: bool = False) -> str | None:
         text = text.partition("\n")[2]
     decoder = json.JSONDecoder()
     found: str | None = None
-    end = 0
+    end = failed = 0
     for match in START.finditer(text):
         start = match.end()
         # In what was cut, an indented object may be a part of one whose beginning is missing.
@@ -76,6 +79,10 @@ def last_object(text: str, *, cut: bool = False) -> str | None:
         try:
             value, stop = decoder.raw_decode(text, start)
         except (ValueError, RecursionError):
+            failed += 1
+            if failed > TRIES:
+                # Each was read to where it went wrong, again and again: only the very end is looked at now.
+                return last_object(text[-NEAR:], cut=True) if len(text) > NEAR else found
             continue
         if REST.match(text, stop):
             end = stop

@@ -14,19 +14,25 @@ import regex
 from stratum_git.model.ids import Json
 
 SECONDS = 1.0
+"""For one pattern; ``ALL`` is for all of them."""
+ALL = 3.0
 
 
 def hits(patterns: Sequence[str], result: Json) -> tuple[str, ...]:
     """Returns a sentence for each pattern that occurs in *result*, written as JSON with sorted keys."""
-    text = json.dumps(result, sort_keys=True)
-    return tuple(said for pattern in patterns if (said := _hit(pattern, text)) is not None)
-
-
-def _hit(pattern: str, text: str) -> str | None:
     try:
-        found = regex.search(pattern, text, regex.IGNORECASE | regex.MULTILINE, timeout=SECONDS)
+        text = json.dumps(result, sort_keys=True)
+    except (RecursionError, ValueError):
+        return ("guardrail matched: the result is nested too deep to be looked through",)
+    found = (_hit(pattern, text, min(SECONDS, ALL / len(patterns))) for pattern in patterns)
+    return tuple(said for said in found if said is not None)
+
+
+def _hit(pattern: str, text: str, seconds: float) -> str | None:
+    try:
+        found = regex.search(pattern, text, regex.IGNORECASE | regex.MULTILINE, timeout=seconds)
     except TimeoutError:
-        return f"guardrail matched: {pattern!r} (it took longer than {SECONDS:g} s to look for)"
+        return f"guardrail matched: {pattern!r} (it took longer than {seconds:g} s to look for)"
     except regex.error as error:
         return f"guardrail matched: {pattern!r} (it cannot be looked for: {error})"
     return None if found is None else f"guardrail matched: {pattern!r}"

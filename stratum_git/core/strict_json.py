@@ -35,7 +35,7 @@ def read_json(text: str) -> Json:
 def is_deep(value: object) -> bool:
     """Returns whether a value is nested deeper than it may be. It takes no recursion to find out."""
     level = [value]
-    for _ in range(DEPTH + 1):
+    for _ in range(DEPTH):
         level = [item for at in level if isinstance(at, dict | list) for item in _items(at)]
         if not level:
             return False

@@ -13,6 +13,10 @@ from stratum_git.errors import HostError, UserError
 from stratum_git.git.process import Git, GitFailed, require_git
 from stratum_git.model.ids import Oid, RefName
 
+SEARCH = re.compile(r"\^\{/|^:|\.\.|[\x00-\x1f]")
+LONGEST = 1000
+PART = 200
+"""Bytes of a part of a branch's name: it becomes the name of a file, and of one for its lock."""
 UNSET = "stratum-git", "stratum-git@localhost"
 
 
@@ -110,6 +114,9 @@ def head_of(repo: Repository) -> Head:
 
 def resolve(repo: Repository, revision: str) -> Oid:
     """Returns the commit that *revision* names; raises UnknownRevision."""
+    if SEARCH.search(revision) or len(revision) > LONGEST:
+        # It would be looked for in every message of the history, by a pattern that may never come to an end.
+        raise UnknownRevision(f"{revision[:100]} is a search, and not the name of a commit")
     asked = ("rev-parse", "--verify", "-q", "--end-of-options", f"{revision}^{{commit}}")
     found = repo.git.run(*asked, ok=(0, 1, 128))
     oid = found.stdout.decode("ascii", "replace").strip()
@@ -130,8 +137,10 @@ def identity(repo: Repository) -> Person:
 def valid_branch(repo: Repository, name: str) -> RefName:
     """Returns the full ref of a branch called *name*; raises UserError for what cannot be one."""
     ref = f"refs/heads/{name.removeprefix('refs/heads/')}"
-    if repo.git.run("check-ref-format", ref, ok=(0, 1)).code != 0 or ref.startswith("refs/heads/-"):
-        raise UserError(f"{name} cannot be the name of a branch")
+    long = max(map(len, os.fsencode(ref).split(b"/"))) > PART or len(ref) > LONGEST
+    wrong = long or "\0" in ref or ref.startswith("refs/heads/-")
+    if wrong or repo.git.run("check-ref-format", ref, ok=(0, 1)).code != 0:
+        raise UserError(f"{name[:100]} cannot be the name of a branch")
     return RefName(ref)
 
 
