@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from stratum_git.app import checking
+from stratum_git.cli.words import say
 
 
 def validate_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +39,7 @@ def validate(options: argparse.Namespace, cwd: Path, environment: Mapping[str, s
                 where = f"{c.file}:{problem.line}" if problem.line else c.file
                 path = f" {problem.path}:" if problem.path else ""
                 hint = f" ({problem.hint})" if problem.hint else ""
-                print(f"{where}:{path} {problem.message}{hint}")
+                say(f"{where}:{path} {problem.message}{hint}")
             if not c.problems:
-                print(f"{c.file}: valid")
+                say(f"{c.file}: valid")
     return 1 if any(c.problems for c in checked) else 0

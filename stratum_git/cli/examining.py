@@ -9,6 +9,7 @@ from pathlib import Path
 
 from stratum_git.app.doctor import examine
 from stratum_git.app.surroundings import Surroundings
+from stratum_git.cli.words import say
 
 MARKS = {"ok": "ok  ", "warn": "WARN", "fail": "FAIL"}
 
@@ -24,7 +25,7 @@ def doctor(options: argparse.Namespace, cwd: Path, environment: Mapping[str, str
     if options.json:
         print(json.dumps([finding.row() for finding in found], indent=2, ensure_ascii=False))
     for finding in () if options.json else found:
-        print(f"{MARKS[finding.verdict]} {finding.check}: {finding.detail}")
+        say(f"{MARKS[finding.verdict]} {finding.check}: {finding.detail}")
         if finding.hint and finding.verdict != "ok":
-            print(f"     {finding.hint}")
+            say(f"     {finding.hint}")
     return 1 if any(finding.verdict == "fail" for finding in found) else 0

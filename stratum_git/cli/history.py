@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from stratum_git.app.surroundings import Surroundings
+from stratum_git.cli.words import say
 from stratum_git.git.history import flow_log
 from stratum_git.model.ids import FlowId
 from stratum_git.store.listing import known_ref
@@ -35,7 +36,7 @@ def log(options: argparse.Namespace, cwd: Path, environment: Mapping[str, str]) 
         return 0
     for entry in entries:
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.at))
-        print(f"{entry.oid[:10]} {when} {entry.trailers.get('Stratum-By', ''):<16} {entry.subject}")
+        say(f"{entry.oid[:10]} {when} {entry.trailers.get('Stratum-By', ''):<16} {entry.subject}")
         for line in entry.body.splitlines():
-            print(f"{'':47}{line}")
+            say(f"{'':47}{line}")
     return 0

@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import NoReturn
 
 from stratum_git import __version__
+from stratum_git.cli.words import say
 from stratum_git.errors import BugError, HostError, StratumError, UserError, as_host_error
 
 YES, NO, ASKED_WRONGLY, WORLD_FAILED, OUR_BUG, INTERRUPTED = 0, 1, 2, 3, 70, 130
@@ -129,11 +130,11 @@ def _report(error: StratumError, *, as_json: bool) -> int:
         row = {"code": error.word or type(error).__name__, "message": error.message, "hint": error.hint}
         print(json.dumps({"error": row | ({"problems": problems} if problems else {})}, indent=2))
         return code
-    print(f"error: {error.message}", file=sys.stderr)
+    say(f"error: {error.message}", to=sys.stderr)
     for problem in problems if len(problems) > 1 else ():
-        print(f"  line {problem['line']}: {problem['path']}: {problem['message']}", file=sys.stderr)
+        say(f"  line {problem['line']}: {problem['path']}: {problem['message']}", to=sys.stderr)
     if error.hint:
-        print(f"hint: {error.hint}", file=sys.stderr)
+        say(f"hint: {error.hint}", to=sys.stderr)
     return code
 
 

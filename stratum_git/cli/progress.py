@@ -8,6 +8,7 @@ from typing import TextIO
 
 import trio
 
+from stratum_git.cli.words import safe
 from stratum_git.core.narration import narrate
 from stratum_git.dispatch.notices import Line, Notice, Recorded, Remark
 from stratum_git.model.effects import Effect, Launch
@@ -37,7 +38,7 @@ class Plain:
             return
         text = _text(notice)
         if text:
-            print(text, file=self.out, flush=True)
+            print(safe(text), file=self.out, flush=True)
 
     def tick(self) -> None:
         """Does nothing: what was printed stays."""
@@ -71,7 +72,7 @@ class Live:
             self._take(notice)
         text = _text(notice)
         if text:
-            self._live.console.print(text, markup=False)
+            self._live.console.print(safe(text), markup=False)
         self.tick()
 
     def tick(self) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from stratum_git.app import listing
 from stratum_git.app.surroundings import Surroundings
 from stratum_git.cli.protocol import answer, refuse
+from stratum_git.cli.words import say
 from stratum_git.errors import UserError
 from stratum_git.model.ids import FlowId
 from stratum_git.store.listing import UnknownFlowError
@@ -41,7 +42,7 @@ def query(options: argparse.Namespace, cwd: Path, environment: Mapping[str, str]
     else:
         found = listing.long_flows(around) if options.long else listing.brief_flows(around)
     for remark in found.remarks:
-        print(remark, file=sys.stderr)
+        say(remark, to=sys.stderr)
     return answer(found.rows)
 
 

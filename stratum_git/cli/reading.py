@@ -9,6 +9,7 @@ from pathlib import Path
 
 from stratum_git.app import reading
 from stratum_git.app.surroundings import Surroundings
+from stratum_git.cli.words import safe
 from stratum_git.model.ids import FlowId
 
 
@@ -21,7 +22,7 @@ def diff(options: argparse.Namespace, cwd: Path, environment: Mapping[str, str])
     """Prints a patch; 1 when it is empty."""
     around = Surroundings(cwd, environment)
     found = reading.diff(around, FlowId(options.flow), options.task, options.attempt)
-    sys.stdout.buffer.write(found)
+    sys.stdout.buffer.write(f"{safe(found)}\n".encode() if sys.stdout.isatty() else found)
     sys.stdout.flush()
     return 0 if found else 1
 
@@ -39,7 +40,9 @@ def logs(options: argparse.Namespace, cwd: Path, environment: Mapping[str, str])
     around = Surroundings(cwd, environment)
     path = log_file(around, FlowId(options.flow), options.task, options.attempt)
     try:
-        sys.stdout.buffer.write(path.read_bytes())
+        data = path.read_bytes()
+        # What goes into a file or a program is as it was; a terminal would do what an agent tells it to.
+        sys.stdout.buffer.write(f"{safe(data)}\n".encode() if sys.stdout.isatty() else data)
     except FileNotFoundError:
         print(f"{path} is not there: the agent was not started", file=sys.stderr)
         return 1

@@ -16,6 +16,7 @@ from stratum_git.app import running
 from stratum_git.app.checking import read_spec
 from stratum_git.app.surroundings import Surroundings
 from stratum_git.cli.progress import Live, Plain, make_progress
+from stratum_git.cli.words import say
 from stratum_git.core.strict_json import read_json
 from stratum_git.dispatch.notices import Watcher
 from stratum_git.errors import StratumError, UserError
@@ -142,7 +143,7 @@ def _answer(state: FlowState, *, interrupted: bool, as_json: bool) -> int:
         print(json.dumps({"flow_id": state.flow, "status": state.status, "target": state.target}, indent=2))
     else:
         for line in _ending(state, interrupted=interrupted):
-            print(line)
+            say(line)
     if interrupted:
         return INTERRUPTED
     waits = state.driver == "client" and state.status == "running"

@@ -10,6 +10,7 @@ from pathlib import Path
 from stratum_git.app.migrating import rewrite
 from stratum_git.app.speckit import NoTasksError, compile_folder
 from stratum_git.app.writing import write_whole
+from stratum_git.cli.words import say
 from stratum_git.core.migrate import Refused
 from stratum_git.core.shape import VERSIONS
 
@@ -30,7 +31,7 @@ def compile(options: argparse.Namespace, cwd: Path, environment: Mapping[str, st
     try:
         made = compile_folder(options.folder, options.flow, parallel=options.parallel)
     except NoTasksError as error:
-        print(f"error: {error.message}", file=sys.stderr)
+        say(f"error: {error.message}", to=sys.stderr)
         if error.hint:
             print(f"hint: {error.hint}", file=sys.stderr)
         return NO
@@ -73,11 +74,11 @@ def migrate(options: argparse.Namespace, cwd: Path, environment: Mapping[str, st
 
 
 def _tell(file: Path, to: str, refused: Refused) -> None:
-    print(f"error: {file} was not migrated to version {to}: {refused.why}", file=sys.stderr)
+    say(f"error: {file} was not migrated to version {to}: {refused.why}", to=sys.stderr)
     for problem in refused.problems:
         where = f"{file}:{problem.line}" if problem.line else str(file)
         path = f" {problem.path}:" if problem.path else ""
         hint = f" ({problem.hint})" if problem.hint else ""
-        print(f"  {where}:{path} {problem.message}{hint}", file=sys.stderr)
+        say(f"  {where}:{path} {problem.message}{hint}", to=sys.stderr)
     if refused.hint:
-        print(f"hint: {refused.hint}", file=sys.stderr)
+        say(f"hint: {refused.hint}", to=sys.stderr)

@@ -9,6 +9,7 @@ import trio
 from mcp.server import MCPServer
 from mcp_types import ToolAnnotations
 
+from stratum_git.agents.output import plain_text
 from stratum_git.app import listing, reading
 from stratum_git.app.conflicts import conflicts
 from stratum_git.app.doctor import examine
@@ -89,7 +90,8 @@ def _register_tasks(server: MCPServer[Any], around: Surroundings) -> None:
         """Show what the agent of a task printed, by default in its last attempt; long ones page by page."""
         path = log_file(around, FlowId(flow_id), task_id, attempt)
         try:
-            text = path.read_text(encoding="utf-8", errors="replace")
+            # A terminal's escapes are for a terminal, and an agent's not even for that.
+            text = plain_text(path.read_bytes())
         except FileNotFoundError:
             return refusal("task_not_found", f"{task_id} has printed nothing: its agent was not started")
         return {"flow_id": flow_id, "task_id": task_id, **page(text, cursor, min(limit, LIMIT))}
