@@ -15,6 +15,8 @@ from stratum_git.model.ids import Json
 
 SECONDS = 1.0
 """For one pattern; ``ALL`` is for all of them."""
+LONGEST = 500
+"""Characters of a pattern: to get ready for a longer one takes too long, and no deadline counts then."""
 ALL = 3.0
 
 
@@ -29,6 +31,8 @@ def hits(patterns: Sequence[str], result: Json) -> tuple[str, ...]:
 
 
 def _hit(pattern: str, text: str, seconds: float) -> str | None:
+    if len(pattern) > LONGEST:
+        return f"guardrail matched: {pattern[:80]!r}... (it is longer than {LONGEST} characters)"
     try:
         found = regex.search(pattern, text, regex.IGNORECASE | regex.MULTILINE, timeout=seconds)
     except TimeoutError:

@@ -33,6 +33,8 @@ PARTS = 3000
 ERRORS = 1000
 SECONDS = 0.5
 """For one pattern and one text."""
+LONGEST = 500
+"""Characters of a pattern. To get ready for a longer one takes ``regex`` its square, with no deadline."""
 LITERAL = ("const", "enum", "default", "examples")
 """Keywords whose values are data, in which ``$ref`` means nothing."""
 
@@ -113,6 +115,8 @@ def _size(value: object) -> int:
 
 
 def _found(pattern: str, text: str) -> bool:
+    if len(pattern) > LONGEST:
+        raise _TooMuch
     try:
         return regex.search(pattern, text, timeout=SECONDS) is not None
     except TimeoutError as error:

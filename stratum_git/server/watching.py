@@ -91,7 +91,8 @@ def _register_tasks(server: MCPServer[Any], around: Surroundings) -> None:
         path = log_file(around, FlowId(flow_id), task_id, attempt)
         try:
             # A terminal's escapes are for a terminal, and an agent's not even for that.
-            text = plain_text(path.read_bytes())
+            data = path.read_bytes()
+            text = plain_text(data) + ("\n" if data.endswith(b"\n") else "")
         except FileNotFoundError:
             return refusal("task_not_found", f"{task_id} has printed nothing: its agent was not started")
         return {"flow_id": flow_id, "task_id": task_id, **page(text, cursor, min(limit, LIMIT))}

@@ -40,6 +40,7 @@ def in_a_moment() -> Iterator[None]:
         ({"patternProperties": {EVIL: {}}}, {LONG: 1}),
         ({"additionalProperties": False, "patternProperties": {EVIL: {}}}, {LONG: 1}),
         ({"items": {"pattern": EVIL}}, [LONG] * 1000),
+        ({"pattern": "a" * 5000}, "b" * 5000),
         ({"items": {"properties": {f"p{n}": {} for n in range(1000)}}}, [{}] * 20_000),
         ({"items": {"enum": list(range(2000))}}, [-1] * 50_000),
         ({"items": {"required": [f"p{n}" for n in range(2000)]}}, [{}] * 20_000),
@@ -48,7 +49,7 @@ def in_a_moment() -> Iterator[None]:
         ({"$ref": "file:///etc/passwd"}, 1),
         ({"pattern": "(((a{1,9999}){1,9999}){1,9999}){1,9999}b"}, "a" * 200),
     ],
-    ids=range(11),
+    ids=range(12),
 )  # fmt: skip
 def test_a_schema_that_never_ends_is_given_up(schema: dict[str, Json], value: Json) -> None:
     assert schema_breaches(schema, value)
@@ -65,6 +66,11 @@ def test_many_evil_guardrails_share_their_time() -> None:
     before = time.monotonic()
     assert len(hits([f"(?:b{{{n}}})?(a|aa)+$" for n in range(40)], {"x": "a" * 5000})) == 40
     assert time.monotonic() - before < 5 * ALL
+
+
+def test_a_guardrail_that_takes_long_to_get_ready_is_not_begun() -> None:
+    (said,) = hits(["a" * 5000], {"x": "b" * 5000})
+    assert "longer than" in said
 
 
 def test_deep_json_is_refused_where_it_comes_in(tmp_path: Path) -> None:
