@@ -5,6 +5,7 @@ A ref of an attempt never moves away from work: what it was at gets a ref of its
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -86,9 +87,12 @@ def set_aside(slot: Path, folder: Path, names: Iterable[str]) -> None:
 
     What lies there already, of an attempt with the same number, is not overwritten.
     """
+    top = slot.resolve()
     for name in names:
-        if os.path.lexists(slot / name):
-            move_aside(slot / name, folder, name)
+        source = slot / name
+        # A folder may have become a link: what it leads to is not ours to move.
+        if os.path.lexists(source) and source.parent.resolve() == (top / name).parent:
+            move_aside(source, folder, name)
 
 
 def move_aside(source: Path, folder: Path, name: str) -> Path:
@@ -97,7 +101,21 @@ def move_aside(source: Path, folder: Path, name: str) -> Path:
     for above in reversed([above for above in place.parents if not above.exists()]):
         above.mkdir(mode=0o700)
     _moved(source, place)
+    _close_to_others(place)
     return place
+
+
+def _close_to_others(top: Path) -> None:
+    """Takes from everybody else the right to read what is there, and from nobody the right to run it."""
+    if top.is_symlink():
+        return
+    top.chmod(top.stat().st_mode & 0o700)
+    for root, folders, files in os.walk(top):
+        for path in (Path(root, name) for name in (*folders, *files)):
+            # A path may be longer than a path can be; those above keep everybody else out of it.
+            with contextlib.suppress(OSError):
+                if not path.is_symlink():
+                    path.chmod(path.stat().st_mode & 0o700)
 
 
 def set_aside_modules(slot: Path, folder: Path) -> None:

@@ -137,13 +137,9 @@ def refuse_secrets(secrets: Secrets, spec: str, inputs: Mapping[str, Json]) -> N
 
 
 def _withhold(source: Path, folder: Path, name: str) -> None:
-    """Moves a file or folder beside the attempt's log, for its owner alone."""
-    if not os.path.lexists(source):
-        return
-    place = move_aside(source, folder, name)
-    for path in (place, *(place.rglob("*") if place.is_dir() and not place.is_symlink() else ())):
-        if not path.is_symlink():
-            path.chmod(path.stat().st_mode & 0o700 | (0o700 if path.is_dir() else 0o600))
+    """Moves a file or folder beside the attempt's log."""
+    if os.path.lexists(source):
+        move_aside(source, folder, name)
 
 
 def _said(secrets: Secrets, paths: Sequence[str], folder: Path) -> list[str]:
