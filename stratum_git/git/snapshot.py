@@ -167,8 +167,10 @@ def _open_up(top: Path) -> None:
     top.chmod(top.stat().st_mode | 0o700)
     for root, folders, _ in os.walk(top):
         for path in (Path(root, name) for name in folders):
-            if not path.is_symlink() and not os.access(path, os.R_OK | os.W_OK | os.X_OK):
-                path.chmod(path.stat().st_mode | 0o700)
+            # A path may be longer than a path can be; what git can not look into then, it says.
+            with suppress(OSError):
+                if not path.is_symlink() and not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+                    path.chmod(path.stat().st_mode | 0o700)
 
 
 def _recorded(
