@@ -20,7 +20,7 @@ from stratum_git.model.ids import FlowId, Oid, StepId, TaskId
 from stratum_git.model.messages import Event, Lost, StepReported, TaskReported
 from stratum_git.model.state import FlowState
 from stratum_git.slots.leases import lease_ref, read_leases
-from stratum_git.slots.pool import Slot
+from stratum_git.slots.slot import Slot
 from stratum_git.spawn.orphans import end_orphans
 from stratum_git.store.flows import load
 

@@ -44,7 +44,7 @@ from stratum_git.model.effects import Launch
 from stratum_git.model.ids import FlowId, Hooks, Oid, StepId
 from stratum_git.model.state import FlowState
 from stratum_git.slots.occupancy import Occupant
-from stratum_git.slots.pool import Slot
+from stratum_git.slots.slot import Slot
 
 EVERYTHING = "."
 TRIES = 5

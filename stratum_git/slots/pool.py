@@ -38,6 +38,7 @@ from stratum_git.slots.occupancy import (
 )
 from stratum_git.slots.registry import Registry
 from stratum_git.slots.scrub import is_reusable, scrub
+from stratum_git.slots.slot import Slot
 
 BY = "stratum-git"
 NAME = re.compile(r"(?:slot|clone)-[0-9a-f]{8}")
@@ -45,24 +46,6 @@ NAME = re.compile(r"(?:slot|clone)-[0-9a-f]{8}")
 
 class SlotFailed(HostError):  # noqa: N818 - reads as what happened
     """A slot could not be made ready, or not be saved."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Slot:
-    """A place that is held: nobody else gets it until it is released, or this process ends."""
-
-    path: Path
-    kind: Kind
-    base: Oid
-    branch: RefName
-    occupant: Occupant
-    lock: BaseFileLock = field(repr=False)
-    keep_ignored: tuple[str, ...] = ()
-
-    @property
-    def name(self) -> str:
-        """Returns the slot's name, the same for every tenant."""
-        return self.path.name
 
 
 @dataclass

@@ -17,7 +17,7 @@ from stratum_git.dispatch.names import branch_ref
 from stratum_git.model.ids import FlowId, StepId, TaskId
 from stratum_git.model.state import FlowState
 from stratum_git.slots.occupancy import Occupant
-from stratum_git.slots.pool import Slot
+from stratum_git.slots.slot import Slot
 from tests.support.flows import Stage, dispatch_spec, writes
 
 TASK = TaskId("x")

@@ -12,7 +12,8 @@ from typing import IO
 from stratum_git.git.process import Git
 from stratum_git.model.ids import Oid, RefName
 from stratum_git.slots.occupancy import Kind, Occupant
-from stratum_git.slots.pool import Slot, SlotPool
+from stratum_git.slots.pool import SlotPool
+from stratum_git.slots.slot import Slot
 
 ROOT = Path(__file__).parents[2]
 

@@ -16,8 +16,9 @@ from stratum_git.git.worktree import fetch_result, git_dir_of
 from stratum_git.model.ids import Oid, RefName
 from stratum_git.slots.folders import StateFolders
 from stratum_git.slots.occupancy import Kind, Occupied, Vacant, read_record
-from stratum_git.slots.pool import Slot, SlotFailed, SlotPool
+from stratum_git.slots.pool import SlotFailed, SlotPool
 from stratum_git.slots.registry import BranchInUse
+from stratum_git.slots.slot import Slot
 from tests.slots.tenancy import branch_of, condition, git, take, tenants
 from tests.support.repos import ScratchRepo
 
@@ -244,7 +245,7 @@ def test_the_users_checkout_and_configuration_stay_as_they_are(
 
 def footprint(path: Path) -> dict[str, bytes]:
     """Everything in a checkout, and what git keeps for it, but for objects, branches and worktrees."""
-    skip = ("objects/", "refs/heads/stratum/", "logs/refs/heads/stratum/", "worktrees/")
+    skip = ("objects/", "stratum/", "refs/heads/stratum/", "logs/refs/heads/stratum/", "worktrees/")
     files = (file for file in sorted(path.rglob("*")) if file.is_file())
     named = ((file.relative_to(path).as_posix(), file) for file in files)
     return {

@@ -10,7 +10,8 @@ from stratum_git.git.snapshot import capture
 from stratum_git.git.worktree import fetch_result, git_dir_of
 from stratum_git.model.ids import Oid
 from stratum_git.slots.occupancy import Occupant, read_record
-from stratum_git.slots.pool import Slot, SlotPool
+from stratum_git.slots.pool import SlotPool
+from stratum_git.slots.slot import Slot
 from tests.slots.tenancy import branch_of, condition, git, take, tenants
 from tests.support.repos import ScratchRepo
 
