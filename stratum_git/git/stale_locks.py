@@ -41,7 +41,7 @@ def moving(common_dir: Path) -> Iterator[int]:
     try:
         folder.mkdir(exist_ok=True)
         # Not for writing: nobody is to be kept from making the disk read-only.
-        handle = os.open(folder / "moving.lock", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        handle = os.open(folder / "moving", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
     except OSError as error:
         raise HostError(f"{folder} cannot be written to: {error.strerror}") from error
     try:

@@ -86,7 +86,8 @@ def test_a_server_gives_back_what_a_killed_one_left_and_leaves_nothing(shell: Sh
         (place.parent.parent / "trash" / "thrown away").mkdir(parents=True)
         second = next(servers)
         planned(second, spec("intent: anything"))
-        assert '"occupant"' not in record.read_text()
+        # Whoever the client was may still be in it: it is thrown away.
+        assert not record.exists()
         second.requests.close()
         wait_until_gone(second.pid)
         second.answers.close()

@@ -255,7 +255,7 @@ def _judge_repository(machine: Machine, figures: Figures, where: str) -> None:
     if fsck.returncode or fsck.stderr.strip():
         figures.fsck_failures += 1
         figures.notes.append(f"{where}: fsck: {fsck.stdout}{fsck.stderr}")
-    left = [str(p) for p in (machine.repo.path / ".git").rglob("*.lock") if p.name != "moving.lock"]
+    left = [str(p) for p in (machine.repo.path / ".git").rglob("*.lock") if p.name != "moving"]
     left += [str(p) for p in (machine.place / "user" / "state").rglob("*.new")]
     if left:
         figures.left_behind += 1

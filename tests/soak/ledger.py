@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -82,7 +82,7 @@ def play(shell: Shell, ending: str, isolation: str, states: Sequence[str], timeo
     limit = timeout if ending == "times out" else 600
     spec = shell.spec(SPEC.format(isolation=isolation, width=width, timeout=limit, more=more))
     tasks: list[Json] = [{"id": state} for state in states]
-    words = ("run", spec, shell.tasks(*tasks), _agent(shell), "--quiet")
+    words = ("run", spec, shell.tasks(*tasks), "--quiet")
     process = shell.start(*words)
     if ENDINGS[ending] == LATER and ending != "times out":
         _await(process, [shell.home / "evidence" / state / "ready" for state in states])
@@ -131,12 +131,9 @@ def _prepare(shell: Shell, ending: str, states: Sequence[str]) -> None:
     subprocess.run(["git", "init", "-q", "--bare", str(shell.home / "scratch.git")], check=True)
     (shell.home / "evidence").mkdir()
     (shell.home / "ending").write_text(ENDINGS[ending] + "\n")
+    shell.unfenced_agent(f'{PROLOGUE}\n. "$HOME/states/$STRATUM_TASK"\n{EPILOGUE}')
     for state in states:
         shell.file(f"states/{state}", STATES[state].replace(" other", " other-$STRATUM_TASK") + "\n")
-
-
-def _agent(shell: Shell) -> str:
-    return shell.agent(f'{PROLOGUE}\n. "$HOME/states/$STRATUM_TASK"\n{EPILOGUE}')
 
 
 def _await(process: subprocess.Popen[str], paths: Sequence[Path]) -> None:
@@ -156,7 +153,7 @@ def _end(shell: Shell, process: subprocess.Popen[str], ending: str) -> None:
     _, said = process.communicate(timeout=600)
     assert process.returncode in {0, 1, 130, -signal.SIGKILL}, said
     if ending in {"is interrupted", "is killed"}:
-        done = shell.run("resume", shell.flow(), _agent(shell), "--quiet", timeout=600)
+        done = shell.run("resume", shell.flow(), "--quiet", timeout=600)
         assert done.code in {0, 1}, done
 
 
@@ -200,6 +197,7 @@ def _differences(shell: Shell, flow: str, state: str, files: Path) -> list[str]:
         untouched = {name: (0, data.encode()) for name, data in FILES.items()}
         return [] if wanted == untouched else [f"cannot be had back: {error.message}"]
     got = _files(into)
+    lost = _inner_lost(files.with_name("inner"), got)
     for name in [name for name in got if name.startswith(("slot-", "clone-"))]:
         # A slot that git could not read was kept whole.
         own = name.partition("/")
@@ -215,7 +213,15 @@ def _differences(shell: Shell, flow: str, state: str, files: Path) -> list[str]:
         if not name.startswith((".git/", "replaced.git/")) and name != ".git"
     }
     names = {*wanted, *got}
-    return [f"{name!r} differs" for name in sorted(names) if wanted.get(name) != got.get(name)]
+    return [*lost, *(f"{name!r} differs" for name in sorted(names) if wanted.get(name) != got.get(name))]
+
+
+def _inner_lost(branch: Path, got: Mapping[str, tuple[int, bytes]]) -> list[str]:
+    """Returns whether the repository that an agent made in place of the slot's own is not had back."""
+    if not branch.exists():
+        return []
+    had = [data for name, (_, data) in got.items() if name.endswith(".git/refs/heads/main")]
+    return [] if branch.read_bytes() in had else ["the repository in place of the slot's own is lost"]
 
 
 def _files(top: Path) -> dict[str, tuple[int, bytes]]:

@@ -328,7 +328,7 @@ git init -q
 echo o > o
 git add o
 git commit -qm o
-kept_text .git/refs/heads/main
+cp .git/refs/heads/main "$E/inner"
 
 ### no-reflog
 rm -rf "$(git rev-parse --git-dir)/logs"

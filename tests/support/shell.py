@@ -105,6 +105,16 @@ class Shell:
         path.chmod(0o755)
         return f"--agent={name}={path}"
 
+    def unfenced_agent(self, script: str) -> None:
+        """Makes a shell script the default agent, by the project's settings; its git may do anything."""
+        path = self.file("agent-unfenced", f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+        settings = self.repo.path / ".stratum/config.yaml"
+        settings.parent.mkdir(exist_ok=True)
+        settings.write_text(f"agents: {{default: {{command: ['{path}'], fence: off}}}}\n")
+        with (self.repo.path / ".git/info/exclude").open("a") as file:
+            file.write("/.stratum/\n")
+
     def spec(self, text: str = SPEC) -> str:
         """Returns the path of a spec."""
         return str(self.file("spec.yaml", text))
