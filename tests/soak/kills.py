@@ -112,9 +112,11 @@ class Killer:
         """Kills a server after a while, if that one still is at work."""
         if self.left > 0:
             time.sleep(self.rng.uniform(0, 2 * LENGTH))
-            if not server.is_over():
-                os.kill(server.pid, signal.SIGKILL)
-                self.hit(("server",))
+            # It may end in the moment between.
+            with contextlib.suppress(ProcessLookupError):
+                if not server.is_over():
+                    os.kill(server.pid, signal.SIGKILL)
+                    self.hit(("server",))
 
     def hit(self, kind: tuple[str, ...]) -> None:
         """Notes a kill."""
