@@ -6,7 +6,9 @@ All of it follows from the state, so whoever comes next after a crash does it.
 from __future__ import annotations
 
 import secrets
+from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 
 from stratum_git.app.batches import batch_of, halt_unwanted
 from stratum_git.app.desk import Desk
@@ -18,12 +20,12 @@ from stratum_git.core.references import Unresolved
 from stratum_git.dispatch.clock import now
 from stratum_git.dispatch.landing import follow
 from stratum_git.dispatch.touchdown import land
-from stratum_git.dispatch.turn import landing_turn
+from stratum_git.dispatch.turn import hold, landing_turn
 from stratum_git.errors import BugError
 from stratum_git.git.refs import tip_nowait
 from stratum_git.model.effects import Consider, Effect, Land, Open, Summon, Sync
 from stratum_git.model.ids import FlowId, Json, StepId
-from stratum_git.model.messages import Called, CancelRequested, Resumed, Started, Synced
+from stratum_git.model.messages import Called, CancelRequested, Event, Resumed, Started, Synced
 from stratum_git.model.spec import SubFlow
 from stratum_git.model.state import Asked, FlowState, Program
 
@@ -107,8 +109,7 @@ def _perform(desk: Desk, flow: FlowId, state: FlowState, effect: Effect) -> Flow
     match effect:
         case Land(step):
             with landing_turn(context):
-                state = desk.act(flow, lambda at: [land(context, at, step)] if at.cursor == step else [])
-                return _followed(desk, state)
+                return _landed(desk, flow, step)
         case Sync():
             return _followed(desk, state)
         case Summon(step):
@@ -118,11 +119,30 @@ def _perform(desk: Desk, flow: FlowId, state: FlowState, effect: Effect) -> Flow
             return desk.act(flow, desk.found_out)
 
 
-def _followed(desk: Desk, state: FlowState) -> FlowState:
+def _landed(desk: Desk, flow: FlowId, step: StepId) -> FlowState:
+    """Lands a step, with the checkouts that are to follow in hand."""
+    with ExitStack() as stack:
+        held: frozenset[Path] | None = None
+
+        def decide(at: FlowState) -> list[Event]:
+            nonlocal held
+            stack.close()
+            if at.cursor != step:
+                return []
+            event = land(desk.context, at, step)
+            while (held := stack.enter_context(hold(desk.context, event))) is None:
+                stack.close()
+                event = land(desk.context, at, step)
+            return [event]
+
+        return _followed(desk, desk.act(flow, decide), held or frozenset())
+
+
+def _followed(desk: Desk, state: FlowState, held: frozenset[Path] = frozenset()) -> FlowState:
     """Lets checkouts follow the branches that the flow has moved."""
     for effect in outstanding(state):
         if isinstance(effect, Sync):
-            notes = follow(desk.context.repo, effect.target, effect.old, effect.new)
+            notes = follow(desk.context.repo, effect.target, effect.old, effect.new, held)
             event = Synced(now(), "stratum-git", effect.target, notes)
             state = desk.act(state.flow, lambda _, event=event: [event])  # type: ignore[misc]
     return state

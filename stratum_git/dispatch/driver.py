@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import TypeVar, assert_never
 
 import trio
@@ -24,7 +26,7 @@ from stratum_git.dispatch.notices import Line, Recorded, Remark, Watcher
 from stratum_git.dispatch.opening import consider, open_step
 from stratum_git.dispatch.publishing import result_updates
 from stratum_git.dispatch.touchdown import land
-from stratum_git.dispatch.turn import own_turn
+from stratum_git.dispatch.turn import hold, own_turn
 from stratum_git.git.refs import RefUpdate, tip_nowait
 from stratum_git.model.effects import (
     Ask,
@@ -91,6 +93,7 @@ class Driver:
     active: int = 0
     updates: list[RefUpdate] = field(default_factory=list)
     followed: trio.Event = field(default_factory=trio.Event)
+    held: frozenset[Path] = frozenset()
     inbox: trio.MemorySendChannel[Delivery] = field(init=False)
     nursery: trio.Nursery = field(init=False)
 
@@ -270,14 +273,21 @@ class Driver:
         async with own_turn(self.context):
             while not self.interrupted:
                 event = await self.context.git(partial(land, self.context, self.journal.state, step))
-                if not (await self._deliver(event)).beaten:
-                    # Whoever lands next looks at the checkouts as they are then.
-                    await self.followed.wait()
-                    return
+                with ExitStack() as stack:
+                    holding = hold(self.context, event)
+                    held = await self.context.git(partial(stack.enter_context, holding))
+                    if held is None:
+                        continue
+                    self.held = held
+                    stack.callback(setattr, self, "held", frozenset())
+                    if not (await self._deliver(event)).beaten:
+                        # Whoever lands next looks at the checkouts as they are then.
+                        await self.followed.wait()
+                        return
 
     async def _sync(self, effect: Sync) -> None:
         notes = await self.context.git(
-            partial(follow, self.context.repo, effect.target, effect.old, effect.new)
+            partial(follow, self.context.repo, effect.target, effect.old, effect.new, self.held)
         )
         self.followed.set()
         for note in notes:

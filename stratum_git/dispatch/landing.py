@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from stratum_git.dispatch.stack import Change, apply
 from stratum_git.git.checkout import Refused, checkouts_left, checkouts_of, obstacle, sync
@@ -98,11 +99,16 @@ def in_the_way(repo: Repository, target: RefName, old: Oid, new: Oid) -> Refused
     return None
 
 
-def follow(repo: Repository, target: RefName, old: Oid, new: Oid) -> tuple[str, ...]:
-    """Lets every checkout of *target* follow it from *old* to *new*; returns what could not, in words."""
+def follow(
+    repo: Repository, target: RefName, old: Oid, new: Oid, held: frozenset[Path] = frozenset()
+) -> tuple[str, ...]:
+    """Lets every checkout of *target* follow it from *old* to *new*; returns what could not, in words.
+
+    *held* are those whose index the caller holds.
+    """
     notes = []
     for path in checkouts_left(repo, target, new):
-        answer = sync(path, old, new)
+        answer = sync(path, old, new, held=path in held)
         if isinstance(answer, Refused):
             notes.append(f"{path}: {answer.reason} {', '.join(answer.paths)}".strip())
     return tuple(notes)

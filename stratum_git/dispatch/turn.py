@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
 
 import trio
 from filelock import FileLock, Timeout
 
 from stratum_git.dispatch.context import Context
+from stratum_git.git.holding import held_checkouts
+from stratum_git.model.messages import Landed, LandingBlocked
 
 PATIENCE = 60.0
 """Seconds to wait for others that land. Whoever has waited for so long goes on without the turn."""
@@ -44,3 +47,16 @@ async def own_turn(context: Context) -> AsyncIterator[None]:
                 break
             await trio.sleep(PAUSE)
         yield
+
+
+@contextmanager
+def hold(context: Context, event: Landed | LandingBlocked) -> Iterator[frozenset[Path] | None]:
+    """Keeps everybody's git out of the checkouts that are to follow *event*; gives them.
+
+    ``None`` when somebody's git is at work in one of them: then it is to be looked again.
+    """
+    if isinstance(event, LandingBlocked) or event.old == event.new:
+        yield frozenset()
+        return
+    with held_checkouts(context.repo, event.target) as places:
+        yield places

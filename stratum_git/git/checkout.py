@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -90,33 +91,69 @@ def obstacle(repo: Repository, checkout: Path, old: Oid, new: Oid) -> Refused | 
     return None
 
 
-def sync(checkout: Path, old: Oid, new: Oid) -> Answer:
+@dataclass(frozen=True, slots=True)
+class _Tree:
+    """A checkout, and the index that git is to take for its own there."""
+
+    checkout: Path
+    index: Path | None = None
+
+    def git(self, *words: str, stdin: bytes = b"", ok: tuple[int, ...] = (0,)) -> Done:
+        """Runs git there. An index that a power cut left empty would be the user's to mend."""
+        env = {} if self.index is None else {"GIT_INDEX_FILE": str(self.index)}
+        return Git(self.checkout).run(*words, stdin=stdin, ok=ok, config=DURABLE, env={**LITERAL, **env})
+
+
+def sync(checkout: Path, old: Oid, new: Oid, *, held: bool = False) -> Answer:
     """Moves index and files of *checkout* from *old* to *new*, on the disk too. Doing it again does no harm.
 
-    That goes for a first time that was cut off anywhere: what it had written already is no obstacle.
+    That goes for a first time that was cut off anywhere: what it had written already is no obstacle. When the
+    caller has *held* the index's lock, git is given a copy, which then takes the index's place.
     """
     git = Git(checkout)
     precious = _ignored_in_the_way(checkout, old, new)
     if precious:
         return Refused(f"ignored files in {checkout} would be overwritten", precious)
     changes = changes_in(git, old, new)
+    if held:
+        return _synced_aside(checkout, old, new, changes)
     lock = _index_lock(checkout)
     if not stale_locks.clear(common_dir_of(checkout), lock) and not _is_free(lock):
         raise HostError(f"another git holds {lock}", hint=f"when no git is running there, delete {lock}")
     with stale_locks.taking(common_dir_of(checkout), [lock]):
-        refused = _moved(git, old, new)
-        removed = _take_back(checkout, changes) if refused is not None else ()
-        if removed:
-            refused = _moved(git, old, new)
-            if refused is not None:
-                _put_back(git, new, removed)
-        if refused is None:
-            _flush_files(checkout, changes)
+        return _followed(_Tree(checkout), old, new, changes)
+
+
+def _synced_aside(checkout: Path, old: Oid, new: Oid, changes: Sequence[Change]) -> Answer:
+    index = git_dir_of(checkout) / "index"
+    copy = index.with_name("index-stratum")
+    try:
+        if index.exists():
+            # With its times, by which git tells what may have changed since.
+            shutil.copy2(index, copy)
+        answer = _followed(_Tree(checkout, copy), old, new, changes)
+        if isinstance(answer, Synced):
+            copy.replace(index)
+            flush([index.parent])
+    finally:
+        copy.unlink(missing_ok=True)
+    return answer
+
+
+def _followed(tree: _Tree, old: Oid, new: Oid, changes: Sequence[Change]) -> Answer:
+    refused = _moved(tree, old, new)
+    removed = _take_back(tree.checkout, changes) if refused is not None else ()
+    if removed:
+        refused = _moved(tree, old, new)
+        if refused is not None:
+            _put_back(tree, new, removed)
+    if refused is None:
+        _flush_files(tree, changes)
     return refused or Synced()
 
 
-def _moved(git: Git, old: Oid, new: Oid) -> Refused | None:
-    done = _read_tree(git, old, new)
+def _moved(tree: _Tree, old: Oid, new: Oid) -> Refused | None:
+    done = _read_tree(tree, old, new)
     if done.code == 0:
         return None
     said = done.stderr.decode("utf-8", "replace").strip().splitlines()
@@ -126,20 +163,19 @@ def _moved(git: Git, old: Oid, new: Oid) -> Refused | None:
     return Refused(said[0].removeprefix("error: ") if said else "git refused", tuple(said[1:]))
 
 
-def _read_tree(git: Git, old: Oid, new: Oid) -> Done:
+def _read_tree(tree: _Tree, old: Oid, new: Oid) -> Done:
     """Moves index and files; a `git status` of the user's, in an editor perhaps, is waited for."""
     for _ in range(PAUSES):
-        done = _read_tree_once(git, old, new)
+        done = _read_tree_once(tree, old, new)
         if done.code == 0 or not re.search(rb"index\.lock': File exists", done.stderr):
             return done
         Event().wait(PAUSE)
-    return _read_tree_once(git, old, new)
+    return _read_tree_once(tree, old, new)
 
 
-def _read_tree_once(git: Git, old: Oid, new: Oid) -> Done:
-    # An index that a power cut left empty would be the user's to mend.
-    git.run("update-index", "-q", "--refresh", ok=(0, 1, 128), config=DURABLE)
-    return git.run("read-tree", "-m", "-u", old, new, ok=(0, 1, 128), config=DURABLE)
+def _read_tree_once(tree: _Tree, old: Oid, new: Oid) -> Done:
+    tree.git("update-index", "-q", "--refresh", ok=(0, 1, 128))
+    return tree.git("read-tree", "-m", "-u", old, new, ok=(0, 1, 128))
 
 
 def _is_free(lock: Path) -> bool:
@@ -167,21 +203,22 @@ def _take_back(checkout: Path, changes: Sequence[Change]) -> tuple[Change, ...]:
     return tuple(own)
 
 
-def _put_back(git: Git, new: Oid, removed: Sequence[Change]) -> None:
+def _put_back(tree: _Tree, new: Oid, removed: Sequence[Change]) -> None:
     """Writes what was taken back once more: something else is in the way, and is not ours."""
     stdin = b"\0".join(os.fsencode(change.path) for change in removed)
     listed = ("--pathspec-from-file=-", "--pathspec-file-nul")
-    git.run("restore", "--source", new, "--worktree", *listed, stdin=stdin, env=LITERAL)
+    tree.git("restore", "--source", new, "--worktree", *listed, stdin=stdin)
 
 
-def _flush_files(checkout: Path, changes: Sequence[Change]) -> None:
+def _flush_files(tree: _Tree, changes: Sequence[Change]) -> None:
     """Puts the files that differ on the disk, and the folders that they are in."""
+    checkout = tree.checkout
     files = [checkout / change.path for change in changes]
     lost = [c for c, file in zip(changes, files, strict=True) if _is_lost(file, c.new)]
     if lost:
         # The index had them before a power cut, and they had not been flushed.
         stdin = b"\0".join(os.fsencode(change.path) for change in lost)
-        Git(checkout).run("checkout-index", "-f", "-u", "-q", "-z", "--stdin", stdin=stdin, config=DURABLE)
+        tree.git("checkout-index", "-f", "-u", "-q", "-z", "--stdin", stdin=stdin)
     above = dict.fromkeys(p for file in files for p in file.parents if p.is_relative_to(checkout))
     flush([path for path in (*files, *above) if path.is_dir() or _is_file(path)])
 
