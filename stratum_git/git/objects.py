@@ -218,9 +218,8 @@ class ObjectWriter:
             if path in self._debt.unnamed:
                 return oid
             packed = zlib.compress(store, 1)
-            if _holds(path, store):
-                # Whoever wrote it may not have flushed it; and git deletes what is old and on no ref.
-                os.utime(path)
+            if _holds(path, store) and _is_freshened(path):
+                # Whoever wrote it may not have flushed it.
                 self.owe_objects([] if passing else [oid])
             else:
                 self._place(path, packed, flushed=self.durable and not passing)
@@ -232,11 +231,7 @@ class ObjectWriter:
     def _place(self, path: Path, data: bytes, *, flushed: bool) -> None:
         # git gc removes stale files of this name, should this process die here.
         temporary = path.parent / f"tmp_obj_{secrets.token_hex(8)}"
-        try:
-            handle = os.open(temporary, CREATE, 0o444)
-        except FileNotFoundError:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle = os.open(temporary, CREATE, 0o444)
+        handle = _opened(temporary)
         try:
             with os.fdopen(handle, "wb", buffering=0) as file:
                 _write_all(file, data)
@@ -257,6 +252,24 @@ class ObjectWriter:
             with contextlib.suppress(OSError):
                 temporary.unlink()
             raise
+
+
+def _opened(temporary: Path) -> int:
+    """Makes a file below ``objects``, where a git that deletes objects removes folders that are empty."""
+    for _ in range(ATTEMPTS):
+        with contextlib.suppress(FileNotFoundError):
+            return os.open(temporary, CREATE, 0o444)
+        temporary.parent.mkdir(parents=True, exist_ok=True)
+    return os.open(temporary, CREATE, 0o444)
+
+
+def _is_freshened(path: Path) -> bool:
+    """Makes an object look new, since git deletes what is old and on no ref; returns whether it is there."""
+    try:
+        os.utime(path)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def write_whole(path: Path, data: bytes, *, flushed: bool) -> None:
