@@ -43,20 +43,22 @@ class User(Actor):
             self.world.count("git was busy")
         return done.returncode == 0
 
-    def until(self, *words: str) -> None:
-        """Tries again while another git is in the way."""
+    def until(self, *words: str) -> bool:
+        """Tries again while another git is in the way; returns whether it was done at last."""
         pause = threading.Event()
         for _ in range(100):
             if self.git(*words):
-                return
+                return True
             pause.wait(0.05)
         self.world.blame(f"git {' '.join(words)} never came to an end")
+        return False
 
     def commit(self) -> None:
         self.number += 1
         name = f"user-{self.number}.txt"
         (self.world.shell.repo.path / name).write_text("by the user\n")
-        if self.git("add", name) and self.git("commit", "-qm", f"user {self.number}", "--", name):
+        # What another git was in the way of he does again, as anybody would.
+        if self.until("add", name) and self.until("commit", "-qm", f"user {self.number}", "--", name):
             oid = self.world.lines("log", "-1", "--format=%H", "--", name)[0]
             self.world.commits.append(oid)
             changed = self.world.lines("diff-tree", "-r", "--name-only", "--no-commit-id", oid)
