@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from stratum_git.app.desk import Decide, Desk
+from stratum_git.app.desk import Decide, Desk, Fence
 from stratum_git.app.leasing import is_offered, lease_id
 from stratum_git.app.lodging import Lodging, launch_of, lodge, parting, report, task_of, vacate, wants_of
 from stratum_git.app.refused import Refused
@@ -165,11 +165,20 @@ def gather(
         raise Refused("invalid_merge_status", message)
     if merge_status == "conflict":
         _whole(fan, rows)
-    _unclaimed(desk, state, step, rows)
+    fences = _unclaimed(desk, state, step, rows)
     with parting() as places:
         reports = tuple(_judged(desk, state, fan, step, row, places) for row in _ordered(fan.graph, rows))
         event = Gathered(now(), by, step, reports, conflict=merge_status == "conflict")
-        return desk.act(flow, lambda at: [event] if at.seq == state.seq else _stale(flow))
+        try:
+            return desk.act(flow, lambda at: [event] if at.seq == state.seq else _stale(flow), *fences)
+        except Refused as refused:
+            if refused.kind != "lease_lost":
+                raise
+            # His place must not be given back under him, nor his report be taken for late.
+            message = "a worker took one of the tasks while the report was judged"
+            raise Refused(
+                "task_claimed", message, hint="he reports it by himself; report the others"
+            ) from refused
 
 
 def _vacated(desk: Desk, state: FlowState, launch: Launch, why: str, places: list[Workplace]) -> Lost:
@@ -273,13 +282,18 @@ def _ordered(graph: TaskGraph, rows: Sequence[Row]) -> list[Row]:
     return [by_task[name] for name in names if name in by_task]
 
 
-def _unclaimed(desk: Desk, state: FlowState, step: StepId, rows: Sequence[Row]) -> None:
+def _unclaimed(desk: Desk, state: FlowState, step: StepId, rows: Sequence[Row]) -> list[Fence]:
+    """Returns the leases of the tasks, none of which a worker has; raises Refused where one has."""
     leases = read_leases(desk.context.repo, state.flow)
+    fences = []
     for row in rows:
-        held = leases.get(lease_ref(state.flow, step, row.task))
+        ref = lease_ref(state.flow, step, row.task)
+        held = leases.get(ref)
         if held is not None and held.lease is not None and not is_offered(held):
             message = f"task {row.task!r} is being done by {held.lease.holder}"
             raise Refused("task_claimed", message, task_id=row.task, hint="it reports by itself")
+        fences += [] if held is None else [Fence(ref, held.token)]
+    return fences
 
 
 def _is_offered(held: HeldLease, attempt: int) -> bool:

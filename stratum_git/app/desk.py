@@ -173,18 +173,18 @@ class Desk:
             self._catch_up(flow, held)
             return held.state
 
-    def act(self, flow: FlowId, decide: Decide, fence: Fence | None = None) -> FlowState:
+    def act(self, flow: FlowId, decide: Decide, *fences: Fence) -> FlowState:
         """Records what *decide* says of the flow as it is now; returns its state after that.
 
         What is recorded is so, whatever happens afterwards; what *decide* raises changes nothing. Nothing is
-        recorded once the lease of *fence* is another's.
+        recorded once a lease of *fences* is another's.
         """
         held = self._open(flow)
         with held.turn:
             for _ in range(RACES):
                 self._catch_up(flow, held)
                 entries = self._decided(held.state, decide(held.state))
-                if not entries or self._record(flow, held, entries, fence):
+                if not entries or self._record(flow, held, entries, fences):
                     return held.state
         raise BugError(f"lost {RACES} races for {flow} in a row")
 
@@ -272,21 +272,21 @@ class Desk:
         source = state.program.steps[step].skip_if or ""
         return holds(source, state.inputs, outputs(state), self.files)
 
-    def _record(self, flow: FlowId, held: Held, entries: Sequence[Entry], fence: Fence | None) -> bool:
-        answer = held.log.append(flow, held.stored.tip, entries, self._moves(flow, entries, fence))
+    def _record(self, flow: FlowId, held: Held, entries: Sequence[Entry], fences: Sequence[Fence]) -> bool:
+        answer = held.log.append(flow, held.stored.tip, entries, self._moves(flow, entries, fences))
         if isinstance(answer, Stored):
             held.stored = answer
             return True
-        if fence is not None and answer.ref == fence.ref:
+        if any(answer.ref == fence.ref for fence in fences):
             raise Refused("lease_lost", "the task was given to somebody else meanwhile")
         return False
 
-    def _moves(self, flow: FlowId, entries: Sequence[Entry], fence: Fence | None = None) -> list[RefUpdate]:
+    def _moves(self, flow: FlowId, entries: Sequence[Entry], fences: Sequence[Fence] = ()) -> list[RefUpdate]:
         """Returns the refs that move with *entries*: results, branches, the target, leases."""
         events = [entry.event for entry in entries]
         effects = [effect for entry in entries for effect in entry.effects]
         repo = self.context.repo
-        known = {} if fence is None else {fence.ref: fence.token}
+        known = {fence.ref: fence.token for fence in fences}
         leases = lease_updates(self.context, flow, events, effects, known)
         return [*result_updates(repo, flow, events), *leases]
 

@@ -582,6 +582,29 @@ def test_tasks_are_reported_at_once_through_two_servers(shell: Shell) -> None:
     assert shell.repo.git("status", "--porcelain") == ""
 
 
+def test_a_worker_who_takes_a_task_while_its_report_is_judged_keeps_it(shell: Shell, tmp_path: Path) -> None:
+    begun, go = tmp_path / "begun", tmp_path / "go"
+    wait = shell.file("wait", f"#!/bin/sh\ntouch '{begun}'; while [ ! -e '{go}' ]; do sleep 0.02; done\n")
+    wait.chmod(0o755)
+    with serving(shell) as one, serving(shell) as other, ThreadPoolExecutor(1) as pool:
+        text = spec(dispatch(verify=str(wait))).replace('version: "0.3"', 'version: "0.4"')
+        said = plan(one, text, {"tasks": [{"id": "a"}]})
+        name = str(said["flow_id"])
+        write(places(said)["a"], "a.txt")
+        report = pool.submit(reported, one, name, row("a"))
+        while not begun.exists():
+            assert not report.done()
+            time.sleep(0.01)
+        taken = other.call("stratum_task_claim", flow_id=name, worker="w", seconds=60)
+        go.touch()
+        assert taken["status"] == "claimed", taken
+        assert (report.result()["status"], report.result()["error_type"]) == ("error", "task_claimed")
+        assert Path(taken["path"]).is_dir()
+        said = other.call("stratum_task_complete", lease=taken["lease"], status="complete", result={})
+        assert said["status"] != "error", said
+        assert subjects(shell.repo, "HEAD~1") == ["a: do a"]
+
+
 def test_a_checkout_that_is_in_the_way_blocks_the_landing_until_it_is_not(shell: Shell) -> None:
     with serving(shell) as server:
         name, said = fan(server, "a", more=("intent: after",))
