@@ -15,6 +15,7 @@ from stratum_git.dispatch.clock import monotonic, now
 from stratum_git.dispatch.context import Context
 from stratum_git.dispatch.workplace import SlotPlace
 from stratum_git.errors import StratumError
+from stratum_git.git import stale_locks
 from stratum_git.git.objects import Signature
 from stratum_git.model.ids import FlowId, Oid, StepId, TaskId
 from stratum_git.model.messages import Event, Lost, StepReported, TaskReported
@@ -72,6 +73,18 @@ def see_out(context: Context, flow: FlowId) -> None:
     """Returns when nothing is at work any more that processes had started for *flow* and that are gone."""
     folders, repo = context.folders, context.repo
     end_orphans(folders.attempts(flow), (repo.root, repo.common_dir, folders.root))
+    clear_locks(context, flow)
+
+
+def clear_locks(context: Context, flow: FlowId) -> None:
+    """Deletes the locks that killed gits left on the refs of a flow: once it is over nobody meets them."""
+    refs = context.repo.common_dir / "refs"
+    locks = [refs / "stratum/flows" / f"{flow}.lock"]
+    for folder in ("stratum/leases", "stratum/attempts", "stratum/conflicts", "heads/stratum"):
+        locks += (refs / folder / flow).rglob("*.lock")
+    for lock in locks:
+        if lock.exists():
+            stale_locks.clear(context.repo.common_dir, lock)
 
 
 def give_back(context: Context) -> None:

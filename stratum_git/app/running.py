@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from stratum_git.agents.identity import own_identity
 from stratum_git.app import foresight
 from stratum_git.app.leasing import is_claimed
-from stratum_git.app.recovery import give_back, give_back_of, recover, tidy
+from stratum_git.app.recovery import clear_locks, give_back, give_back_of, recover, tidy
 from stratum_git.app.surroundings import Surroundings
 from stratum_git.app.workshop import make_context, signature
 from stratum_git.core.engine import begin
@@ -207,6 +207,7 @@ async def _driven(driver: Driver, effects: Sequence[Effect]) -> FlowState:
     state = await driver.drive(effects)
     try:
         await driver.context.git(partial(tidy, driver.context, TIDYING))
+        await driver.context.git(partial(clear_locks, driver.context, state.flow))
     except (StratumError, OSError) as error:
         driver.watch(Remark(f"what nobody needs any more could not be deleted: {error}"))
     return state

@@ -9,7 +9,7 @@ import pytest
 from filelock import FileLock
 
 from stratum_git.app import running
-from stratum_git.app.recovery import give_back
+from stratum_git.app.recovery import clear_locks, give_back
 from stratum_git.app.running import FlowOverError, RunRequest
 from stratum_git.app.workshop import make_context
 from stratum_git.dispatch.context import Context
@@ -63,6 +63,19 @@ async def test_resuming_a_flow_that_is_over_gives_back_what_it_left(stage: Stage
     # What no report speaks of is kept all the same.
     kept = f"refs/stratum/attempts/{state.flow}/build/{TASK}/1"
     assert stage.scratch.show(f"{kept}:more.txt") == "of nobody's report"
+
+
+async def test_locks_of_killed_gits_on_the_refs_of_a_flow_go_with_it(stage: Stage) -> None:
+    state = await ended(stage)
+    refs = stage.scratch.path / ".git/refs"
+    locks = [refs / f"stratum/flows/{state.flow}.lock", refs / f"heads/stratum/{state.flow}/x.lock"]
+    for lock in locks:
+        lock.touch()
+    theirs = refs / "heads/theirs.lock"
+    theirs.touch()
+    with working(stage) as context:
+        clear_locks(context, state.flow)
+    assert ([lock.exists() for lock in locks], theirs.exists()) == ([False, False], True)
 
 
 async def test_a_checkout_that_did_not_follow_to_the_end_does_so_on_resuming(stage: Stage) -> None:
