@@ -21,7 +21,7 @@ from stratum_git.app.surroundings import Surroundings
 from stratum_git.dispatch.clock import monotonic, now, uptime
 from stratum_git.errors import UserError
 from stratum_git.git.commits import Commit, commits_of
-from stratum_git.git.refs import LostRace, RefSession, RefUpdate, read_refs
+from stratum_git.git.refs import LostRace, RefSession, RefUpdate, read_refs, tip_nowait
 from stratum_git.git.registration import checked_out
 from stratum_git.git.repository import Repository
 from stratum_git.git.worktree import discard
@@ -92,9 +92,11 @@ def retain(
     repo = around.repository()
     config = read_config(repo.root)
     limit = now() - (age(config.retention) if older_than is None else older_than)
+    # Before their states: what moved since then is not what was looked at.
+    tips = read_refs(repo, FLOWS)
     listing = list_flows(repo)
     old = [header.flow for header in listing.headers if header.status in OVER and header.updated <= limit]
-    yard = _yard(repo, folders_of(around, repo, config))
+    yard = _yard(repo, folders_of(around, repo, config), tips)
     removed = Removed()
     for flow in (flow for flow in old if flow in yard.busy):
         removed.kept[f"flow {flow}"] = "somebody is at work on it, or its work lies in a slot"
@@ -108,14 +110,14 @@ def retain(
     return removed
 
 
-def _yard(repo: Repository, folders: StateFolders) -> _Yard:
+def _yard(repo: Repository, folders: StateFolders, tips: Mapping[RefName, Oid]) -> _Yard:
     by_flow: dict[str, dict[RefName, Oid]] = {}
     for prefix in (*LEFT, BRANCHES):
         for ref, oid in read_refs(repo, prefix).items():
             by_flow.setdefault(ref.removeprefix(prefix).partition("/")[0], {})[ref] = oid
     busy = {*_tenants(folders), *_leaseholders(read_leases(repo).values())}
     in_use = frozenset({*checked_out(repo).values(), *_being_rebased(repo)})
-    return _Yard(repo, folders, by_flow, in_use, frozenset(busy), read_refs(repo, FLOWS))
+    return _Yard(repo, folders, by_flow, in_use, frozenset(busy), tips)
 
 
 def _tenants(folders: StateFolders) -> Iterator[str]:
@@ -148,7 +150,8 @@ def _collect(
     yard: _Yard, session: RefSession, names: Sequence[str], removed: Removed, *, flows: bool, dry_run: bool
 ) -> None:
     with ExitStack() as stack:
-        free = [name for name in names if _is_locked(yard.folders, name, stack, removed)]
+        locked = [name for name in names if _is_locked(yard.folders, name, stack, removed)]
+        free = [name for name in locked if _is_as_it_was(yard, name, removed)]
         refs = {ref: oid for name in free for ref, oid in yard.refs.get(name, {}).items()}
         ours = _ours(yard, free, refs)
         for ref in [ref for ref in refs if ref.startswith(BRANCHES) and not _goes(yard, ref, ours, removed)]:
@@ -179,6 +182,15 @@ def _is_locked(folders: StateFolders, name: str, stack: ExitStack, removed: Remo
             removed.kept[f"flow {name}"] = "somebody is at work on it"
             return False
     return True
+
+
+def _is_as_it_was(yard: _Yard, name: str, removed: Removed) -> bool:
+    """Returns whether a flow is where it was when it was looked at: a client may have taken it back."""
+    ref = RefName(FLOWS + name)
+    if ref in yard.flows and tip_nowait(yard.repo, ref) == yard.flows[ref]:
+        return True
+    removed.kept[f"flow {name}"] = "somebody has gone on with it meanwhile"
+    return False
 
 
 def _ours(yard: _Yard, names: Iterable[str], refs: Mapping[RefName, Oid]) -> frozenset[Oid]:

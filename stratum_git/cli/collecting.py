@@ -9,6 +9,7 @@ from pathlib import Path
 from stratum_git.app.retention import Removed, age, retain
 from stratum_git.app.surroundings import Surroundings
 from stratum_git.cli.protocol import answer
+from stratum_git.cli.words import say
 
 YES, NO = 0, 1
 
@@ -39,11 +40,11 @@ def gc(options: argparse.Namespace, cwd: Path, environment: Mapping[str, str]) -
 
 def _tell(removed: Removed, did: str) -> None:
     for ref, oid in removed.refs.items():
-        print(f"{did} {ref}, which was at {oid}")
+        say(f"{did} {ref}, which was at {oid}")
     for path in removed.paths:
-        print(f"{did} {path}")
+        say(f"{did} {path}")
     for what, why in removed.kept.items():
-        print(f"kept {what}: {why}")
+        say(f"kept {what}: {why}")
     if not removed.is_all:
-        print("not all could be deleted; call it again")
-    print(f"{did} {len(removed.refs)} refs and {len(removed.paths)} files of {len(removed.flows)} flows")
+        say("not all could be deleted; call it again")
+    say(f"{did} {len(removed.refs)} refs and {len(removed.paths)} files of {len(removed.flows)} flows")

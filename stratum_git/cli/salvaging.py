@@ -12,6 +12,7 @@ from typing import Any
 from stratum_git.app import salvage as salvaging
 from stratum_git.app.surroundings import Surroundings
 from stratum_git.cli.protocol import answer
+from stratum_git.cli.words import say
 from stratum_git.model.ids import FlowId
 
 FEW = 20
@@ -46,7 +47,7 @@ def salvage(options: argparse.Namespace, cwd: Path, environment: Mapping[str, st
         said = f"{done.files} files of attempt {done.attempt} are in {options.into}"
     if options.json:
         return answer(done.row())
-    print(said)
+    say(said)
     return YES
 
 
@@ -58,21 +59,21 @@ def _list(row: dict[str, Any], *, as_json: bool) -> int:
         _tell(one)
     for one in () if as_json else busy:
         words = "is at work in" if one["is_live"] else "was left by whoever ran it in"
-        print(f"attempt {one['attempt']}: {words} {_shown(one['path'])}")
+        say(f"attempt {one['attempt']}: {words} {one['path']}")
     if not attempts and not busy and not as_json:
-        print("nothing was left")
+        say("nothing was left")
     return YES if attempts or busy else NO
 
 
 def _tell(one: dict[str, Any]) -> None:
     when = "" if one["at"] is None else time.strftime(" %Y-%m-%d %H:%M:%S", time.localtime(one["at"]))
-    print(f"attempt {one['attempt']}: {one['outcome'] or 'not reported'}{when}")
+    say(f"attempt {one['attempt']}: {one['outcome'] or 'not reported'}{when}")
     if one["commit"]:
-        print(f"  files: {one['files']} in {one['commit']}")
+        say(f"  files: {one['files']} in {one['commit']}")
     for ref in one["refs"]:
-        print(f"  ref: {ref}")
+        say(f"  ref: {ref}")
     for rest in one["rests"]:
-        print(f"  besides: {rest['ref']}")
+        say(f"  besides: {rest['ref']}")
         _few("staged", rest["staged"])
         _few("unmerged", rest["unmerged"])
         _few("noted by git", rest["notes"])
@@ -82,16 +83,11 @@ def _tell(one: dict[str, Any]) -> None:
     listed = [f"{item['path']} ({item['bytes']} bytes)" for item in one["ignored"]["listed"]]
     _few("ignored by git, gone with the slot", listed, one["ignored"]["total"])
     for folder in one["folders"]:
-        print(f"  folder: {_shown(folder)}")
+        say(f"  folder: {folder}")
 
 
 def _few(what: str, names: list[str], total: int | None = None) -> None:
     more = (len(names) if total is None else total) - min(len(names), FEW)
     if names:
-        shown = ", ".join(_shown(name) for name in names[:FEW])
-        print(f"  {what}: {shown}{f' and {more} more' if more > 0 else ''}")
-
-
-def _shown(text: str) -> str:
-    """Returns a name as a terminal may have it: no control characters, no half ones."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+        shown = ", ".join(name.replace("\n", "\\n") for name in names[:FEW])
+        say(f"  {what}: {shown}{f' and {more} more' if more > 0 else ''}")

@@ -77,12 +77,6 @@ def is_ancestor(repo: Repository, old: Oid, new: Oid) -> bool:
     return repo.git.run("merge-base", "--is-ancestor", old, new, ok=(0, 1)).code == 0
 
 
-def commits_between(repo: Repository, base: Oid, tip: Oid) -> tuple[Oid, ...]:
-    """Returns the commits of *tip* that *base* does not have, oldest first."""
-    out = repo.git.run("rev-list", "--reverse", "--topo-order", tip, f"^{base}").stdout
-    return tuple(Oid(line) for line in out.decode().split())
-
-
 def _change(facts: bytes, path: bytes) -> Change:
     old_mode, new_mode, old, new, status = facts.decode().lstrip(":").split(" ")
     return Change(os.fsdecode(path), status[0], old_mode, new_mode, Oid(old), Oid(new))

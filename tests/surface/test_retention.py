@@ -7,6 +7,11 @@ from typing import Any, cast
 
 import pytest
 
+from stratum_git.app import retention
+from stratum_git.app.config import read_config
+from stratum_git.app.places import folders_of
+from stratum_git.app.surroundings import Surroundings
+from stratum_git.git.refs import RefSession, read_refs
 from tests.support.contracts import conforms
 from tests.support.shell import SPEC, Shell, interrupt, wait_for
 
@@ -103,6 +108,20 @@ def test_a_flow_that_is_not_over_is_not_touched(shell: Shell) -> None:
     assert before == (refs(shell, flow), traces(shell, flow))
     assert shell.run("cancel", flow).code == 0
     assert collect(shell, "--older-than", "0s")["flows"] == [flow]
+
+
+def test_a_flow_that_goes_on_after_it_was_looked_at_is_not_touched(shell: Shell) -> None:
+    flow = over(shell)
+    around = Surroundings(shell.repo.path, shell.environment)
+    repo = around.repository()
+    tips = read_refs(repo, "refs/stratum/flows/")
+    yard = retention._yard(repo, folders_of(around, repo, read_config(repo.root)), tips)
+    shell.repo.git("update-ref", f"refs/stratum/flows/{flow}", f"refs/stratum/flows/{flow}~1")
+    before, removed = refs(shell, flow), retention.Removed()
+    with RefSession(repo, "test", durable=False) as session:
+        retention._collect(yard, session, [flow], removed, flows=True, dry_run=False)
+    assert (list(removed.kept), removed.flows) == ([f"flow {flow}"], [])
+    assert refs(shell, flow) == before
 
 
 def test_ten_thousand_refs_go_at_once(shell: Shell) -> None:
