@@ -19,6 +19,7 @@ from stratum_git.model.graph import TaskGraph
 from stratum_git.model.ids import Oid, StepId
 from stratum_git.model.messages import (
     Completed,
+    DroppedResult,
     Halted,
     LandedResult,
     LandingEntry,
@@ -356,5 +357,7 @@ def _placed(now: Verified, entry: LandingEntry) -> TaskState:
             return Merged(now.attempt, now.base, result, commit, now.output)
         case ParkedResult(_, result, conflict, paths):
             return Parked(now.attempt, now.base, result, conflict, paths, now.output)
+        case DroppedResult(_, result, kind, findings):
+            return Exhausted(now.attempt, kind, findings, result, now.output)
         case _ as never:
             assert_never(never)

@@ -13,6 +13,7 @@ from stratum_git.model.messages import (
     Checkpointed,
     Completed,
     Considered,
+    DroppedResult,
     Event,
     GateResolved,
     Gathered,
@@ -20,12 +21,14 @@ from stratum_git.model.messages import (
     Landed,
     LandedResult,
     LandingBlocked,
+    LandingEntry,
     LoopAborted,
     LoopReported,
     LoopStarted,
     Lost,
     Opened,
     Outcome,
+    ParkedResult,
     Rejected,
     Resumed,
     Reverted,
@@ -145,17 +148,28 @@ def _outcome(name: str, outcome: Outcome) -> tuple[str, tuple[str, ...]]:
 
 def _landing(event: Landed) -> tuple[str, tuple[str, ...]]:
     landed = [e for e in event.entries if isinstance(e, LandedResult)]
-    parked = len(event.entries) - len(landed)
+    parked = sum(isinstance(e, ParkedResult) for e in event.entries)
+    left = len(event.entries) - len(landed) - parked
     tail = f", {parked} parked in conflict" if parked else ""
+    tail += f", {left} left out" if left else ""
     subject = f"{event.step}: land {len(landed)} on {_branch(event.target)} at {event.new[:SHORT]}{tail}"
     lines = []
     for entry in event.entries:
         task = entry.task or event.step
-        if isinstance(entry, LandedResult):
-            lines.append(f"{task}: {entry.commit[:SHORT] if entry.commit else 'nothing to land'}")
-        else:
-            lines.append(f"{task}: conflicts in {', '.join(entry.paths)}")
+        lines.append(f"{task}: {_placed(entry)}")
     return subject, (*lines, *event.findings)
+
+
+def _placed(entry: LandingEntry) -> str:
+    match entry:
+        case LandedResult():
+            return entry.commit[:SHORT] if entry.commit else "nothing to land"
+        case ParkedResult():
+            return f"conflicts in {', '.join(entry.paths)}"
+        case DroppedResult():
+            return f"left out: {'; '.join(entry.findings)}"
+        case _ as never:
+            assert_never(never)
 
 
 def _trailers(event: Event, after: FlowState) -> tuple[tuple[str, str], ...]:

@@ -11,11 +11,13 @@ from stratum_git.core.route import Turn, abandoned, failed, succeeded, with_step
 from stratum_git.model.effects import Land, Launch
 from stratum_git.model.messages import (
     Completed,
+    DroppedResult,
     Halted,
     Landed,
     LandedResult,
     Lost,
     Opened,
+    ParkedResult,
     Rejected,
     StepReported,
 )
@@ -67,8 +69,13 @@ def landed(state: FlowState, step: Step, now: Working, event: Landed) -> Turn:
     entry = event.entries[0] if event.entries else None
     if isinstance(entry, LandedResult):
         return succeeded(state, step, Succeeded(), output, event.at)
-    paths = ", ".join(entry.paths) if entry else "the target"
-    return failed(state, step, Failed((f"the result conflicts in {paths}",)), output, event.at)
+    return failed(state, step, Failed((_unplaced(entry),)), output, event.at)
+
+
+def _unplaced(entry: ParkedResult | DroppedResult | None) -> str:
+    if isinstance(entry, DroppedResult):
+        return f"{entry.kind}: {'; '.join(entry.findings)}"
+    return f"the result conflicts in {', '.join(entry.paths) if entry else 'the target'}"
 
 
 def resumed(state: FlowState, step: Step, now: Working, task: Pending) -> Turn:

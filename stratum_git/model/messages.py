@@ -29,7 +29,12 @@ RejectionKind: TypeAlias = Literal[
     "verify",  # a verify command failed
     "setup",  # the slot could not be prepared
     "base",  # the results it depends on conflict with each other
+    "land_verify",  # with it on top of what had landed before, a land_verify command failed
+    "needs",  # a result that it builds on did not land
 ]
+
+Rung: TypeAlias = Literal["line", "driver", "memory", "agent", "person"]
+"""What merged a file: git line by line, a merge driver, what was resolved before, an agent, a person."""
 
 
 # --- outcomes of an attempt -------------------------------------------------------------------------------
@@ -263,12 +268,22 @@ class GateResolved:
 
 
 @dataclass(frozen=True, slots=True)
+class Mend:
+    """How a file was merged that lines alone could not merge; ``by`` says by whom or by what exactly."""
+
+    path: str
+    rung: Rung
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class LandedResult:
     """A result is on the target as ``commit``; ``None`` when it changed nothing there."""
 
     task: TaskId | None
     result: Oid
     commit: Oid | None
+    mends: tuple[Mend, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +296,17 @@ class ParkedResult:
     paths: tuple[str, ...]
 
 
-LandingEntry: TypeAlias = LandedResult | ParkedResult
+@dataclass(frozen=True, slots=True)
+class DroppedResult:
+    """A result was left out of the landing, and why: with it a check fails, or what it needs is not there."""
+
+    task: TaskId | None
+    result: Oid
+    kind: Literal["land_verify", "needs"]
+    findings: tuple[str, ...]
+
+
+LandingEntry: TypeAlias = LandedResult | ParkedResult | DroppedResult
 
 
 @dataclass(frozen=True, slots=True)
