@@ -16,6 +16,7 @@ from stratum_git.agents.output import TAIL
 from stratum_git.agents.supervise import Exit, Exited, Signalled, TimedOut, Unstartable, supervise
 from stratum_git.errors import HostError
 from stratum_git.spawn.orphans import own_mark
+from stratum_git.spawn.tether import AIMED_ASIDE
 from tests.support.programs import open_descriptors
 
 MIB = 1024 * 1024
@@ -136,8 +137,10 @@ async def test_a_program_has_a_session_of_its_own_and_the_directory_it_was_given
     # What this very process ignores for itself is not the program's; what it was told to ignore is.
     rows = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     mine = int(next(row for row in rows if row.startswith("SigIgn:")).split()[1], 16)
-    interpreters = sum(1 << number - 1 for number in (signal.SIGPIPE, signal.SIGXFSZ))
-    assert ignored.split() == ["SigIgn:", f"{mine & ~interpreters:016x}"]
+    # Its holder listens to those that end a program, and in a session of its own no terminal sends them.
+    others = (signal.SIGPIPE, signal.SIGXFSZ, *AIMED_ASIDE)
+    told = mine & ~sum(1 << number - 1 for number in others)
+    assert ignored.split() == ["SigIgn:", f"{told:016x}"]
 
 
 async def test_a_program_inherits_its_three_streams_only_and_leaves_no_descriptor(tmp_path: Path) -> None:
