@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TypeAlias
 
-from stratum_git.core import asking, fanning, gates, single
+from stratum_git.core import asking, fanning, gates, resolving, single
 from stratum_git.core.checkpoints import checkpointed, reverted
 from stratum_git.core.questions import is_over, outstanding
 from stratum_git.core.route import Turn, abandoned, enter, finish, weighed, with_step
@@ -41,6 +41,7 @@ from stratum_git.model.messages import (
     Synced,
     TaskReported,
 )
+from stratum_git.model.resolutions import ResolvingBegan, ResolvingEnded
 from stratum_git.model.spec import Dispatch, Step
 from stratum_git.model.state import (
     Asked,
@@ -121,6 +122,10 @@ def _react(state: FlowState, event: Event) -> Turn:
             return reverted(state, event)
         case Started():
             return state, ()
+        case ResolvingBegan():
+            return resolving.began(state, event), ()
+        case ResolvingEnded():
+            return resolving.ended(state, event), ()
         case _ if is_over(state):
             return state, ()
         case CancelRequested():

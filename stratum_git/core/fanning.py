@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from stratum_git.core import fanout, single, tally
+from stratum_git.core import fanout, resolving, single, tally
 from stratum_git.core.route import Turn, abandoned, failed, succeeded, with_step
 from stratum_git.core.source import graph_of
 from stratum_git.model.effects import Ask, Effect, Land
@@ -24,6 +24,7 @@ from stratum_git.model.state import (
     Landing,
     Merged,
     Opening,
+    Parked,
     Running,
     Setback,
     StepState,
@@ -33,6 +34,7 @@ from stratum_git.model.state import (
 
 CONFLICT = "merge conflict: merge_status='conflict'"
 """What a client is told who says that its own merge failed; the words are the protocol's."""
+NOT_LANDED = "on_conflict: fail lands nothing where results conflict"
 
 
 def opened(state: FlowState, step: Step, now: Opening, event: Opened) -> Turn:
@@ -99,8 +101,12 @@ def landed(state: FlowState, step: Step, fan: FannedOut, event: Landed) -> Turn:
         return _missed(state, step, fan, event.findings, fan.base, event.at)
     fan = fanout.landed(fan, event.entries)
     short = tally.shortfall(step.work, fan) if isinstance(step.work, Dispatch) else ()
-    if short and isinstance(step.work, Dispatch) and state.cancelling is None:
-        again = fanout.reopen(step.id, step.work, fan, paused=state.paused)
+    if isinstance(step.work, Dispatch) and step.work.on_conflict == "fail" and _has_parked(fan):
+        return _missed(state, step, fan, (NOT_LANDED, *tally.blame(fan)), fan.base, event.at)
+    if isinstance(step.work, Dispatch) and state.cancelling is None:
+        again = _resolving(state, step, step.work, fan, event.new)
+        if again is None and short:
+            again = fanout.reopen(step.id, step.work, fan, paused=state.paused)
         if again is not None:
             return with_step(state, step.id, again[0]), again[1]
     findings = (*short, *event.findings)
@@ -110,17 +116,40 @@ def landed(state: FlowState, step: Step, fan: FannedOut, event: Landed) -> Turn:
     return succeeded(state, step, done, (tally.aggregate(fan, ok=True),), event.at)
 
 
+def _resolving(
+    state: FlowState, step: Step, work: Dispatch, fan: FannedOut, tip: Oid | None
+) -> fanout.Turn | None:
+    """Returns the step with agents at work on conflicts, if there are any that they are to resolve."""
+    again = resolving.taken_up(work, fan, tip)
+    if again is None:
+        return None
+    return (again, ()) if state.paused else fanout.relaunch(step.id, work, again)
+
+
+def _has_parked(fan: FannedOut) -> bool:
+    return any(isinstance(now, Parked) for now in fan.tasks)
+
+
 def _fanned(state: FlowState, step: Step, fan: FannedOut, effects: tuple[Effect, ...], at: float) -> Turn:
     state = with_step(state, step.id, fan)
     if not fanout.is_over(fan):
         return state, effects
     if state.cancelling is not None:
         after, more = abandoned(state, step, state.cancelling, fan)
+    elif (again := _next_conflict(state, step, fan)) is not None:
+        after, more = with_step(state, step.id, again[0]), again[1]
     elif fan.verdict == "missed":
         after, more = _missed(state, step, fan, _why(state, step, fan), fan.base, at)
     else:
         after, more = with_step(state, step.id, Landing(fan)), (Land(step.id),)
     return after, (*effects, *more)
+
+
+def _next_conflict(state: FlowState, step: Step, fan: FannedOut) -> fanout.Turn | None:
+    """Returns the step at work on the next conflict, where the last one left nothing to land."""
+    if fan.tip is None or fan.verified or not isinstance(step.work, Dispatch):
+        return None
+    return _resolving(state, step, step.work, fan, fan.tip)
 
 
 def _why(state: FlowState, step: Step, fan: FannedOut) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal, TypeAlias, assert_never
 
+from stratum_git.core import resolving
 from stratum_git.core.quorum import decide, needed
 from stratum_git.core.tally import ENOUGH, HOPELESS_STEP
 from stratum_git.model.chunks import Chunks
@@ -69,7 +70,7 @@ def report(
         return _put_back(fan, index, after), ()
     fan = replace(fan, tasks=fan.tasks.replace(index, after))
     if isinstance(after, Running):
-        effects.append(Launch(step, fan.graph.tasks[index].id, after.attempt, after.findings))
+        effects.append(Launch(step, fan.graph.tasks[index].id, after.attempt, after.findings, after.resolves))
         return fan, tuple(effects)
     fan = replace(fan, running=fan.running - 1)
     fan = _freed(fan, index) if isinstance(after, Verified) else _buried(fan, index)
@@ -102,6 +103,7 @@ def retry(step: StepId, work: Dispatch, fan: FannedOut, base: Oid, at: float) ->
             continue
         waits = sum(not isinstance(fan.tasks[need], alive) for need in fan.graph.needs[index])
         attempt = 0 if isinstance(now, Pending) else now.attempt
+        attempt = resolving.last_of(now) if isinstance(now, Parked) else attempt
         tasks = tasks.replace(index, Pending(waits, attempt, findings=_reproach(now)))
         ready += [] if waits else [index]
     again = FannedOut(
@@ -192,7 +194,7 @@ def landed(fan: FannedOut, entries: Sequence[LandingEntry]) -> FannedOut:
         entry = by_task.get(fan.graph.tasks[index].id)
         if isinstance(now, Verified) and entry is not None:
             fan = replace(fan, tasks=fan.tasks.replace(index, _placed(now, entry)))
-    return replace(fan, verified=0)
+    return replace(fan, verified=sum(isinstance(now, Verified) for now in fan.tasks))
 
 
 def _is_empty(outcome: Outcome) -> bool:
@@ -228,13 +230,15 @@ def _taken(
     after = _judged(work, now, outcome)
     fan = replace(fan, tasks=fan.tasks.replace(index, after))
     if isinstance(after, Running):
-        effects.append(Launch(step, fan.graph.tasks[index].id, after.attempt, after.findings))
+        effects.append(Launch(step, fan.graph.tasks[index].id, after.attempt, after.findings, after.resolves))
         return fan
     fan = replace(fan, running=fan.running - 1)
     return _freed(fan, index) if isinstance(after, Verified) else _buried(fan, index)
 
 
 def _judged(work: Dispatch, now: Running, outcome: Outcome) -> TaskState:
+    if now.resolves is not None:
+        return resolving.judged(work, now, now.resolves, outcome)
     if now.stopping is not None:
         return Stopped(now.attempt, now.stopping, outcome.result)
     match outcome:
@@ -286,9 +290,10 @@ def _fill(step: StepId, work: Dispatch, fan: FannedOut, effects: list[Effect]) -
     for index in fan.ready[:free]:
         before = tasks[index]
         if isinstance(before, Pending):
-            running = Running(before.attempt + 1, before.failures, findings=before.findings)
+            said, conflict = before.findings, before.resolves
+            running = Running(before.attempt + 1, before.failures, findings=said, resolves=conflict)
             tasks = tasks.replace(index, running)
-            effects.append(Launch(step, fan.graph.tasks[index].id, running.attempt, before.findings))
+            effects.append(Launch(step, fan.graph.tasks[index].id, running.attempt, said, conflict))
     started = len(fan.ready[:free])
     fan = replace(fan, tasks=tasks, ready=fan.ready[free:], running=fan.running + started)
     return fan, tuple(effects)
@@ -297,13 +302,18 @@ def _fill(step: StepId, work: Dispatch, fan: FannedOut, effects: list[Effect]) -
 def _freed(fan: FannedOut, index: int) -> FannedOut:
     """Returns the step after task *index* succeeded: its dependents wait for one task less."""
     tasks, ready = fan.tasks, fan.ready
-    for other in fan.graph.dependents[index]:
-        now = tasks[other]
-        if isinstance(now, Pending):
-            tasks = tasks.replace(other, replace(now, waits=now.waits - 1))
-            if now.waits == 1:
-                ready = _inserted(ready, other)
-    return replace(fan, tasks=tasks, ready=ready, verified=fan.verified + 1)
+    done = [index]
+    for freed in done:
+        for other in fan.graph.dependents[freed]:
+            now = tasks[other]
+            if isinstance(now, Pending) and now.waits == 1 and now.done is not None:
+                # What it did before counts again.
+                tasks = tasks.replace(other, now.done)
+                done.append(other)
+            elif isinstance(now, Pending):
+                tasks = tasks.replace(other, replace(now, waits=now.waits - 1))
+                ready = _inserted(ready, other) if now.waits == 1 else ready
+    return replace(fan, tasks=tasks, ready=ready, verified=fan.verified + len(done))
 
 
 def _inserted(ready: tuple[int, ...], index: int) -> tuple[int, ...]:
@@ -313,7 +323,7 @@ def _inserted(ready: tuple[int, ...], index: int) -> tuple[int, ...]:
 
 def _put_back(fan: FannedOut, index: int, now: Running) -> FannedOut:
     """Returns the step with a task that was interrupted waiting for its next attempt."""
-    waiting = Pending(0, now.attempt - 1, now.failures, now.findings)
+    waiting = Pending(0, now.attempt - 1, now.failures, now.findings, now.resolves)
     tasks = fan.tasks.replace(index, waiting)
     return replace(fan, tasks=tasks, ready=_inserted(fan.ready, index), running=fan.running - 1)
 
@@ -340,7 +350,13 @@ def _never_begun(fan: FannedOut, index: int, why: str) -> FannedOut:
     now = fan.tasks[index]
     # An attempt that was interrupted counts: its number is not given again.
     attempt = now.attempt if isinstance(now, Pending) else 0
-    return replace(fan, tasks=fan.tasks.replace(index, Stopped(attempt, why)), ready=ready)
+    after: TaskState = Stopped(attempt, why)
+    if isinstance(now, Pending) and now.resolves is not None:
+        after = resolving.given_up(now.resolves, attempt)
+    elif isinstance(now, Pending) and now.done is not None:
+        done = now.done
+        after = Exhausted(done.attempt, "needs", (why,), done.result, done.output, done.base)
+    return replace(fan, tasks=fan.tasks.replace(index, after), ready=ready)
 
 
 def _stop_running(step: StepId, fan: FannedOut, index: int, why: str, effects: list[Effect]) -> FannedOut:
@@ -352,12 +368,14 @@ def _stop_running(step: StepId, fan: FannedOut, index: int, why: str, effects: l
 
 
 def _placed(now: Verified, entry: LandingEntry) -> TaskState:
+    if now.resolves is not None:
+        return resolving.placed(now, now.resolves, entry)
     match entry:
         case LandedResult(_, result, commit):
             return Merged(now.attempt, now.base, result, commit, now.output)
         case ParkedResult(_, result, conflict, paths):
             return Parked(now.attempt, now.base, result, conflict, paths, now.output)
         case DroppedResult(_, result, kind, findings):
-            return Exhausted(now.attempt, kind, findings, result, now.output)
+            return Exhausted(now.attempt, kind, findings, result, now.output, now.base)
         case _ as never:
             assert_never(never)

@@ -39,6 +39,7 @@ from stratum_git.model.messages import (
     Synced,
     TaskReported,
 )
+from stratum_git.model.resolutions import ResolvingBegan, ResolvingEnded
 from stratum_git.model.state import FlowState
 
 ClientEvent: TypeAlias = (
@@ -88,6 +89,11 @@ def _tell(event: Event) -> tuple[str, tuple[str, ...]]:
             return _landing(event)
         case LandingBlocked():
             return f"{event.step}: landing is blocked: {event.reason}", event.paths
+        case ResolvingBegan():
+            name = _name(event.step, event.task, event.attempt)
+            return f"{name}: {event.by} resolves the conflict", event.paths
+        case ResolvingEnded():
+            return _resolving_ended(event)
         case Synced():
             return f"The checkouts follow {_branch(event.target)}", event.notes
         case CancelRequested():
@@ -129,6 +135,15 @@ def _tell_client(event: ClientEvent) -> tuple[str, tuple[str, ...]]:
             return f"{event.step}: give the loop up", (event.reason,)
         case _ as never:
             assert_never(never)
+
+
+def _resolving_ended(event: ResolvingEnded) -> tuple[str, tuple[str, ...]]:
+    name = _name(event.step, event.task, event.attempt)
+    if not event.done:
+        return f"{name}: the conflict stays parked", ()
+    if event.conflict is None:
+        return f"{name}: resolved as {(event.result or '')[:SHORT]}", ()
+    return f"{name}: resolved, and conflicts with the target by now", event.paths
 
 
 def _outcome(name: str, outcome: Outcome) -> tuple[str, tuple[str, ...]]:

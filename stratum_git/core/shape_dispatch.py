@@ -25,6 +25,7 @@ def read_dispatch(reader: Reader, version: Version) -> Dispatch:
         setup=reader.commands("setup"),
         on_quorum=cast("OnQuorum", reader.choice("on_quorum", get_args(OnQuorum), "cancel")),
         on_conflict=cast("OnConflict", reader.choice("on_conflict", get_args(OnConflict), "park")),
+        resolver=reader.text("resolver", None, least=1),
         candidates=reader.whole("candidates", 1),
         base=reader.text("base", None, least=1),
         target=reader.text("target", None, least=1),

@@ -31,7 +31,7 @@ def shortfall(work: Dispatch, fan: FannedOut) -> tuple[str, ...]:
     if merged >= wanted:
         return ()
     head = f"require: {work.require} needs {wanted} of {len(fan.tasks)} tasks; {merged} landed"
-    return (head, *_blame(fan))
+    return (head, *blame(fan))
 
 
 def aggregate(fan: FannedOut, *, ok: bool, conflict: bool = False, landed: bool = True) -> Json:
@@ -72,6 +72,9 @@ def check(fan: FannedOut, max_concurrent: int) -> list[str]:
         broken.append(f"ready is {fan.ready}")
     for index, now in enumerate(tasks):
         unmet = [n for n in fan.graph.needs[index] if not isinstance(tasks[n], Verified | Merged | Parked)]
+        if isinstance(now, Merged):
+            # It landed without what it was built on, whose conflict is being resolved.
+            unmet = [n for n in unmet if getattr(tasks[n], "resolves", None) is None]
         if isinstance(now, Running | Verified | Merged) and unmet:
             broken.append(f"task {index} began before {unmet}")
         if isinstance(now, Pending) and now.waits != len(unmet):
@@ -79,7 +82,8 @@ def check(fan: FannedOut, max_concurrent: int) -> list[str]:
     return broken
 
 
-def _blame(fan: FannedOut) -> list[str]:
+def blame(fan: FannedOut) -> list[str]:
+    """Returns who keeps a step from success, and why, in lines."""
     lines = []
     for task, now in zip(fan.graph.tasks, fan.tasks, strict=True):
         if isinstance(now, Exhausted):

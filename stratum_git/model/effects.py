@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from stratum_git.model.ids import Oid, RefName, StepId, TaskId
+from stratum_git.model.state import Parked
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +45,15 @@ class Open:
 class Launch:
     """Hand an attempt to an agent. ``task`` is ``None`` for a step that one agent does.
 
-    ``findings`` are what was wrong with the attempt before, for the prompt.
+    ``findings`` are what was wrong with the attempt before, for the prompt; ``resolves`` is the conflict that
+    it is to resolve, if it is for that.
     """
 
     step: StepId
     task: TaskId | None
     attempt: int
     findings: tuple[str, ...] = ()
+    resolves: Parked | None = None
 
 
 @dataclass(frozen=True, slots=True)

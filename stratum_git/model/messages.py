@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from stratum_git.model.ids import FlowId, Json, Oid, RefName, StepId, TaskId
+from stratum_git.model.resolutions import Resolution
 
 RejectionKind: TypeAlias = Literal[
     "agent",  # it reported failure
@@ -31,6 +32,7 @@ RejectionKind: TypeAlias = Literal[
     "base",  # the results it depends on conflict with each other
     "land_verify",  # with it on top of what had landed before, a land_verify command failed
     "needs",  # a result that it builds on did not land
+    "conflict",  # a conflict was to be resolved, and is not
 ]
 
 Rung: TypeAlias = Literal["line", "driver", "memory", "agent", "person"]
@@ -82,9 +84,6 @@ Outcome: TypeAlias = Completed | Rejected | Lost | Halted
 
 Verdict: TypeAlias = Literal["ok", "schema_failed", "guardrail_blocked", "ensure_failed"]
 """What became of a client's result; the words are the protocol's."""
-
-
-# --- events -----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -391,6 +390,7 @@ Event: TypeAlias = (
     | GateResolved
     | Landed
     | LandingBlocked
+    | Resolution
     | Synced
     | CancelRequested
     | Suspended

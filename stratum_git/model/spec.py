@@ -108,7 +108,7 @@ class Dispatch:
 
     ``source`` is a reference (``$.steps.plan.output.tasks`` or ``$.input.tasks``). ``timeout`` is seconds per
     attempt. ``verify`` runs on each result, ``land_verify`` on each prefix of the landing, ``setup`` in a
-    slot before the agent starts.
+    slot before the agent starts. ``resolver`` is the agent that resolves conflicts, or else the task's.
     """
 
     source: str
@@ -124,6 +124,7 @@ class Dispatch:
     setup: tuple[Command, ...] = ()
     on_quorum: OnQuorum = "cancel"
     on_conflict: OnConflict = "park"
+    resolver: str | None = None
     candidates: int = 1
     base: str | None = None
     target: str | None = None

@@ -25,12 +25,16 @@ class Pending:
     """The task waits for ``waits`` tasks that it depends on; with none left it waits for a free place.
 
     ``attempt`` and ``failures`` are of the attempts before, ``findings`` what was wrong with the last one.
+    ``resolves`` is the conflict that the next one is to resolve. ``done`` is a result that was left out of a
+    landing because of what it waits for: it counts again when that is there.
     """
 
     waits: int = 0
     attempt: int = 0
     failures: int = 0
     findings: tuple[str, ...] = ()
+    resolves: Parked | None = None
+    done: Verified | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,33 +42,37 @@ class Running:
     """Attempt ``attempt`` is under way, after ``failures`` failed ones.
 
     ``stopping`` says why it is being ended, when it is; ``findings`` what was wrong with the one before.
+    ``resolves`` is the conflict that it is to resolve, if it is for that.
     """
 
     attempt: int
     failures: int = 0
     stopping: str | None = None
     findings: tuple[str, ...] = ()
+    resolves: Parked | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """The result passed its checks and waits to land."""
+    """The result passed its checks and waits to land. ``resolves`` is a conflict that it resolves."""
 
     attempt: int
     base: Oid
     result: Oid
     output: Json = None
+    resolves: Parked | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Exhausted:
-    """The last attempt was found wanting and no further one is allowed."""
+    """The last attempt was found wanting and no further one is allowed. ``base`` is that of a full result."""
 
     attempt: int
     kind: RejectionKind
     findings: tuple[str, ...]
     result: Oid | None = None
     output: Json = None
+    base: Oid | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +96,27 @@ class Merged:
 
 
 @dataclass(frozen=True, slots=True)
+class Resolving:
+    """A person resolves a conflict as ``attempt`` since ``since``, in a slot at ``base``.
+
+    ``conflict`` is the conflict as it is there, in ``paths``.
+    """
+
+    attempt: int
+    by: str
+    since: float
+    base: Oid
+    conflict: Oid
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Parked:
-    """The result conflicts with the target; the conflict is kept as a commit."""
+    """The result conflicts with the target; the conflict is kept as a commit.
+
+    ``tries`` at resolving it were in vain, ``findings`` are what was wrong with the last one, and ``last`` is
+    the number of the last attempt when that is not the one that made the result.
+    """
 
     attempt: int
     base: Oid
@@ -97,6 +124,10 @@ class Parked:
     conflict: Oid
     paths: tuple[str, ...]
     output: Json = None
+    tries: int = 0
+    last: int = 0
+    findings: tuple[str, ...] = ()
+    resolving: Resolving | None = None
 
 
 TaskState: TypeAlias = Pending | Running | Verified | Exhausted | Stopped | Merged | Parked
@@ -153,7 +184,8 @@ class FannedOut:
     ``ready`` are the indices of pending tasks that wait for nothing but a place, ascending; it follows from
     ``tasks`` and is kept because finding it again would make a run quadratic. So do the counts; ``merged`` is
     not 0 only when some results have landed and others are still needed. ``verdict`` is ``met`` or ``missed``
-    once the quorum is decided.
+    once the quorum is decided. ``tip`` is where the target was after results had landed, while others are
+    still at work.
     """
 
     base: Oid
@@ -168,6 +200,7 @@ class FannedOut:
     merged: int = 0
     since: float = 0.0
     tries: int = 0
+    tip: Oid | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ from stratum_git.model.messages import (
     StepReported,
     TaskReported,
 )
+from stratum_git.model.resolutions import ResolvingBegan, ResolvingEnded
 from stratum_git.model.state import FlowState, Program
 from stratum_git.store.listing import UnknownFlowError, flow_ref
 from stratum_git.store.trees import TreeCache, names_of
@@ -226,6 +227,10 @@ def _results(event: Event) -> tuple[Oid, ...]:
         case Landed(old=old, new=new, entries=entries):
             conflicts = tuple(e.conflict for e in entries if isinstance(e, ParkedResult))
             return (*(() if new == old else (new,)), *conflicts)
+        case ResolvingBegan(base=base, conflict=conflict):
+            return (base, conflict)
+        case ResolvingEnded(result=result, conflict=conflict):
+            return tuple(oid for oid in (result, conflict) if oid is not None)
         case _:
             return ()
 

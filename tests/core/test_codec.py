@@ -43,6 +43,7 @@ from stratum_git.model.messages import (
     TaskReport,
     TaskReported,
 )
+from stratum_git.model.resolutions import ResolvingBegan, ResolvingEnded
 
 TEXT = st.text(max_size=12)
 ID = st.text("abAB019._-", max_size=8).map(lambda text: "x" + text.replace("..", "."))
@@ -104,6 +105,19 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(
         TEXTS,
     ),
     st.builds(LandingBlocked, AT, TEXT, ID.map(StepId), TEXT, TEXTS),
+    st.builds(ResolvingBegan, AT, TEXT, STEP, ID.map(TaskId), st.integers(1, 9), OID, OID, TEXTS),
+    st.builds(
+        ResolvingEnded,
+        AT,
+        TEXT,
+        STEP,
+        ID.map(TaskId),
+        st.integers(1, 9),
+        st.none() | OID,
+        st.booleans(),
+        st.none() | OID,
+        TEXTS,
+    ),
     st.builds(Synced, AT, TEXT, REF, TEXTS),
     st.builds(CancelRequested, AT, TEXT, TEXT, TASK),
     st.builds(Suspended, AT, TEXT),
@@ -118,6 +132,7 @@ def test_every_event_is_tried() -> None:
         "Synced", "CancelRequested", "Suspended", "Resumed", "Considered", "Answered",
             "SkipRequested",
             "Called", "Gathered", "LoopStarted", "LoopReported", "LoopAborted", "Checkpointed", "Reverted",
+        "ResolvingBegan", "ResolvingEnded",
     }  # fmt: skip
     assert kinds == built
 
