@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from stratum_git.core.afterwards import without
 from stratum_git.core.questions import outstanding
 from stratum_git.core.route import Turn, enter
 from stratum_git.model.messages import Checkpointed, Reverted
@@ -39,7 +40,10 @@ def reverted(state: FlowState, event: Reverted) -> Turn:
         seq=state.seq,
         updated=state.updated,
         unsynced=state.unsynced,
+        undone=state.undone,
     )
+    for one in state.undone:
+        back = without(back, one.target)
     if back.cursor is None:
         return back, outstanding(back)
     if isinstance(back.step(back.cursor), FannedOut | Landing | Working | Opening):

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TypeAlias
 
-from stratum_git.core import asking, fanning, gates, resolving, single
+from stratum_git.core import afterwards, asking, fanning, gates, resolving, single
 from stratum_git.core.checkpoints import checkpointed, reverted
 from stratum_git.core.questions import is_over, outstanding
 from stratum_git.core.route import Turn, abandoned, enter, finish, weighed, with_step
@@ -27,6 +27,7 @@ from stratum_git.model.messages import (
     GateResolved,
     Gathered,
     Landed,
+    LandedLater,
     LandingBlocked,
     LoopAborted,
     LoopReported,
@@ -40,6 +41,7 @@ from stratum_git.model.messages import (
     Suspended,
     Synced,
     TaskReported,
+    Undone,
 )
 from stratum_git.model.resolutions import ResolvingBegan, ResolvingEnded
 from stratum_git.model.spec import Dispatch, Step
@@ -120,6 +122,10 @@ def _react(state: FlowState, event: Event) -> Turn:
             return checkpointed(state, event)
         case Reverted():
             return reverted(state, event)
+        case LandedLater():
+            return afterwards.landed_later(state, event)
+        case Undone():
+            return afterwards.undone(state, event)
         case Started():
             return state, ()
         case ResolvingBegan():

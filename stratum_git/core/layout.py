@@ -175,6 +175,7 @@ def header(state: FlowState, event: Event | None) -> dict[str, Json]:
         "parent": state.parent,
         "parent_step": state.parent_step,
         "setback": None if state.setback is None else codec.encode(state.setback),
+        "undone": [codec.encode(one) for one in state.undone],
         "book": codec.encode(bare_book(state.book)),
         "gate": _gate(state),
     }

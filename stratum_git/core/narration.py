@@ -19,6 +19,7 @@ from stratum_git.model.messages import (
     Gathered,
     Halted,
     Landed,
+    LandedLater,
     LandedResult,
     LandingBlocked,
     LandingEntry,
@@ -38,6 +39,7 @@ from stratum_git.model.messages import (
     Suspended,
     Synced,
     TaskReported,
+    Undone,
 )
 from stratum_git.model.resolutions import ResolvingBegan, ResolvingEnded
 from stratum_git.model.state import FlowState
@@ -85,8 +87,10 @@ def _tell(event: Event) -> tuple[str, tuple[str, ...]]:
             return _outcome(_name(step, task, attempt), outcome)
         case GateResolved():
             return f"{event.step}: {event.outcome}", (event.rationale,) if event.rationale else ()
-        case Landed():
+        case Landed() | LandedLater():
             return _landing(event)
+        case Undone(old=old, new=new):
+            return f"Put {_branch(event.target)} back from {old[:SHORT]} to {new[:SHORT]}", ()
         case LandingBlocked():
             return f"{event.step}: landing is blocked: {event.reason}", event.paths
         case ResolvingBegan():
@@ -161,13 +165,14 @@ def _outcome(name: str, outcome: Outcome) -> tuple[str, tuple[str, ...]]:
             assert_never(never)
 
 
-def _landing(event: Landed) -> tuple[str, tuple[str, ...]]:
+def _landing(event: Landed | LandedLater) -> tuple[str, tuple[str, ...]]:
     landed = [e for e in event.entries if isinstance(e, LandedResult)]
     parked = sum(isinstance(e, ParkedResult) for e in event.entries)
     left = len(event.entries) - len(landed) - parked
     tail = f", {parked} parked in conflict" if parked else ""
     tail += f", {left} left out" if left else ""
-    subject = f"{event.step}: land {len(landed)} on {_branch(event.target)} at {event.new[:SHORT]}{tail}"
+    verb = "land" if isinstance(event, Landed) else "land later"
+    subject = f"{event.step}: {verb} {len(landed)} on {_branch(event.target)} at {event.new[:SHORT]}{tail}"
     lines = []
     for entry in event.entries:
         task = entry.task or event.step
@@ -198,7 +203,7 @@ def _trailers(event: Event, after: FlowState) -> tuple[tuple[str, str], ...]:
         found.append(("Stratum-Outcome", type(event.outcome).__name__))
         if event.outcome.result is not None:
             found.append(("Stratum-Result", event.outcome.result))
-    if isinstance(event, Landed):
+    if isinstance(event, Landed | LandedLater | Undone):
         found.append(("Stratum-Target", event.target))
         found.append(("Stratum-Landed", event.new))
     return tuple(found)

@@ -25,6 +25,7 @@ from stratum_git.model.state import (
     Pending,
     PendingSync,
     Program,
+    PutBack,
     Setback,
     Status,
     StepState,
@@ -107,6 +108,7 @@ def _from_header(program: Program, head: dict[str, Json]) -> FlowState:
         parent=None if parent is None else FlowId(codec.name("FlowId", parent)),
         parent_step=None if parent_step is None else StepId(codec.name("StepId", parent_step)),
         setback=None if setback is None else codec.decode(Setback, setback),
+        undone=tuple(codec.decode(PutBack, one) for one in cast("list[Json]", head.get("undone") or [])),
     )
 
 

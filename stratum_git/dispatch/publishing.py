@@ -14,11 +14,13 @@ from stratum_git.model.messages import (
     Event,
     Gathered,
     Landed,
+    LandedLater,
     Outcome,
     ParkedResult,
     Rejected,
     StepReported,
     TaskReported,
+    Undone,
 )
 
 KEEPING = ("refs/stratum/attempts/", "refs/stratum/conflicts/")
@@ -28,7 +30,7 @@ KEEPING = ("refs/stratum/attempts/", "refs/stratum/conflicts/")
 def result_updates(repo: Repository, flow: FlowId, events: Sequence[Event]) -> tuple[RefUpdate, ...]:
     """Returns the refs that the results of *events* are published under."""
     wanted: dict[RefName, Oid] = {}
-    landings = []
+    landings: list[Landed | LandedLater | Undone] = []
     for event in events:
         if isinstance(event, StepReported):
             wanted |= dict(_published(flow, event.step, None, event.attempt, event.outcome))
@@ -37,7 +39,9 @@ def result_updates(repo: Repository, flow: FlowId, events: Sequence[Event]) -> t
         elif isinstance(event, Gathered):
             for report in event.reports:
                 wanted |= dict(_published(flow, event.step, report.task, report.attempt, report.outcome))
-        elif isinstance(event, Landed):
+        elif isinstance(event, Undone):
+            landings.append(event)
+        elif isinstance(event, Landed | LandedLater):
             landings.append(event)
             wanted |= {
                 conflict_ref(flow, event.step, entry.task): entry.conflict
@@ -73,6 +77,6 @@ def _from_where_they_are(repo: Repository, wanted: dict[RefName, Oid]) -> Iterat
             yield RefUpdate(ref, oid, now)
 
 
-def _moved(repo: Repository, event: Landed) -> RefUpdate:
-    fresh = tip_nowait(repo, event.target) is None
+def _moved(repo: Repository, event: Landed | LandedLater | Undone) -> RefUpdate:
+    fresh = not isinstance(event, Undone) and tip_nowait(repo, event.target) is None
     return RefUpdate(event.target, event.new, None if fresh else event.old)

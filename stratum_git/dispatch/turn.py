@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 
 from stratum_git.dispatch.context import Context
 from stratum_git.git.holding import held_checkouts
-from stratum_git.model.messages import Landed, LandingBlocked
+from stratum_git.model.messages import Landed, LandedLater, LandingBlocked, Undone
 
 PATIENCE = 60.0
 """Seconds to wait for others that land. Whoever has waited for so long goes on without the turn."""
@@ -50,7 +50,9 @@ async def own_turn(context: Context) -> AsyncIterator[None]:
 
 
 @contextmanager
-def hold(context: Context, event: Landed | LandingBlocked) -> Iterator[frozenset[Path] | None]:
+def hold(
+    context: Context, event: Landed | LandedLater | Undone | LandingBlocked
+) -> Iterator[frozenset[Path] | None]:
     """Keeps everybody's git out of the checkouts that are to follow *event*; gives them.
 
     ``None`` when somebody's git is at work in one of them: then it is to be looked again.

@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from stratum_git.model.ids import FlowId, Json, Oid, RefName, StepId, TaskId
+from stratum_git.model.passes import LoopAborted as LoopAborted  # noqa: PLC0414 - named here by everybody
+from stratum_git.model.passes import LoopReported as LoopReported  # noqa: PLC0414
+from stratum_git.model.passes import LoopStarted as LoopStarted  # noqa: PLC0414
 from stratum_git.model.resolutions import Resolution
 
 RejectionKind: TypeAlias = Literal[
@@ -169,39 +172,6 @@ class Gathered:
 
 
 @dataclass(frozen=True, slots=True)
-class LoopStarted:
-    """The client begins to do a step several times."""
-
-    at: float
-    by: str
-    step: StepId
-
-
-@dataclass(frozen=True, slots=True)
-class LoopReported:
-    """A pass of the loop is done; ``met`` says whether the exit criterion holds, ``digest`` is a digest."""
-
-    at: float
-    by: str
-    step: StepId
-    result: Json
-    digest: str
-    met: bool = False
-    score: float | None = None
-    score_error: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LoopAborted:
-    """The client gives the loop up."""
-
-    at: float
-    by: str
-    step: StepId
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class Checkpointed:
     """Somebody gave the flow's present state a name; ``code`` is what the checkout was at."""
 
@@ -326,6 +296,34 @@ class Landed:
 
 
 @dataclass(frozen=True, slots=True)
+class LandedLater:
+    """Results that a landing had left were landed when the step was over; the target moved with it.
+
+    ``findings`` are the step's own postconditions that do not hold for the whole.
+    """
+
+    at: float
+    by: str
+    step: StepId
+    target: RefName
+    old: Oid
+    new: Oid
+    entries: tuple[LandingEntry, ...]
+    findings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """A target was put back: from ``old``, where the flow had left it, to ``new``, where it had found it."""
+
+    at: float
+    by: str
+    target: RefName
+    old: Oid
+    new: Oid
+
+
+@dataclass(frozen=True, slots=True)
 class LandingBlocked:
     """Nothing landed: the target's checkout is in the way. ``resume`` tries again."""
 
@@ -389,6 +387,8 @@ Event: TypeAlias = (
     | TaskReported
     | GateResolved
     | Landed
+    | LandedLater
+    | Undone
     | LandingBlocked
     | Resolution
     | Synced

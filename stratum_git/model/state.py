@@ -65,7 +65,10 @@ class Verified:
 
 @dataclass(frozen=True, slots=True)
 class Exhausted:
-    """The last attempt was found wanting and no further one is allowed. ``base`` is that of a full result."""
+    """The last attempt was found wanting and no further one is allowed.
+
+    ``base`` is known of a result that its landing left out: it may land later.
+    """
 
     attempt: int
     kind: RejectionKind
@@ -86,13 +89,17 @@ class Stopped:
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """The result is on the target, as ``commit`` if it changed anything there."""
+    """The result is on the target, as ``commit`` if it changed anything there.
+
+    ``undone``: it was, and the target has been put back since.
+    """
 
     attempt: int
     base: Oid
     result: Oid
     commit: Oid | None
     output: Json = None
+    undone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +307,15 @@ class PendingSync:
     new: Oid
 
 
+@dataclass(frozen=True, slots=True)
+class PutBack:
+    """A target stood at ``old``, where the flow had left it, and was put back to ``new``."""
+
+    target: RefName
+    old: Oid
+    new: Oid
+
+
 Output: TypeAlias = "tuple[Json, ...]"
 """What a step produced: one value, or none when there is nothing (yet)."""
 
@@ -338,6 +354,8 @@ class FlowState:
     parent_step: StepId | None = None
     checkpoints: tuple[Checkpoint, ...] = ()
     setback: Setback | None = None
+    undone: tuple[PutBack, ...] = ()
+    """Targets that were put back, and on which the flow has landed nothing since."""
 
     def step(self, step: StepId) -> StepState:
         """Returns the state of a step of the program."""

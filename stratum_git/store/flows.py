@@ -30,6 +30,7 @@ from stratum_git.model.messages import (
     Event,
     Gathered,
     Landed,
+    LandedLater,
     Outcome,
     ParkedResult,
     Started,
@@ -224,7 +225,7 @@ def _results(event: Event) -> tuple[Oid, ...]:
             return tuple(oid for report in reports for oid in _kept(report.outcome))
         case Checkpointed(code=code):
             return () if code is None else (code,)
-        case Landed(old=old, new=new, entries=entries):
+        case Landed(old=old, new=new, entries=entries) | LandedLater(old=old, new=new, entries=entries):
             conflicts = tuple(e.conflict for e in entries if isinstance(e, ParkedResult))
             return (*(() if new == old else (new,)), *conflicts)
         case ResolvingBegan(base=base, conflict=conflict):

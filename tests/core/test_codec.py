@@ -24,6 +24,7 @@ from stratum_git.model.messages import (
     Gathered,
     Halted,
     Landed,
+    LandedLater,
     LandedResult,
     LandingBlocked,
     LoopAborted,
@@ -42,6 +43,7 @@ from stratum_git.model.messages import (
     Synced,
     TaskReport,
     TaskReported,
+    Undone,
 )
 from stratum_git.model.resolutions import ResolvingBegan, ResolvingEnded
 
@@ -104,6 +106,8 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(
         st.lists(ENTRIES, max_size=3).map(tuple),
         TEXTS,
     ),
+    st.builds(LandedLater, AT, TEXT, STEP, REF, OID, OID, st.lists(ENTRIES, max_size=3).map(tuple), TEXTS),
+    st.builds(Undone, AT, TEXT, REF, OID, OID),
     st.builds(LandingBlocked, AT, TEXT, ID.map(StepId), TEXT, TEXTS),
     st.builds(ResolvingBegan, AT, TEXT, STEP, ID.map(TaskId), st.integers(1, 9), OID, OID, TEXTS),
     st.builds(
@@ -129,6 +133,7 @@ def test_every_event_is_tried() -> None:
     kinds = {kind.__name__ for kind in messages.Event.__args__}
     built = {
         "Started", "Opened", "StepReported", "TaskReported", "GateResolved", "Landed", "LandingBlocked",
+        "LandedLater", "Undone",
         "Synced", "CancelRequested", "Suspended", "Resumed", "Considered", "Answered",
             "SkipRequested",
             "Called", "Gathered", "LoopStarted", "LoopReported", "LoopAborted", "Checkpointed", "Reverted",

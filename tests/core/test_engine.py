@@ -23,6 +23,7 @@ from stratum_git.model.messages import (
     GateResolved,
     Halted,
     Landed,
+    LandedLater,
     LandedResult,
     LandingBlocked,
     LandingEntry,
@@ -37,6 +38,7 @@ from stratum_git.model.messages import (
     Suspended,
     Synced,
     TaskReported,
+    Undone,
 )
 from stratum_git.model.state import (
     Failed,
@@ -189,6 +191,21 @@ class EngineMachine(RuleBasedStateMachine):
             if park and names:
                 entries[0] = ParkedResult(names[0], RESULT, BASE, ("x",))
         self.feed(Landed(3.0, "s", step, MAIN, BASE, RESULT, tuple(entries)))
+
+    @rule(task=st.sampled_from(["t0", "t1"]), park=st.booleans())
+    def land_later(self, task: str, *, park: bool) -> None:
+        name = TaskId(task)
+        entry: LandingEntry = LandedResult(name, RESULT, RESULT)
+        if park:
+            entry = ParkedResult(name, RESULT, BASE, ("x",))
+        ended = is_over(self.state)
+        self.feed(LandedLater(3.5, "me", BUILD, MAIN, RESULT, BASE, (entry,)))
+        if ended and not is_over(self.state):
+            self.finished -= 1
+
+    @rule()
+    def undo(self) -> None:
+        self.feed(Undone(3.6, "me", MAIN, RESULT, BASE))
 
     @rule(outcome=st.sampled_from(["approve", "revise", "kill"]))
     def decide(self, outcome: Literal["approve", "revise", "kill"]) -> None:
