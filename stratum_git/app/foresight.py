@@ -45,8 +45,10 @@ def check(
         if only not in {None, step.id}:
             continue
         graph = _graph(step, inputs)
-        for task in _who_works(step, graph, agents):
-            agent = find_agent(agents, agent_name(step, task), step)
+        names = [agent_name(step, task) for task in _who_works(step, graph, agents)]
+        names += [step.work.resolver] if isinstance(step.work, Dispatch) and step.work.resolver else []
+        for name in names:
+            agent = find_agent(agents, name, step)
             problem = agent.problem() if isinstance(agent, CommandAgent) else None
             if problem is not None:
                 raise AgentMissingError(problem, hint="install it, or name another command with --agent")

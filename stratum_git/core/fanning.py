@@ -100,6 +100,7 @@ def landed(state: FlowState, step: Step, fan: FannedOut, event: Landed) -> Turn:
     if event.findings and not event.entries:
         return _missed(state, step, fan, event.findings, fan.base, event.at)
     fan = fanout.landed(fan, event.entries)
+    fan = fan if fan.tip is None else replace(fan, tip=event.new)
     short = tally.shortfall(step.work, fan) if isinstance(step.work, Dispatch) else ()
     if isinstance(step.work, Dispatch) and step.work.on_conflict == "fail" and _has_parked(fan):
         return _missed(state, step, fan, (NOT_LANDED, *tally.blame(fan)), fan.base, event.at)

@@ -102,6 +102,7 @@ def unserved_by_client(program: Program) -> tuple[Problem, ...]:
             if isinstance(step.work, Dispatch):
                 wants = _unserved_dispatch(step.work)
                 wants["merge"] = wants["merge"] if step.work.merge != "manual" else None
+                wants["on_conflict"] = "agent" if step.work.on_conflict == "agent" else None
                 found += _problems(flow, step, wants, "nothing does it yet", "leave it out")
             elif isinstance(step.work, SubFlow) and step.work.flow not in seen:
                 todo.append(program.spec.flows[step.work.flow])
@@ -121,6 +122,5 @@ def _unserved_dispatch(work: Dispatch) -> dict[str, object]:
     return {
         "candidates": work.candidates > 1,
         "merge": work.merge if work.merge != "sequential_apply" else None,
-        "on_conflict": work.on_conflict if work.on_conflict != "park" else None,
         "land_verify": work.land_verify,
     }

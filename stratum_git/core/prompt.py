@@ -24,6 +24,43 @@ def task_prompt(intent: str, task: Task, contract: Contract | None, findings: Se
     return _joined([intent], scope, _result(contract), _before(findings))
 
 
+def conflict_prompt(
+    intent: str,
+    others: Sequence[str],
+    paths: Sequence[str],
+    hunks: str,
+    checks: Sequence[str],
+    findings: Sequence[str],
+) -> str:
+    """Returns the prompt of whoever resolves a conflict.
+
+    *others* say what landed before and touched the same *paths*; *checks* are run on what is made of it.
+    """
+    asked = [
+        "The work of this task is done, and conflicts with what landed before it. Resolve the conflict: keep",
+        "what the task was for, and what the others were for.",
+    ]
+    how = [
+        *(f"- {path}" for path in paths),
+        "",
+        "They lie here with conflict markers: first what landed, then what the task made. `git show :1:PATH`",
+        "shows a file as it was before both, `:2:` as it landed, `:3:` as the task left it; one that a side",
+        "does not have was deleted there, or not there yet. Leave no marker. A file that is to stay as it",
+        "lies here, `git add`; one that is to go, `git rm`. Nothing need be committed.",
+    ]
+    shown = ["```diff", hunks.rstrip("\n"), "```"] if hunks.strip() else []
+    run = [f"- `{check}`" for check in checks]
+    return _joined(
+        asked,
+        _section("What the task was for", [intent]),
+        _section("What landed before", [f"- {line}" for line in others]) if others else [],
+        _section("Files in conflict", how),
+        _section("Where they conflict", shown) if shown else [],
+        _section("Checks", ["These have to pass:", *run]) if run else [],
+        _before(findings),
+    )
+
+
 def _result(contract: Contract | None) -> list[str]:
     if not contract:
         return []

@@ -163,6 +163,9 @@ def _dispatch(scope: Scope, place: Place, step: Step, work: Dispatch) -> None:
         contracts = scope.spec.contracts
         scope.terms.known((*place, "task_contract"), "contract", work.task_contract, contracts)
     scope.terms.expressions((*place, "task_ensure"), work.task_ensure)
+    if work.resolver is not None and work.on_conflict != "agent":
+        hint = "write on_conflict: agent, or leave resolver out"
+        scope.terms.notes.semantic((*place, "resolver"), "nobody resolves conflicts here", hint)
     if work.base is not None and not REVISION.fullmatch(work.base):
         message = f"{shortened(work.base)!r} does not name a commit"
         scope.terms.notes.semantic((*place, "base"), message, "write a branch, tag or object id")

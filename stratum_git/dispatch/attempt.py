@@ -7,7 +7,7 @@ before the outcome is told, and the slot is given back only after the outcome is
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal
 
@@ -30,9 +30,18 @@ from stratum_git.dispatch.context import DEFAULT_TIMEOUT, Context, UnknownAgentE
 from stratum_git.dispatch.errand import Errand, Unclear, errand_for
 from stratum_git.dispatch.judge import Finding, judge_output, judge_tree, run_commands
 from stratum_git.dispatch.names import branch_ref
+from stratum_git.dispatch.resolving import (
+    Conflict,
+    asked,
+    author_of,
+    conflict_at,
+    put_in_place,
+    unresolved,
+)
 from stratum_git.dispatch.withholding import hidden
 from stratum_git.dispatch.workplace import Workplace, WorkplaceError, open_workplace
 from stratum_git.git.objects import Signature
+from stratum_git.git.planting import unmerged
 from stratum_git.git.snapshot import Captured
 from stratum_git.model.effects import Launch
 from stratum_git.model.ids import Oid
@@ -54,6 +63,9 @@ class Attempt:
     interrupted: bool = False
     workplace: Workplace | None = None
     by: str = "stratum-git"
+    conflict: Conflict | None = None
+    """What is to be resolved, and of which paths nothing was decided in the slot."""
+    undecided: frozenset[str] = frozenset()
     bereft: str | None = None
     """What was killed that held the agent, or another command: nobody knows what it would have come to."""
 
@@ -88,10 +100,19 @@ class Attempt:
         if isinstance(errand, Unclear):
             return Rejected("base", errand.why)
         try:
-            agent = self.context.agent_for(errand.step, errand.task)
+            resolves = self.launch.resolves is not None
+            agent = self.context.agent_for(errand.step, errand.task, resolves=resolves)
         except UnknownAgentError as error:
             return Rejected("start", (error.message,))
-        base = await self._base()
+        parked = self.launch.resolves
+        if parked is not None:
+            self.conflict = await self.context.git(
+                partial(conflict_at, self.context, self.state, self.launch.step, parked)
+            )
+        if parked is not None and self.conflict is None:
+            # Nothing conflicts any more, because of what came to the target meanwhile.
+            return Completed(parked.base, parked.result, parked.output)
+        base = self.conflict.base if self.conflict is not None else await self._base()
         if isinstance(base, Clash):
             paths = ", ".join(base.paths)
             return Rejected("base", (f"the results it depends on conflict: {base.task} in {paths}",))
@@ -117,10 +138,19 @@ class Attempt:
         unready = await self._run_commands(errand.setup, place, "setup")
         if unready is not None:
             return Rejected("setup", unready.lines, base)
+        if self.conflict is not None:
+            errand = await self.context.git(partial(self._planted, errand, self.conflict, place))
         self.by = f"agent {agent.name}"
         told = await agent.run(self._assignment(errand, base, place), self.on_line)
+        if self.conflict is not None:
+            self.undecided = await self.context.git(partial(unmerged, place.path))
         captured = await self.context.git(partial(self._capture, place, base))
         return await self._verdict(errand, base, place, told, captured)
+
+    def _planted(self, errand: Errand, conflict: Conflict, place: Workplace) -> Errand:
+        """Puts the conflict into the slot; returns what is asked of whoever resolves it there."""
+        put_in_place(self.context, conflict, place.path)
+        return asked(self.context, self.state, errand, conflict, place.path, self.launch.findings)
 
     def _assignment(self, errand: Errand, base: Oid, place: Workplace) -> Assignment:
         return Assignment(
@@ -149,7 +179,11 @@ class Attempt:
         finding = finding or await self.context.git(
             partial(judge_tree, self.context.repo, base, captured, errand.wants)
         )
+        if self.conflict is not None:
+            left = partial(unresolved, self.context, self.conflict, result, self.undecided)
+            finding = finding or await self.context.git(left)
         output = told.output if isinstance(told, Finished) else None
+        output = output if self.conflict is None else self.conflict.parked.output
         finding = finding or await self.context.git(
             partial(judge_output, self.context.repo, result, output, errand.wants)
         )
@@ -181,7 +215,10 @@ class Attempt:
     def _capture(self, place: Workplace, base: Oid) -> Captured:
         name = str(self.launch.task or self.launch.step)
         message = f"{name}: attempt {self.launch.attempt}\n\nWhat {self.by} left uncommitted.\n"
-        return place.capture(base, message, self._signature(None))
+        who = self._signature(None)
+        if self.conflict is not None:
+            who = replace(author_of(self.context, self.conflict.parked), at=who.at, tz=who.tz)
+        return place.capture(base, message, who)
 
     def _signature(self, name: str | None) -> Signature:
         who = self.context.identity

@@ -30,8 +30,9 @@ def base_of(
     if ready is not None:
         return ready
     changes = changed(needed_changes(fan, index))
-    commits = commits_of(repo, (fan.base, *(oid for c in changes for oid in (c.base, c.result))))
-    at, tree = fan.base, commits[fan.base].tree
+    root = fan.tip or fan.base
+    commits = commits_of(repo, (root, *(oid for c in changes for oid in (c.base, c.result))))
+    at, tree = root, commits[root].tree
     for change in changes:
         merged = apply(repo, merger, commits, tree, change)
         if isinstance(merged, Conflicted):

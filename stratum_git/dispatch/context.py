@@ -15,7 +15,7 @@ from stratum_git.git.fence import Fence
 from stratum_git.git.objects import ObjectWriter, Signature
 from stratum_git.git.repository import Repository
 from stratum_git.git.tree_merge import TreeMerger
-from stratum_git.model.spec import Step, Task
+from stratum_git.model.spec import Dispatch, Step, Task
 from stratum_git.slots.folders import StateFolders
 from stratum_git.slots.pool import SlotPool
 
@@ -65,14 +65,21 @@ class Context:
         """Runs blocking git work in a thread. Git work is short; it is finished, not abandoned, on cancel."""
         return await trio.to_thread.run_sync(work, limiter=self.git_limit)
 
-    def agent_for(self, step: Step, task: Task | None) -> Agent:
-        """Returns who does a step or task; raises UnknownAgentError."""
-        return find_agent(self.agents, agent_name(step, task), step)
+    def agent_for(self, step: Step, task: Task | None, *, resolves: bool = False) -> Agent:
+        """Returns who does a step or task, or *resolves* its conflict; raises UnknownAgentError."""
+        name = resolver_name(step, task) if resolves else agent_name(step, task)
+        return find_agent(self.agents, name, step)
 
 
 def agent_name(step: Step, task: Task | None) -> str:
     """Returns the name of who does a step or task: the task's own agent, the step's, or the default."""
     return (task.agent if task is not None else None) or step.agent or DEFAULT_AGENT
+
+
+def resolver_name(step: Step, task: Task | None) -> str:
+    """Returns the name of who resolves a task's conflict: the step's resolver, or who does the task."""
+    named = step.work.resolver if isinstance(step.work, Dispatch) else None
+    return named or agent_name(step, task)
 
 
 def find_agent(agents: Mapping[str, Agent], name: str, step: Step) -> Agent:

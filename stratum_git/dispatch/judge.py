@@ -41,6 +41,8 @@ class Expectations:
     """What a result has to keep to."""
 
     owned: tuple[str, ...] = ()
+    also: frozenset[str] = frozenset()
+    """Paths that may be changed besides."""
     changes: str = "optional"
     contract: Contract | None = None
     schema: Mapping[str, Json] | None = None
@@ -116,7 +118,7 @@ def judge_tree(repo: Repository, base: Oid, captured: Captured, wants: Expectati
         return Finding("no_change", ("the commits change no file",))
     if paths and wants.changes == "none":
         return Finding("scope", (f"nothing was to be changed: {_few(paths)}",))
-    foreign = _foreign(paths, wants.owned)
+    foreign = _foreign([path for path in paths if path not in wants.also], wants.owned)
     if foreign:
         owned = ", ".join(wants.owned)
         return Finding("scope", (f"changed outside of files_owned ({owned}): {_few(foreign)}",))
@@ -181,7 +183,7 @@ async def run_commands(
         )
         said = _said(ended)
         if said is not None:
-            return Finding(kind, (f"`{_shown(command)}` {said}",))
+            return Finding(kind, (f"`{shown(command)}` {said}",))
     return None
 
 
@@ -214,7 +216,8 @@ def _last_lines(tail: bytes) -> str:
     return " | ".join(lines[-3:])[-500:]
 
 
-def _shown(command: Command) -> str:
+def shown(command: Command) -> str:
+    """Returns a command as it is told."""
     return command[2] if command[:2] == ("sh", "-c") else " ".join(command)
 
 

@@ -39,16 +39,21 @@ def apply(
 
 
 def needed_changes(fan: FannedOut, index: int) -> tuple[Change, ...]:
-    """Returns the changes that task *index* is to be built on, in the order in which they apply."""
+    """Returns the changes that task *index* is to be built on, in the order in which they apply.
+
+    Those that have landed are in the commit that it all begins with.
+    """
     wanted = _ancestors(fan.graph, index)
+    if fan.tip is not None:
+        wanted = {i for i in wanted if not isinstance(fan.tasks[i], OnTarget)}
     return tuple(_change(fan, i) for i in fan.graph.order if i in wanted)
 
 
 def shortcut(fan: FannedOut, index: int) -> Oid | None:
     """Returns the base of task *index* when nothing has to be merged for it."""
     needs = fan.graph.needs[index]
-    if not needs:
-        return fan.base
+    if not needs or (fan.tip and all(isinstance(fan.tasks[need], OnTarget) for need in needs)):
+        return fan.tip or fan.base
     results = {_change(fan, need).result for need in needs}
     # With one need its result is the base: it was itself built on whatever it needs.
     return results.pop() if len(needs) == 1 else None

@@ -16,7 +16,7 @@ from stratum_git.dispatch.stack import Change
 from stratum_git.errors import BugError
 from stratum_git.git.objects import Signature
 from stratum_git.model.ids import Json, Oid, RefName, StepId
-from stratum_git.model.messages import Landed, LandedResult, LandingBlocked
+from stratum_git.model.messages import Landed, LandedResult, LandingBlocked, ParkedResult
 from stratum_git.model.spec import Dispatch, Step
 from stratum_git.model.state import FannedOut, FlowState, Landing, Verified, Working
 
@@ -34,6 +34,8 @@ def land(context: Context, state: FlowState, step: StepId) -> Landed | LandingBl
     lander = Lander(context.repo, context.merger, committer, state.flow, step)
     items = _items(state, spec, landing.work)
     plan = _unmoved(old, items) if _is_manual(spec) else lander.plan(old, items)
+    if _is_refused(spec, plan):
+        plan = LandingPlan(plan.old, plan.old, _parked(plan))
     context.writer.sync()
     blocked = in_the_way(context.repo, target, plan.old, plan.new)
     if blocked is not None:
@@ -47,6 +49,15 @@ def land(context: Context, state: FlowState, step: StepId) -> Landed | LandingBl
 
 def _is_manual(step: Step) -> bool:
     return isinstance(step.work, Dispatch) and step.work.merge == "manual"
+
+
+def _is_refused(step: Step, plan: LandingPlan) -> bool:
+    """Returns whether nothing may land because results conflict."""
+    return isinstance(step.work, Dispatch) and step.work.on_conflict == "fail" and bool(_parked(plan))
+
+
+def _parked(plan: LandingPlan) -> tuple[ParkedResult, ...]:
+    return tuple(entry for entry in plan.entries if isinstance(entry, ParkedResult))
 
 
 def _unmoved(old: Oid, items: Sequence[Item]) -> LandingPlan:
