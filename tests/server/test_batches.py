@@ -708,7 +708,7 @@ def test_who_merges_by_hand_finds_the_results_on_their_branches(server: Portal) 
 
 
 @pytest.mark.parametrize(
-    "field", ["land_verify: 'true'", "candidates: 2", "on_conflict: fail", "merge: squash"]
+    "field", ["land_verify: 'true'", "candidates: 2", "on_conflict: agent", "merge: squash"]
 )
 def test_what_nobody_does_at_a_landing_is_refused_and_not_left_out(server: Portal, field: str) -> None:
     text = spec(dispatch() + f", {field}").replace('"0.3"', '"0.4"')
