@@ -18,14 +18,14 @@ from types import ModuleType
 from typing import Literal, TypeAlias, TypeVar, cast, get_args, get_origin
 
 from stratum_git.errors import UserError
-from stratum_git.model import book, graph, messages, passes, resolutions, spec, state
+from stratum_git.model import book, graph, messages, passes, proofs, resolutions, spec, state
 from stratum_git.model.chunks import Chunks
 from stratum_git.model.ids import Json
 
 T = TypeVar("T")
 Decoder: TypeAlias = Callable[[Json], object]
 
-MODULES = (messages, passes, resolutions, state, graph, spec, book)
+MODULES = (messages, passes, resolutions, state, graph, spec, book, proofs)
 PLAIN: Mapping[str, tuple[type, ...]] = {
     "str": (str,), "bool": (bool,), "int": (int,), "float": (float, int),
 }  # fmt: skip

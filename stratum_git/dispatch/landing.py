@@ -7,27 +7,30 @@ is looked at first: where it is in the way, nothing lands and the reason is give
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from stratum_git.dispatch.stack import Change, apply
+from stratum_git.dispatch.strategies import Prefix, Strategy, Words
 from stratum_git.git.checkout import Refused, checkouts_left, checkouts_of, obstacle, sync
-from stratum_git.git.commits import commits_of
+from stratum_git.git.commits import Commit, commits_of
 from stratum_git.git.merge import Conflicted
 from stratum_git.git.objects import Signature
 from stratum_git.git.repository import Repository
 from stratum_git.git.tree_merge import TreeMerger
-from stratum_git.model.ids import FlowId, Oid, RefName, StepId
-from stratum_git.model.messages import LandedResult, LandingEntry, ParkedResult
+from stratum_git.model.ids import FlowId, Oid, RefName, StepId, TaskId
+from stratum_git.model.messages import DroppedResult, LandedResult, LandingEntry, Mend, ParkedResult
+from stratum_git.model.spec import Merge
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A result to land, with the words for its commit."""
+    """A result to land, the message for its commit, and the tasks of the queue that it was built on."""
 
     change: Change
     title: str
+    needs: tuple[TaskId, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,14 @@ class LandingPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class Placed:
+    """A result in its place: the target with it on top, and what became of it."""
+
+    prefix: Prefix
+    entry: LandingEntry
+
+
+@dataclass(frozen=True, slots=True)
 class Lander:
     """Plans the landing of one step."""
 
@@ -48,44 +59,100 @@ class Lander:
     committer: Signature
     flow: FlowId
     step: StepId
+    merge: Merge = "sequential_apply"
 
     def plan(self, old: Oid, items: Sequence[Item]) -> LandingPlan:
         """Returns what landing *items* in order on commit *old* would do. Writes objects, moves nothing."""
-        commits = commits_of(self.repo, (old, *(o for i in items for o in (i.change.base, i.change.result))))
-        at, tree = old, commits[old].tree
-        entries: list[LandingEntry] = []
-        for item in items:
-            merged = apply(self.repo, self.merger, commits, tree, item.change)
-            if isinstance(merged, Conflicted):
-                entries.append(self._park(at, item, merged))
-            elif merged.tree == tree:
-                entries.append(LandedResult(item.change.task, item.change.result, None))
-            else:
-                at, tree = (
-                    self._commit(at, item, merged.tree, commits[item.change.result].author),
-                    merged.tree,
-                )
-                entries.append(LandedResult(item.change.task, item.change.result, at))
-        return LandingPlan(old, at, tuple(entries))
+        return Queue(self, old, items).plan({})
 
-    def _commit(self, parent: Oid, item: Item, tree: Oid, author: Signature) -> Oid:
-        message = f"{item.title}\n\n{self._trailers(item)}"
-        return self.merger.writer.commit(tree, (parent,), message, author, self.committer)
+    def extend(self, on: Prefix, item: Item, commits: Mapping[Oid, Commit]) -> Placed:
+        """Returns *on* with a result on top of it, or what keeps the result from it."""
+        change = item.change
+        merged = apply(self.repo, self.merger, commits, on.tree, change)
+        if isinstance(merged, Conflicted):
+            return Placed(on, self._park(on.commit, item, merged))
+        # Whoever merges by more than lines says here what was merged how.
+        mends: tuple[Mend, ...] = ()
+        if merged.tree == on.tree:
+            return Placed(on, LandedResult(change.task, change.result, None, mends))
+        strategy = Strategy(self.repo, self.merger, self.committer, self.merge)
+        words = Words(item.title, self._trailers(item))
+        commit, note = strategy.land(on, merged.tree, change.base, change.result, words)
+        landed = LandedResult(change.task, change.result, commit, mends, note)
+        return Placed(Prefix(commit, merged.tree), landed)
 
     def _park(self, ours: Oid, item: Item, conflict: Conflicted) -> ParkedResult:
         stages = "\n".join(f"{s.mode} {s.oid} {s.stage}\t{s.path}" for s in conflict.stages)
-        message = (
-            f"Conflict: {item.title}\n\n{conflict.messages.strip()}\n\n{stages}\n\n{self._trailers(item)}"
-        )
+        trailers = "".join(f"{line}\n" for line in self._trailers(item))
+        subject = item.title.strip().partition("\n")[0]
+        message = f"Conflict: {subject}\n\n{conflict.messages.strip()}\n\n{stages}\n\n{trailers}"
         parents = (ours, item.change.result)
         oid = self.merger.writer.commit(conflict.tree, parents, message, self.committer, self.committer)
         return ParkedResult(item.change.task, item.change.result, oid, conflict.paths)
 
-    def _trailers(self, item: Item) -> str:
+    def _trailers(self, item: Item) -> tuple[str, ...]:
         change = item.change
         task = () if change.task is None else (("Task", str(change.task)),)
         rows = (("Flow", self.flow), ("Step", self.step), *task, ("Attempt", str(change.attempt)))
-        return "".join(f"Stratum-{k}: {v}\n" for k, v in (*rows, ("Result", change.result)))
+        return tuple(f"Stratum-{k}: {v}" for k, v in (*rows, ("Result", change.result)))
+
+
+@dataclass
+class Queue:
+    """Results in their order on one commit, with or without some of them. Each merge is made once."""
+
+    lander: Lander
+    old: Oid
+    items: Sequence[Item]
+    _commits: dict[Oid, Commit] = field(init=False, repr=False)
+    _known: dict[tuple[Oid, int], Placed] = field(init=False, repr=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        oids = (self.old, *(o for i in self.items for o in (i.change.base, i.change.result)))
+        self._commits = commits_of(self.lander.repo, oids)
+
+    @property
+    def start(self) -> Prefix:
+        """Returns the target as it is before."""
+        return Prefix(self.old, self._commits[self.old].tree)
+
+    def walk(self, dropped: Mapping[int, tuple[str, ...]]) -> Iterator[tuple[int, Placed]]:
+        """Yields each item in its place, with findings for those that are *dropped*."""
+        at, missing = self.start, dict[TaskId | None, str]()
+        for index, item in enumerate(self.items):
+            placed = self._placed(at, index, dropped, missing)
+            if not isinstance(placed.entry, LandedResult):
+                missing[item.change.task] = str(item.change.task)
+            at = placed.prefix
+            yield index, placed
+
+    def plan(self, dropped: Mapping[int, tuple[str, ...]]) -> LandingPlan:
+        """Returns what it comes to without the items that are *dropped*."""
+        placed = [place for _, place in self.walk(dropped)]
+        last = placed[-1].prefix if placed else self.start
+        return LandingPlan(self.old, last.commit, tuple(place.entry for place in placed))
+
+    def _placed(
+        self,
+        at: Prefix,
+        index: int,
+        dropped: Mapping[int, tuple[str, ...]],
+        missing: Mapping[TaskId | None, str],
+    ) -> Placed:
+        change = self.items[index].change
+        if self._commits[change.base].tree == self._commits[change.result].tree:
+            return Placed(at, LandedResult(change.task, change.result, None))
+        if index in dropped:
+            return Placed(at, DroppedResult(change.task, change.result, "land_verify", dropped[index]))
+        lacking = [need for need in self.items[index].needs if need in missing]
+        if lacking:
+            findings = (f"it builds on {', '.join(lacking)}, which did not land",)
+            return Placed(at, DroppedResult(change.task, change.result, "needs", findings))
+        known = self._known.get((at.commit, index))
+        if known is None:
+            known = self.lander.extend(at, self.items[index], self._commits)
+            self._known[at.commit, index] = known
+        return known
 
 
 def in_the_way(repo: Repository, target: RefName, old: Oid, new: Oid) -> Refused | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
 
 from stratum_git.core import fanout, tally
 from stratum_git.core.expr import judge
@@ -10,50 +12,136 @@ from stratum_git.dispatch.clock import now
 from stratum_git.dispatch.context import Context
 from stratum_git.dispatch.errand import title_of
 from stratum_git.dispatch.judge import TreeFiles
-from stratum_git.dispatch.landing import Item, Lander, LandingPlan, in_the_way
+from stratum_git.dispatch.landing import Item, Lander, LandingPlan, Queue, in_the_way
 from stratum_git.dispatch.opening import tip_of
 from stratum_git.dispatch.stack import Change
 from stratum_git.errors import BugError
 from stratum_git.git.objects import Signature
+from stratum_git.git.tree_reader import differences
 from stratum_git.model.ids import Json, Oid, RefName, StepId
 from stratum_git.model.messages import Landed, LandedResult, LandingBlocked, ParkedResult
+from stratum_git.model.proofs import Proof
 from stratum_git.model.spec import Dispatch, Step
 from stratum_git.model.state import FannedOut, FlowState, Landing, Verified, Working
 
 
-def land(context: Context, state: FlowState, step: StepId) -> Landed | LandingBlocked:
-    """Returns what landing *step* comes to now. Nothing has moved when it returns."""
-    landing, spec = state.step(step), state.program.steps[step]
+@dataclass(frozen=True, slots=True)
+class Approach:
+    """A landing that may begin: what is to land, on what, and since when that is so.
+
+    Whatever is planned of it twice comes to the very same commits.
+    """
+
+    target: RefName
+    old: Oid
+    at: float
+    step: StepId
+    queue: Queue
+    moves: bool = True
+    """Whether the target is to move at all: with ``merge: manual`` the results stay on their branches."""
+    refuses: bool = False
+    """Whether nothing is to land where results conflict."""
+
+    def plan(self, dropped: Mapping[int, tuple[str, ...]] = MappingProxyType({})) -> LandingPlan:
+        """Returns what it comes to without the items that are *dropped*. Writes objects, moves nothing."""
+        plan = self.queue.plan(dropped) if self.moves else _unmoved(self.old, self.queue.items)
+        parked = _parked(plan)
+        return LandingPlan(plan.old, plan.old, parked) if self.refuses and parked else plan
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """A commit as it would land."""
+
+    commit: Oid
+    subject: str
+    author: str
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a landing would come to, if everything in it passes; ``tree`` is what the target would have."""
+
+    plan: LandingPlan
+    tree: Oid
+    commits: tuple[Sight, ...]
+
+
+def approach(context: Context, state: FlowState, step: StepId) -> Approach:
+    """Returns the landing of a step that is at that."""
+    landing = state.step(step)
     if not isinstance(landing, Landing):
         raise BugError(f"{step} has nothing to land")
-    target = landing.work.target
-    old = tip_of(context, state, target)
-    at = now()
-    who = context.identity
+    items = _items(state, state.program.steps[step], landing.work)
+    return plan_landing(context, state, step, landing.work.target, items)
+
+
+def plan_landing(
+    context: Context, state: FlowState, step: StepId, target: RefName, items: Sequence[Item]
+) -> Approach:
+    """Returns the landing of *items*, as the step has it, on *target* where that is now."""
+    spec, at, who = state.program.steps[step], now(), context.identity
     committer = Signature(who.name, who.email, at, who.tz)
-    lander = Lander(context.repo, context.merger, committer, state.flow, step)
-    items = _items(state, spec, landing.work)
-    plan = _unmoved(old, items) if _is_manual(spec) else lander.plan(old, items)
-    if _is_refused(spec, plan):
-        plan = LandingPlan(plan.old, plan.old, _parked(plan))
+    merge = spec.work.merge if isinstance(spec.work, Dispatch) else "sequential_apply"
+    lander = Lander(context.repo, context.merger, committer, state.flow, step, merge)
+    old = tip_of(context, state, target)
+    refuses = isinstance(spec.work, Dispatch) and spec.work.on_conflict == "fail"
+    return Approach(
+        target, old, at, step, Queue(lander, old, items), moves=merge != "manual", refuses=refuses
+    )
+
+
+def preview(context: Context, state: FlowState, step: StepId) -> Preview:
+    """Returns what landing a step would come to now. Nothing moves, and nothing is tested."""
+    return preview_of(context, approach(context, state, step))
+
+
+def preview_of(context: Context, coming: Approach) -> Preview:
+    """Returns what a landing would come to now. Nothing moves, and nothing is tested."""
+    plan, trees = coming.plan(), context.merger.trees
+    seen: list[Sight] = []
+    at = plan.new
+    while at != plan.old:
+        commit = trees.commit(at)
+        before = trees.root(commit.parents[0])
+        paths = tuple(c.path for c in differences(trees, before, commit.tree) if not c.is_folder)
+        author = f"{commit.author.name} <{commit.author.email}>"
+        seen.append(Sight(at, commit.message.partition("\n")[0], author, paths))
+        at = commit.parents[0]
+    return Preview(plan, trees.root(plan.new), tuple(reversed(seen)))
+
+
+def land(context: Context, state: FlowState, step: StepId) -> Landed | LandingBlocked:
+    """Returns what landing *step* comes to now, untested. Nothing has moved when it returns."""
+    coming = approach(context, state, step)
+    return settled(context, state, coming, coming.plan())
+
+
+def settled(
+    context: Context, state: FlowState, coming: Approach, plan: LandingPlan, proofs: tuple[Proof, ...] = ()
+) -> Landed | LandingBlocked:
+    """Returns the event of a landing that is planned, and tested where that is wanted."""
     context.writer.sync()
-    blocked = in_the_way(context.repo, target, plan.old, plan.new)
+    blocked = in_the_way(context.repo, coming.target, plan.old, plan.new)
     if blocked is not None:
-        return LandingBlocked(at, "stratum-git", step, blocked.reason, blocked.paths)
-    findings = _findings(context, state, spec, landing.work, plan)
+        return LandingBlocked(coming.at, "stratum-git", coming.step, blocked.reason, blocked.paths)
+    spec, landing = state.program.steps[coming.step], state.step(coming.step)
+    findings = _findings(context, state, spec, landing.work, plan) if isinstance(landing, Landing) else ()
     if findings:
         # Nothing lands that is not as it has to be.
         plan = LandingPlan(plan.old, plan.old, ())
-    return _landed(at, step, target, plan, findings)
-
-
-def _is_manual(step: Step) -> bool:
-    return isinstance(step.work, Dispatch) and step.work.merge == "manual"
-
-
-def _is_refused(step: Step, plan: LandingPlan) -> bool:
-    """Returns whether nothing may land because results conflict."""
-    return isinstance(step.work, Dispatch) and step.work.on_conflict == "fail" and bool(_parked(plan))
+    return Landed(
+        at=coming.at,
+        by="stratum-git",
+        step=coming.step,
+        target=coming.target,
+        old=plan.old,
+        new=plan.new,
+        entries=plan.entries,
+        findings=findings,
+        proofs=proofs,
+    )
 
 
 def _parked(plan: LandingPlan) -> tuple[ParkedResult, ...]:
@@ -63,19 +151,6 @@ def _parked(plan: LandingPlan) -> tuple[ParkedResult, ...]:
 def _unmoved(old: Oid, items: Sequence[Item]) -> LandingPlan:
     """Returns the plan of whoever merges by himself: the results stay on their branches."""
     return LandingPlan(old, old, tuple(LandedResult(i.change.task, i.change.result, None) for i in items))
-
-
-def _landed(at: float, step: StepId, target: RefName, plan: LandingPlan, findings: tuple[str, ...]) -> Landed:
-    return Landed(
-        at=at,
-        by="stratum-git",
-        step=step,
-        target=target,
-        old=plan.old,
-        new=plan.new,
-        entries=plan.entries,
-        findings=findings,
-    )
 
 
 def _items(state: FlowState, step: Step, work: Working | FannedOut) -> list[Item]:
@@ -90,7 +165,8 @@ def _items(state: FlowState, step: Step, work: Working | FannedOut) -> list[Item
         done, task = work.tasks[index], work.graph.tasks[index]
         if isinstance(done, Verified):
             change = Change(task.id, done.attempt, done.base, done.result)
-            items.append(Item(change, title_of(state, step, task)))
+            needs = tuple(work.graph.tasks[need].id for need in work.graph.needs[index])
+            items.append(Item(change, title_of(state, step, task), needs))
     return items
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Self, TypeAlias
 
 from stratum_git.errors import HostError
+from stratum_git.git.commits import Commit, parse
 from stratum_git.git.diff import FOLDER, Change
 from stratum_git.git.process import Conversation
 from stratum_git.git.repository import Repository
@@ -61,6 +62,11 @@ class TreeReader:
                 found = Oid(data[5 : data.index(b"\n")].decode("ascii"))
                 self._roots[commit] = found
         return found
+
+    def commit(self, oid: Oid) -> Commit:
+        """Returns a commit."""
+        with self._lock:
+            return parse(oid, self._read(oid))
 
     def entries(self, tree: Oid) -> Entries:
         """Returns what is in a tree, not in those below it."""

@@ -14,6 +14,7 @@ from stratum_git.model.ids import FlowId, Json, Oid, RefName, StepId, TaskId
 from stratum_git.model.passes import LoopAborted as LoopAborted  # noqa: PLC0414 - named here by everybody
 from stratum_git.model.passes import LoopReported as LoopReported  # noqa: PLC0414
 from stratum_git.model.passes import LoopStarted as LoopStarted  # noqa: PLC0414
+from stratum_git.model.proofs import Proof
 from stratum_git.model.resolutions import Resolution
 
 RejectionKind: TypeAlias = Literal[
@@ -247,12 +248,13 @@ class Mend:
 
 @dataclass(frozen=True, slots=True)
 class LandedResult:
-    """A result is on the target as ``commit``; ``None`` when it changed nothing there."""
+    """A result is on the target as ``commit``, ``None`` if it changed nothing; ``note`` is for people."""
 
     task: TaskId | None
     result: Oid
     commit: Oid | None
     mends: tuple[Mend, ...] = ()
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,10 +282,7 @@ LandingEntry: TypeAlias = LandedResult | ParkedResult | DroppedResult
 
 @dataclass(frozen=True, slots=True)
 class Landed:
-    """The landing of a step is over; the target moved from ``old`` to ``new`` in the same transaction.
-
-    ``findings`` are the step's own postconditions that do not hold for the whole.
-    """
+    """A step landed, and the target moved with that. ``findings``: postconditions that the whole breaks."""
 
     at: float
     by: str
@@ -293,6 +292,7 @@ class Landed:
     new: Oid
     entries: tuple[LandingEntry, ...]
     findings: tuple[str, ...] = ()
+    proofs: tuple[Proof, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

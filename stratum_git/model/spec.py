@@ -14,6 +14,7 @@ from stratum_git.model.ids import Json, StepId, TaskId
 
 Isolation: TypeAlias = Literal["worktree", "branch", "none"]
 Merge: TypeAlias = Literal["sequential_apply", "squash", "rebase", "manual"]
+LandMode: TypeAlias = Literal["serial", "speculative", "batch"]
 OnQuorum: TypeAlias = Literal["cancel", "drain", "keep"]
 OnConflict: TypeAlias = Literal["park", "fail", "agent"]
 Require: TypeAlias = Literal["all", "any"] | int
@@ -130,6 +131,10 @@ class Dispatch:
     target: str | None = None
     task_contract: str | None = None
     task_ensure: tuple[str, ...] = ()
+    land_mode: LandMode = "speculative"
+    """How ``land_verify`` is run: prefix by prefix, several prefixes at once, or the whole first."""
+    commit_message: str | None = None
+    """A template of the message with which a task lands."""
 
 
 Work: TypeAlias = Inline | Call | SubFlow | Gate | Decompose | Dispatch
