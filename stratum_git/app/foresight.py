@@ -11,7 +11,7 @@ from stratum_git.agents.base import Agent
 from stratum_git.agents.command import CommandAgent
 from stratum_git.core.references import Unresolved, resolve
 from stratum_git.core.taskgraph import read_graph
-from stratum_git.core.template import MissingField, render
+from stratum_git.core.template import OF_A_COMMIT, MissingField, render, render_message
 from stratum_git.dispatch.context import DEFAULT_AGENT, agent_name, find_agent
 from stratum_git.errors import UserError
 from stratum_git.model.graph import TaskGraph
@@ -77,6 +77,12 @@ def _untold(work: Dispatch, graph: TaskGraph, inputs: Mapping[str, Json]) -> Ite
         if isinstance(rendered, MissingField):
             has = ", ".join(rendered.available) or "nothing"
             said = f"the intent of {task.id} names {rendered.field}, which is not there (there is: {has})"
+            yield Problem(f"tasks.{place}", said)
+        known: dict[str, Json] = dict.fromkeys(OF_A_COMMIT, "")
+        message = render_message(work.commit_message or "", task.fields, inputs, known)
+        if isinstance(message, MissingField):
+            has = ", ".join(message.available) or "nothing"
+            said = f"commit_message names {message.field}, which {task.id} does not have (it has: {has})"
             yield Problem(f"tasks.{place}", said)
 
 

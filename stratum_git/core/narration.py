@@ -41,6 +41,7 @@ from stratum_git.model.messages import (
     TaskReported,
     Undone,
 )
+from stratum_git.model.proofs import Proof
 from stratum_git.model.resolutions import ResolvingBegan, ResolvingEnded
 from stratum_git.model.state import FlowState
 
@@ -177,13 +178,20 @@ def _landing(event: Landed | LandedLater) -> tuple[str, tuple[str, ...]]:
     for entry in event.entries:
         task = entry.task or event.step
         lines.append(f"{task}: {_placed(entry)}")
-    return subject, (*lines, *event.findings)
+    return subject, (*lines, *event.findings, *map(_proof, event.proofs))
+
+
+def _proof(proof: Proof) -> str:
+    how = "known from before" if proof.cached else f"in {proof.seconds:.1f} s"
+    said = "passes" if proof.verdict == "pass" else "fails"
+    return f"{proof.commit[:SHORT]} {said}, {how}{', flaky' if proof.flaky else ''}"
 
 
 def _placed(entry: LandingEntry) -> str:
     match entry:
         case LandedResult():
-            return entry.commit[:SHORT] if entry.commit else "nothing to land"
+            where = entry.commit[:SHORT] if entry.commit else "nothing to land"
+            return f"{where} ({entry.note})" if entry.note else where
         case ParkedResult():
             return f"conflicts in {', '.join(entry.paths)}"
         case DroppedResult():

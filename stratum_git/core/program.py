@@ -101,7 +101,6 @@ def unserved_by_client(program: Program) -> tuple[Problem, ...]:
         for step in flow.steps:
             if isinstance(step.work, Dispatch):
                 wants = _unserved_dispatch(step.work)
-                wants["merge"] = wants["merge"] if step.work.merge != "manual" else None
                 wants["on_conflict"] = "agent" if step.work.on_conflict == "agent" else None
                 found += _problems(flow, step, wants, "nothing does it yet", "leave it out")
             elif isinstance(step.work, SubFlow) and step.work.flow not in seen:
@@ -121,6 +120,4 @@ def _problems(flow: Flow, step: Step, wants: Mapping[str, object], why: str, hin
 def _unserved_dispatch(work: Dispatch) -> dict[str, object]:
     return {
         "candidates": work.candidates > 1,
-        "merge": work.merge if work.merge != "sequential_apply" else None,
-        "land_verify": work.land_verify,
     }

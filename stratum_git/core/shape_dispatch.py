@@ -5,7 +5,16 @@ from __future__ import annotations
 from typing import cast, get_args
 
 from stratum_git.core.shape_reader import Reader
-from stratum_git.model.spec import Dispatch, Isolation, Merge, OnConflict, OnQuorum, Require, Version
+from stratum_git.model.spec import (
+    Dispatch,
+    Isolation,
+    LandMode,
+    Merge,
+    OnConflict,
+    OnQuorum,
+    Require,
+    Version,
+)
 
 
 def read_dispatch(reader: Reader, version: Version) -> Dispatch:
@@ -31,6 +40,8 @@ def read_dispatch(reader: Reader, version: Version) -> Dispatch:
         target=reader.text("target", None, least=1),
         task_contract=reader.text("task_contract", None, least=1),
         task_ensure=reader.texts("task_ensure"),
+        land_mode=cast("LandMode", reader.choice("land_mode", get_args(LandMode), "speculative")),
+        commit_message=reader.text("commit_message", None, least=1),
     )
 
 

@@ -16,6 +16,12 @@ from stratum_git.model.ids import Json
 
 NAME = r"(?:task|input)(?:\.[\w-]+)+"
 HOLE = re.compile(r"\{\{(?P<escaped>" + NAME + r")\}\}|\{(?P<name>" + NAME + r")\}")
+OF_A_COMMIT = ("flow", "step", "attempt")
+"""What the message of a commit may name besides."""
+MESSAGE_NAME = f"{NAME}|{'|'.join(OF_A_COMMIT)}"
+MESSAGE_HOLE = re.compile(r"\{\{(?P<escaped>" + MESSAGE_NAME + r")\}\}|\{(?P<name>" + MESSAGE_NAME + r")\}")
+SEEMING = re.compile(r"\{+(?P<name>[A-Za-z_][\w.-]*)\}+")
+"""What looks like a hole, whether it is one or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +44,31 @@ Rendering: TypeAlias = Rendered | MissingField
 
 def render(template: str, task: Mapping[str, Json], inputs: Mapping[str, Json]) -> Rendering:
     """Returns the template filled from a task and the flow's inputs: text as it is, the rest as JSON."""
-    roots: dict[str, Json] = {"task": dict(task), "input": dict(inputs)}
+    return _filled(template, HOLE, {"task": dict(task), "input": dict(inputs)})
+
+
+def render_message(
+    template: str, task: Mapping[str, Json], inputs: Mapping[str, Json], commit: Mapping[str, Json]
+) -> Rendering:
+    """Returns a commit message; *commit* has what the holes of OF_A_COMMIT stand for."""
+    return _filled(template, MESSAGE_HOLE, {"task": dict(task), "input": dict(inputs), **commit})
+
+
+def unknown_names(template: str) -> tuple[str, ...]:
+    """Returns what looks like a hole of a commit message and names nothing that could be there."""
+    named = dict.fromkeys(hole["name"] for hole in SEEMING.finditer(template))
+    return tuple(name for name in named if re.fullmatch(MESSAGE_NAME, name) is None)
+
+
+def _filled(template: str, holes: re.Pattern[str], roots: Mapping[str, Json]) -> Rendering:
     parts, at = [], 0
-    for hole in HOLE.finditer(template):
+    for hole in holes.finditer(template):
         parts.append(template[at : hole.start()])
         at = hole.end()
         if hole["escaped"]:
             parts.append("{" + hole["escaped"] + "}")
             continue
-        found = _look_up(hole["name"], roots)
+        found = _look_up(hole["name"], dict(roots))
         if isinstance(found, MissingField):
             return found
         parts.append(found.value if isinstance(found.value, str) else _json(found.value))

@@ -9,6 +9,7 @@ from typing import assert_never
 
 from stratum_git.core.references import inputs_named, steps_named
 from stratum_git.core.shape_notes import Place
+from stratum_git.core.template import unknown_names
 from stratum_git.core.validate_terms import Terms, shortened
 from stratum_git.model.ids import StepId
 from stratum_git.model.spec import (
@@ -166,6 +167,10 @@ def _dispatch(scope: Scope, place: Place, step: Step, work: Dispatch) -> None:
     if work.resolver is not None and work.on_conflict != "agent":
         hint = "write on_conflict: agent, or leave resolver out"
         scope.terms.notes.semantic((*place, "resolver"), "nobody resolves conflicts here", hint)
+    for name in unknown_names(work.commit_message or ""):
+        message = f"commit_message names {shortened(name)}, which is nothing that it could name"
+        hint = "write {task.FIELD}, {input.NAME}, {flow}, {step} or {attempt}"
+        scope.terms.notes.semantic((*place, "commit_message"), message, hint)
     if work.base is not None and not REVISION.fullmatch(work.base):
         message = f"{shortened(work.base)!r} does not name a commit"
         scope.terms.notes.semantic((*place, "base"), message, "write a branch, tag or object id")

@@ -24,8 +24,8 @@ from stratum_git.dispatch.landing import follow
 from stratum_git.dispatch.leasing import Leases
 from stratum_git.dispatch.notices import Line, Recorded, Remark, Watcher
 from stratum_git.dispatch.opening import consider, open_step
+from stratum_git.dispatch.proving import Prover
 from stratum_git.dispatch.publishing import result_updates
-from stratum_git.dispatch.touchdown import land
 from stratum_git.dispatch.turn import hold, own_turn
 from stratum_git.git.refs import RefUpdate, tip_nowait
 from stratum_git.model.effects import (
@@ -54,7 +54,7 @@ from stratum_git.model.messages import (
     TaskReported,
 )
 from stratum_git.model.spec import Dispatch
-from stratum_git.model.state import FlowState
+from stratum_git.model.state import FlowState, Landing
 from stratum_git.store.listing import flow_ref
 
 T = TypeVar("T")
@@ -94,6 +94,7 @@ class Driver:
     updates: list[RefUpdate] = field(default_factory=list)
     followed: trio.Event = field(default_factory=trio.Event)
     held: frozenset[Path] = frozenset()
+    proving: trio.CancelScope | None = None
     inbox: trio.MemorySendChannel[Delivery] = field(init=False)
     nursery: trio.Nursery = field(init=False)
 
@@ -140,6 +141,12 @@ class Driver:
         if self.interrupted:
             for attempt in self.attempts.values():
                 attempt.interrupt()
+        if self.proving is not None and (self.interrupted or not self._is_landing()):
+            self.proving.cancel()
+
+    def _is_landing(self) -> bool:
+        state = self.journal.state
+        return state.cursor is not None and isinstance(state.step(state.cursor), Landing)
 
     async def _record(self, deliveries: Sequence[Delivery]) -> None:
         events = [d.event for d in deliveries if d.event is not None]
@@ -270,9 +277,21 @@ class Driver:
             )
 
     async def _land(self, step: StepId) -> None:
+        prover = Prover(self.context, self.journal.state, step)
+        while not self.interrupted:
+            # Nobody else is kept from landing meanwhile: it may take minutes.
+            with trio.CancelScope() as self.proving:
+                await prover.prove()
+            if self.proving.cancelled_caught or await self._touch_down(prover):
+                return
+
+    async def _touch_down(self, prover: Prover) -> bool:
+        """Lands what is proven; returns whether that is over. The target may have moved since."""
         async with own_turn(self.context):
             while not self.interrupted:
-                event = await self.context.git(partial(land, self.context, self.journal.state, step))
+                event = await self.context.git(partial(prover.event, self.journal.state))
+                if event is None:
+                    return False
                 with ExitStack() as stack:
                     holding = hold(self.context, event)
                     held = await self.context.git(partial(stack.enter_context, holding))
@@ -283,7 +302,8 @@ class Driver:
                     if not (await self._deliver(event)).beaten:
                         # Whoever lands next looks at the checkouts as they are then.
                         await self.followed.wait()
-                        return
+                        return True
+        return True
 
     async def _sync(self, effect: Sync) -> None:
         notes = await self.context.git(

@@ -9,7 +9,7 @@ from stratum_git.core.program import function_of
 from stratum_git.core.prompt import step_prompt, task_prompt
 from stratum_git.core.questions import outputs
 from stratum_git.core.references import Unresolved, resolve, steps_named
-from stratum_git.core.template import MissingField, render
+from stratum_git.core.template import MissingField, render, render_message
 from stratum_git.dispatch.judge import Expectations
 from stratum_git.model.effects import Launch
 from stratum_git.model.ids import Json, StepId
@@ -59,6 +59,18 @@ def title_of(state: FlowState, step: Step, task: Task | None) -> str:
     return f"{name}: {first}"[:72].rstrip(": ")
 
 
+def message_of(state: FlowState, step: Step, task: Task, attempt: int) -> str | MissingField:
+    """Returns the message of the commit that lands a result; a field may be missing of its template."""
+    template = step.work.commit_message if isinstance(step.work, Dispatch) else None
+    if template is None:
+        return title_of(state, step, task)
+    names: dict[str, Json] = {"flow": str(state.flow), "step": str(step.id), "attempt": attempt}
+    rendered = render_message(template, task.fields, state.inputs, names)
+    if isinstance(rendered, MissingField):
+        return rendered
+    return rendered.text.strip() or str(task.id)
+
+
 def _task_words(state: FlowState, step: Step, task: Task) -> str:
     said = task.intent or _text(task.fields.get("description"))
     if said or not isinstance(step.work, Dispatch):
@@ -76,6 +88,13 @@ def _task_errand(
         have = ", ".join(rendered.available) or "none"
         return Unclear(
             (f"intent_template names {rendered.field}, which the task does not have (it has: {have})",)
+        )
+    message = message_of(state, step, task, launch.attempt)
+    if isinstance(message, MissingField):
+        # Known before anybody has worked for a result that could not be told of.
+        have = ", ".join(message.available) or "none"
+        return Unclear(
+            (f"commit_message names {message.field}, which the task does not have (it has: {have})",)
         )
     contract = _contract(state, work.task_contract)
     wants = Expectations(

@@ -217,7 +217,7 @@ def _last_lines(tail: bytes) -> str:
 
 
 def shown(command: Command) -> str:
-    """Returns a command as it is told."""
+    """Returns a command as its author wrote it."""
     return command[2] if command[:2] == ("sh", "-c") else " ".join(command)
 
 

@@ -116,7 +116,7 @@ class Strategy:
 
 
 def own_commits(merger: TreeMerger, base: Oid, result: Oid) -> tuple[Commit, ...] | None:
-    """Returns the first-parent commits from *base* to *result*, oldest first; ``None`` without such a line."""
+    """Returns the first-parent commits from *base* to *result*, oldest first; ``None`` if that is no line."""
     line: list[Commit] = []
     at = result
     while at != base:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from stratum_git.core import fanout, tally
 from stratum_git.core.expr import judge
+from stratum_git.core.template import MissingField
 from stratum_git.dispatch.clock import now
 from stratum_git.dispatch.context import Context
-from stratum_git.dispatch.errand import title_of
+from stratum_git.dispatch.errand import message_of, title_of
 from stratum_git.dispatch.judge import TreeFiles
-from stratum_git.dispatch.landing import Item, Lander, LandingPlan, Queue, in_the_way
+from stratum_git.dispatch.landing import Item, Lander, LandingPlan, Placed, Queue, in_the_way
 from stratum_git.dispatch.opening import tip_of
 from stratum_git.dispatch.stack import Change
 from stratum_git.errors import BugError
@@ -21,7 +22,7 @@ from stratum_git.git.tree_reader import differences
 from stratum_git.model.ids import Json, Oid, RefName, StepId
 from stratum_git.model.messages import Landed, LandedResult, LandingBlocked, ParkedResult
 from stratum_git.model.proofs import Proof
-from stratum_git.model.spec import Dispatch, Step
+from stratum_git.model.spec import Dispatch, Step, Task
 from stratum_git.model.state import FannedOut, FlowState, Landing, Verified, Working
 
 
@@ -41,6 +42,10 @@ class Approach:
     """Whether the target is to move at all: with ``merge: manual`` the results stay on their branches."""
     refuses: bool = False
     """Whether nothing is to land where results conflict."""
+
+    def walk(self, dropped: frozenset[int] = frozenset()) -> Iterator[tuple[int, Placed]]:
+        """Yields each item in its place, without those that are *dropped*; none where nothing is to move."""
+        return self.queue.walk(dict.fromkeys(dropped, ())) if self.moves else iter(())
 
     def plan(self, dropped: Mapping[int, tuple[str, ...]] = MappingProxyType({})) -> LandingPlan:
         """Returns what it comes to without the items that are *dropped*. Writes objects, moves nothing."""
@@ -125,14 +130,14 @@ def settled(
     context.writer.sync()
     blocked = in_the_way(context.repo, coming.target, plan.old, plan.new)
     if blocked is not None:
-        return LandingBlocked(coming.at, "stratum-git", coming.step, blocked.reason, blocked.paths)
+        return LandingBlocked(now(), "stratum-git", coming.step, blocked.reason, blocked.paths)
     spec, landing = state.program.steps[coming.step], state.step(coming.step)
     findings = _findings(context, state, spec, landing.work, plan) if isinstance(landing, Landing) else ()
     if findings:
         # Nothing lands that is not as it has to be.
         plan = LandingPlan(plan.old, plan.old, ())
     return Landed(
-        at=coming.at,
+        at=now(),
         by="stratum-git",
         step=coming.step,
         target=coming.target,
@@ -166,8 +171,14 @@ def _items(state: FlowState, step: Step, work: Working | FannedOut) -> list[Item
         if isinstance(done, Verified):
             change = Change(task.id, done.attempt, done.base, done.result)
             needs = tuple(work.graph.tasks[need].id for need in work.graph.needs[index])
-            items.append(Item(change, title_of(state, step, task), needs))
+            items.append(Item(change, _message(state, step, task, done.attempt), needs))
     return items
+
+
+def _message(state: FlowState, step: Step, task: Task, attempt: int) -> str:
+    message = message_of(state, step, task, attempt)
+    # Of a task that was handed out this was looked at before; a client may have done it without.
+    return title_of(state, step, task) if isinstance(message, MissingField) else message
 
 
 def _findings(

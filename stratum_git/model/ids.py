@@ -18,5 +18,8 @@ Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | Non
 Hooks: TypeAlias = Literal["inherit", "off"] | tuple[str, ...]
 """Which of the user's own git hooks run where an agent works: all, none, or those named."""
 
+LANDING = "-landing"
+"""Stands for the task, in folders, where a landing is tested."""
+
 OWN = "-step"
 """Stands for the task, in refs and folders, where one agent does a step; no task id begins with a dash."""

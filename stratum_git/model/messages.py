@@ -310,6 +310,7 @@ class LandedLater:
     new: Oid
     entries: tuple[LandingEntry, ...]
     findings: tuple[str, ...] = ()
+    proofs: tuple[Proof, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

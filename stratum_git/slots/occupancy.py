@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from filelock import BaseFileLock, FileLock, Timeout
 
+from stratum_git.agents.identity import own_identity
 from stratum_git.errors import HostError
 from stratum_git.git.flushing import flush
 from stratum_git.model.ids import Oid, RefName
@@ -108,6 +110,22 @@ def write_record(slot: Path, record: Vacant | Occupied) -> None:
     fresh.rename(path)
     if isinstance(record, Occupied):
         flush([path.parent])
+
+
+def as_left(kind: Kind, base: Oid, kept: tuple[str, ...]) -> Vacant:
+    """Returns the record of a slot that was cleaned for whoever wants the same commit."""
+    return Vacant(kind, base, ready=True, kept=kept, boot=own_identity().boot_id)
+
+
+def work_in(slot: Path, is_wanted: Callable[[Occupant], bool]) -> Occupied | None:
+    """Returns the record of a slot with somebody's work in it, if that is wanted."""
+    record = read_record(slot)
+    return record if isinstance(record, Occupied) and is_wanted(record.occupant) else None
+
+
+def is_bare(slot: Path) -> bool:
+    """Returns whether there is no file in a slot: nobody was ever in it."""
+    return not slot.is_dir() or {entry.name for entry in slot.iterdir()} <= {".git"}
 
 
 def forget(slot: Path) -> None:

@@ -16,7 +16,6 @@ from pathlib import Path
 
 from filelock import BaseFileLock
 
-from stratum_git.agents.identity import own_identity
 from stratum_git.errors import BugError, HostError, StratumError
 from stratum_git.git.refs import LostRace, RefSession, RefUpdate, tip_nowait, transact
 from stratum_git.git.repository import Repository, identity
@@ -31,9 +30,12 @@ from stratum_git.slots.occupancy import (
     Occupant,
     Occupied,
     Vacant,
+    as_left,
     forget,
+    is_bare,
     read_record,
     try_lock,
+    work_in,
     write_record,
 )
 from stratum_git.slots.registry import Registry
@@ -42,6 +44,7 @@ from stratum_git.slots.slot import Slot
 
 BY = "stratum-git"
 NAME = re.compile(r"(?:slot|clone)-[0-9a-f]{8}")
+DETACHED = RefName("")
 
 
 class SlotFailed(HostError):  # noqa: N818 - reads as what happened
@@ -95,16 +98,12 @@ class SlotPool:
             self.branch_in_use(branch)
         path, lock = (self._reused(base) if isolation == "worktree" else None) or self._fresh(isolation)
         slot = Slot(path, isolation, base, branch, occupant, lock, keep_ignored)
-        try:
-            self._prepare(slot)
-            write_record(path, Occupied(isolation, base, branch, occupant, keep_ignored))
-        except BaseException as error:
-            # Nothing was done in it yet, so there is no work to lose.
-            self._abolish(path, lock)
-            if not isinstance(error, StratumError | OSError):
-                raise
-            raise _failed(slot, error) from error
-        return slot
+        return self._ready(slot, Occupied(isolation, base, branch, occupant, keep_ignored))
+
+    def borrow(self, *, base: Oid, occupant: Occupant) -> Slot:
+        """Returns a detached slot for what makes no work: after a crash it is thrown away."""
+        path, lock = self._reused(base) or self._fresh("worktree")
+        return self._ready(Slot(path, "worktree", base, DETACHED, occupant, lock), None)
 
     def release(self, slot: Slot) -> None:
         """Gives a slot back. Its work is on a ref by now; nothing of it stays in the slot."""
@@ -155,7 +154,7 @@ class SlotPool:
     def find(self, occupant: Occupant) -> tuple[Path, Oid] | None:
         """Returns the slot that *occupant* is in, whoever holds it, and the commit it started from there."""
         for path in self._paths():
-            record = _work_in(path, lambda who: who == occupant)
+            record = work_in(path, lambda who: who == occupant)
             if record is not None:
                 return path, record.base
         return None
@@ -194,7 +193,7 @@ class SlotPool:
         for path in self._nameless():
             lock = try_lock(path)
             # Whoever is making it holds the lock, and has no record yet.
-            if lock is not None and read_record(path) is None and _is_bare(path):
+            if lock is not None and read_record(path) is None and is_bare(path):
                 self._abolish(path, lock)
             elif lock is not None:
                 lock.release()
@@ -244,6 +243,19 @@ class SlotPool:
             if lock is not None:
                 return path, lock
 
+    def _ready(self, slot: Slot, record: Occupied | None) -> Slot:
+        try:
+            self._prepare(slot)
+            if record is not None:
+                write_record(slot.path, record)
+        except BaseException as error:
+            # Nothing was done in it yet, so there is no work to lose.
+            self._abolish(slot.path, slot.lock)
+            if not isinstance(error, StratumError | OSError):
+                raise
+            raise _failed(slot, error) from error
+        return slot
+
     def _prepare(self, slot: Slot) -> None:
         before = read_record(slot.path)
         write_record(slot.path, Vacant(slot.kind, slot.base, ready=False))
@@ -253,19 +265,22 @@ class SlotPool:
                 self.repo, slot.path, base=slot.base, branch=slot.branch, name=who.name, email=who.email
             )
             return
-        if before == _as_left(slot):
+        if before == as_left(slot.kind, slot.base, slot.keep_ignored):
             # It lies there just as it is wanted; to look at every file again would cost what was saved.
-            self._point(slot.branch, slot.base)
-            attach(slot.path, slot.branch)
+            self._join(slot)
             return
         if before is None:
             self._registry.add(slot.path, slot.base)
         # Detached first: git looks at everybody's worktrees before it moves a branch by name.
         check_out(slot.path, slot.base, None)
-        self._point(slot.branch, slot.base)
-        attach(slot.path, slot.branch)
+        self._join(slot)
         if isinstance(before, Vacant) and before.kept and before.kept != slot.keep_ignored:
             clean(slot.path, self._folders_of(slot.base))
+
+    def _join(self, slot: Slot) -> None:
+        if slot.branch != DETACHED:
+            self._point(slot.branch, slot.base)
+            attach(slot.path, slot.branch)
 
     def _point(self, branch: RefName, base: Oid) -> None:
         """Makes *branch*, or moves it, to *base*."""
@@ -289,18 +304,18 @@ class SlotPool:
         with self._registry.turn():
             wanted = len(self._idle()) < self.keep
             if wanted:
-                write_record(slot.path, _as_left(slot))
+                write_record(slot.path, as_left(slot.kind, slot.base, slot.keep_ignored))
         return wanted
 
     def _abandoned(self, path: Path, is_wanted: Callable[[Occupant], bool]) -> Slot | None:
-        if _work_in(path, is_wanted) is None:
+        if work_in(path, is_wanted) is None:
             return None
         lock = try_lock(path)
         if lock is None:
             return None
         try:
             # Read again: somebody else may have recovered it in between.
-            record = _work_in(path, is_wanted)
+            record = work_in(path, is_wanted)
             if record is not None and self._is_mended(path, record):
                 kind, kept = record.kind, record.kept
                 return Slot(path, kind, record.base, record.branch, record.occupant, lock, kept)
@@ -373,22 +388,6 @@ class SlotPool:
         folder = self.folders.slots
         names = (p.name.removesuffix(".json") for p in folder.iterdir() if p.name.endswith(".json"))
         return [folder / name for name in sorted(names) if NAME.fullmatch(name)]
-
-
-def _as_left(slot: Slot) -> Vacant:
-    """Returns the record of a slot that was cleaned for whoever wants the same commit."""
-    boot = own_identity().boot_id
-    return Vacant(slot.kind, slot.base, ready=True, kept=slot.keep_ignored, boot=boot)
-
-
-def _is_bare(path: Path) -> bool:
-    """Returns whether there is no file in a slot: nobody was ever in it."""
-    return not path.is_dir() or {entry.name for entry in path.iterdir()} <= {".git"}
-
-
-def _work_in(path: Path, is_wanted: Callable[[Occupant], bool]) -> Occupied | None:
-    record = read_record(path)
-    return record if isinstance(record, Occupied) and is_wanted(record.occupant) else None
 
 
 def _failed(slot: Slot, error: StratumError | OSError) -> SlotFailed:

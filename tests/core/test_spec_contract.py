@@ -68,6 +68,8 @@ flows:
         target: other
         task_contract: R
         task_ensure: [result.ok]
+        land_mode: batch
+        commit_message: "{task.id}: {task.title}"
       - {id: look, type: function, function: review, agent: me, depends_on: [build], policy: gate,
          policy_fallback: skip, on_approve: null, on_revise: plan, on_kill: null}
   other:

@@ -1,0 +1,248 @@
+"""Tests the prefixes of a landing, so that the target only ever points at a tree that passed.
+
+Prefixes are built in memory and tested in slots of their own, several at once; which, ``core/proving.py``
+says, out of the verdicts alone. Verdicts are kept in the repository (``store/verdicts.py``), so that whoever
+lands after a crash, or in another flow, does not test again. The turn to land is not held meanwhile: when the
+target has moved by then, the landing is planned again, on what is known.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
+from typing import assert_never
+
+import trio
+
+from stratum_git.agents.command import inherited
+from stratum_git.core.proving import Barren, Colour, Point, Proven, Stuck, Try, decide
+from stratum_git.core.proving import Step as Decision
+from stratum_git.core.questions import fan_of
+from stratum_git.dispatch.checks import Check, Ran, last_attempt, run_check
+from stratum_git.dispatch.clock import now
+from stratum_git.dispatch.context import Context
+from stratum_git.dispatch.opening import tip_of
+from stratum_git.dispatch.strategies import Prefix
+from stratum_git.dispatch.touchdown import Approach, approach, settled
+from stratum_git.errors import BugError
+from stratum_git.model.ids import StepId
+from stratum_git.model.messages import Landed, LandedResult, LandingBlocked, LandingEntry
+from stratum_git.model.proofs import Proof
+from stratum_git.model.spec import Command, Dispatch, LandMode
+from stratum_git.model.state import FlowState
+from stratum_git.store.verdicts import TestId, Verdict, digest_of, known_verdicts, remember, test_of
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a test is about: a prefix, and what is run on it."""
+
+    prefix: Prefix
+    check: Check
+
+
+@dataclass
+class Prover:
+    """Lands one step with everything in it tested, as far as the step wants that."""
+
+    context: Context
+    state: FlowState
+    step: StepId
+    coming: Approach | None = None
+    known: dict[TestId, Verdict] = field(default_factory=dict)
+    cached: set[TestId] = field(default_factory=set)
+    suspects: dict[TestId, Ran] = field(default_factory=dict)
+    errors: dict[TestId, list[Ran]] = field(default_factory=dict)
+    subjects: dict[TestId, Subject] = field(default_factory=dict)
+    running: dict[TestId, trio.CancelScope] = field(default_factory=dict)
+    changed: trio.Event = field(default_factory=trio.Event)
+    surroundings: str = ""
+    number: int = 0
+
+    async def prove(self) -> None:
+        """Tests until it is known what lands. On cancellation nothing moved, and nothing is left."""
+        decision = await self.context.git(self._begin)
+        async with trio.open_nursery() as nursery:
+            while isinstance(decision, Try):
+                self._keep_to(decision, nursery)
+                await self.changed.wait()
+                self.changed = trio.Event()
+                decision = await self.context.git(partial(self._decision, self._colours()))
+            nursery.cancel_scope.cancel()
+
+    def event(self, state: FlowState) -> Landed | LandingBlocked | None:
+        """Returns what the landing comes to on the target as it is; ``None`` when more has to be tested."""
+        self.state = state
+        coming = self._approached()
+        match self._decision(self._colours()):
+            case Try():
+                return None
+            case Proven(dropped):
+                return self._landed(coming, dropped)
+            case Barren(test):
+                branch = coming.target.removeprefix("refs/heads/")
+                findings = self.known[TestId(test)].findings
+                return self._blocked(f"land_verify fails on {branch} already", findings)
+            case Stuck(test):
+                return self._blocked("land_verify could not be run", self.errors[TestId(test)][-1].findings)
+            case _ as never:
+                assert_never(never)
+
+    @property
+    def _work(self) -> Dispatch | None:
+        work = self.state.program.steps[self.step].work
+        return work if isinstance(work, Dispatch) else None
+
+    @property
+    def _checks(self) -> tuple[Command, ...]:
+        """Returns what every prefix has to pass."""
+        return () if self._work is None else self._work.land_verify
+
+    @property
+    def _width(self) -> int:
+        """Returns how many tests may be under way: as many as attempts, and no more than slots that stay."""
+        return 1 if self._work is None else max(1, min(self._work.max_concurrent, self.context.pool.keep))
+
+    # --- what is to be tested ---------------------------------------------------------------------------
+
+    def _begin(self) -> Decision:
+        coming = self._approached()
+        if self._checks or any(_is_mended(place.entry) for _, place in coming.walk()):
+            told = inherited(self.context.environment)
+            self.surroundings = digest_of(told, f"{platform.system()} {platform.machine()}")
+            self.known = known_verdicts(self.context.repo)
+            self.cached = set(self.known)
+            self.number = last_attempt(self.context, self.state.flow, self.step)
+        return self._decision(self._colours())
+
+    def _approached(self) -> Approach:
+        """Returns the landing on the target as it is now."""
+        coming = self.coming
+        if coming is None or tip_of(self.context, self.state, coming.target) != coming.old:
+            coming = self.coming = approach(self.context, self.state, self.step)
+        return coming
+
+    def _decision(self, colours: Mapping[str, Colour]) -> Decision:
+        mode: LandMode = "serial" if self._work is None else self._work.land_mode
+        # Where only some prefixes are tested, the whole is not what has to pass.
+        mode = mode if self._checks or mode == "serial" else "speculative"
+        decision = decide(mode, self._base(), self._points, colours, self._width)
+        stale = [test for test in self.cached if test in self.known and not self.known[test].passed]
+        if isinstance(decision, Barren) and stale:
+            # What blocks has to be true now: somebody may have mended what no digest tells of.
+            for test in stale:
+                del self.known[test]
+            return self._decision(self._colours())
+        return decision
+
+    def _colours(self) -> dict[str, Colour]:
+        seen: dict[str, Colour] = dict.fromkeys(self.suspects, "suspect")
+        seen |= dict.fromkeys((test for test, runs in self.errors.items() if len(runs) > 1), "error")
+        seen |= {test: "green" if verdict.passed else "red" for test, verdict in self.known.items()}
+        return seen
+
+    def _points(self, dropped: frozenset[int]) -> Iterator[Point]:
+        for index, place in self._approached_before().walk(dropped):
+            if isinstance(place.entry, LandedResult) and place.entry.commit is not None:
+                yield Point(index, self._test(place.prefix, place.entry))
+
+    def _approached_before(self) -> Approach:
+        if self.coming is None:
+            raise BugError(f"{self.step} was not looked at")
+        return self.coming
+
+    def _base(self) -> TestId | None:
+        return self._named(self._approached_before().queue.start, self._checks) if self._checks else None
+
+    def _test(self, prefix: Prefix, entry: LandedResult) -> TestId | None:
+        commands = self._checks
+        if not commands and entry.mends:
+            # What more than lines have merged must at least pass what its task has to pass.
+            commands = self._verify(entry)
+        return self._named(prefix, commands) if commands else None
+
+    def _verify(self, entry: LandedResult) -> tuple[Command, ...]:
+        fan = fan_of(self.state.step(self.step))
+        if self._work is None or fan is None or entry.task is None:
+            return ()
+        own = fan.graph.tasks[fan.graph.index[entry.task]].verify
+        return self._work.verify if own is None else own
+
+    def _named(self, prefix: Prefix, commands: tuple[Command, ...]) -> TestId:
+        setup = () if self._work is None else self._work.setup
+        test = test_of(prefix.tree, setup, commands, self.surroundings)
+        self.subjects[test] = Subject(prefix, Check(setup, commands))
+        return test
+
+    # --- testing ----------------------------------------------------------------------------------------
+
+    def _keep_to(self, decision: Try, nursery: trio.Nursery) -> None:
+        """Ends the tests that are not wanted any more, and starts those that are."""
+        wanted = tuple(map(TestId, decision.tests))
+        for test, scope in self.running.items():
+            if test not in wanted:
+                scope.cancel()
+        for test in wanted:
+            if test not in self.running:
+                self.running[test] = trio.CancelScope()
+                self.number += 1
+                nursery.start_soon(self._run, test, self.number)
+
+    async def _run(self, test: TestId, number: int) -> None:
+        subject = self.subjects[test]
+        try:
+            with self.running[test]:
+                commit = subject.prefix.commit
+                ran = await run_check(self.context, self.state.flow, self.step, number, commit, subject.check)
+                await self._note(test, ran)
+        finally:
+            del self.running[test]
+            self.changed.set()
+
+    async def _note(self, test: TestId, ran: Ran) -> None:
+        if ran.verdict == "error":
+            self.errors.setdefault(test, []).append(ran)
+        elif ran.verdict == "fail" and test not in self.suspects:
+            self.suspects[test] = ran
+        else:
+            passed = ran.verdict == "pass"
+            flaky = passed and test in self.suspects
+            verdict = Verdict(test, passed, now(), ran.seconds, flaky, ran.findings)
+            with trio.CancelScope(shield=True):
+                await self.context.git(partial(remember, self.context.repo, self.context.writer, verdict))
+            self.known[test] = verdict
+
+    # --- what came of it --------------------------------------------------------------------------------
+
+    def _landed(self, coming: Approach, dropped: Mapping[int, str]) -> Landed | LandingBlocked:
+        tests = {item: TestId(test) for item, test in dropped.items()}
+        findings = {item: self.known[test].findings for item, test in tests.items()}
+        plan = coming.plan(findings)
+        base = self._base()
+        asked = ([] if base is None else [base], tests.values(), self._passed(frozenset(dropped)))
+        proofs = (self._proof(test) for test in dict.fromkeys(chain(*asked)) if test in self.known)
+        return settled(self.context, self.state, coming, plan, tuple(proofs))
+
+    def _passed(self, dropped: frozenset[int]) -> Iterator[TestId]:
+        return (TestId(point.test) for point in self._points(dropped) if point.test is not None)
+
+    def _proof(self, test: TestId) -> Proof:
+        verdict, prefix = self.known[test], self.subjects[test].prefix
+        return Proof(
+            commit=prefix.commit,
+            tree=prefix.tree,
+            verdict="pass" if verdict.passed else "fail",
+            cached=test in self.cached,
+            flaky=verdict.flaky,
+            seconds=round(verdict.seconds, 3),
+        )
+
+    def _blocked(self, reason: str, findings: tuple[str, ...]) -> LandingBlocked:
+        return LandingBlocked(now(), "stratum-git", self.step, reason, findings)
+
+
+def _is_mended(entry: LandingEntry) -> bool:
+    return isinstance(entry, LandedResult) and bool(entry.mends)
