@@ -10,6 +10,8 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+import trio
+
 from stratum_git.app.batches import batch_of, halt_unwanted
 from stratum_git.app.desk import Desk
 from stratum_git.app.refused import Refused
@@ -19,7 +21,7 @@ from stratum_git.core.questions import is_over, outstanding
 from stratum_git.core.references import Unresolved
 from stratum_git.dispatch.clock import now
 from stratum_git.dispatch.landing import follow
-from stratum_git.dispatch.touchdown import land
+from stratum_git.dispatch.proving import Prover
 from stratum_git.dispatch.turn import hold, landing_turn
 from stratum_git.errors import BugError
 from stratum_git.git.refs import tip_nowait
@@ -27,7 +29,7 @@ from stratum_git.model.effects import Consider, Effect, Land, Open, Summon, Sync
 from stratum_git.model.ids import FlowId, Json, StepId
 from stratum_git.model.messages import Called, CancelRequested, Event, Resumed, Started, Synced
 from stratum_git.model.spec import SubFlow
-from stratum_git.model.state import Asked, FlowState, Program
+from stratum_git.model.state import Asked, FlowState, Landing, Program
 
 DONE = (Land, Sync, Summon, Consider, Open)
 ROUNDS = 1000
@@ -105,11 +107,9 @@ def dismiss(desk: Desk, before: FlowState) -> None:
 
 
 def _perform(desk: Desk, flow: FlowId, state: FlowState, effect: Effect) -> FlowState:
-    context = desk.context
     match effect:
         case Land(step):
-            with landing_turn(context):
-                return _landed(desk, flow, step)
+            return _landed(desk, flow, step)
         case Sync():
             return _followed(desk, state)
         case Summon(step):
@@ -120,20 +120,36 @@ def _perform(desk: Desk, flow: FlowId, state: FlowState, effect: Effect) -> Flow
 
 
 def _landed(desk: Desk, flow: FlowId, step: StepId) -> FlowState:
-    """Lands a step, with the checkouts that are to follow in hand."""
+    """Lands a step when what lands has been tested; nobody is kept from landing while it is."""
+    before = desk.look(flow)
+    prover = Prover(desk.context, before, step)
+    while before.cursor == step and isinstance(before.step(step), Landing):
+        if prover.begin():
+            trio.from_thread.run(prover.prove)
+        with landing_turn(desk.context):
+            state = _touched_down(desk, flow, step, prover)
+        if state is not before:
+            return state
+    return before
+
+
+def _touched_down(desk: Desk, flow: FlowId, step: StepId, prover: Prover) -> FlowState:
+    """Lands what is proven, with the checkouts that are to follow in hand."""
     with ExitStack() as stack:
         held: frozenset[Path] | None = None
 
         def decide(at: FlowState) -> list[Event]:
             nonlocal held
             stack.close()
-            if at.cursor != step:
+            if at.cursor != step or not isinstance(at.step(step), Landing):
                 return []
-            event = land(desk.context, at, step)
-            while (held := stack.enter_context(hold(desk.context, event))) is None:
+            while (event := prover.event(at)) is not None:
+                held = stack.enter_context(hold(desk.context, event))
+                if held is not None:
+                    return [event]
                 stack.close()
-                event = land(desk.context, at, step)
-            return [event]
+            # The target has moved: there is more to be tested.
+            return []
 
         return _followed(desk, desk.act(flow, decide), held or frozenset())
 

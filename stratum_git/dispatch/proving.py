@@ -62,9 +62,23 @@ class Prover:
     surroundings: str = ""
     number: int = 0
 
+    def begin(self) -> bool:
+        """Returns whether anything has to be tested, by what is known in the repository now."""
+        coming = self._approached()
+        if self._checks or any(_is_mended(place.entry) for _, place in coming.walk()):
+            told = inherited(self.context.environment)
+            self.surroundings = digest_of(told, f"{platform.system()} {platform.machine()}")
+            found = known_verdicts(self.context.repo)
+            self.cached |= found.keys() - self.known.keys()
+            self.known = found | self.known
+            self.number = last_attempt(self.context, self.state.flow, self.step)
+        return isinstance(self._decision(self._colours()), Try)
+
     async def prove(self) -> None:
         """Tests until it is known what lands. On cancellation nothing moved, and nothing is left."""
-        decision = await self.context.git(self._begin)
+        if not await self.context.git(self.begin):
+            return
+        decision = await self.context.git(partial(self._decision, self._colours()))
         async with trio.open_nursery() as nursery:
             while isinstance(decision, Try):
                 self._keep_to(decision, nursery)
@@ -107,16 +121,6 @@ class Prover:
         return 1 if self._work is None else max(1, min(self._work.max_concurrent, self.context.pool.keep))
 
     # --- what is to be tested ---------------------------------------------------------------------------
-
-    def _begin(self) -> Decision:
-        coming = self._approached()
-        if self._checks or any(_is_mended(place.entry) for _, place in coming.walk()):
-            told = inherited(self.context.environment)
-            self.surroundings = digest_of(told, f"{platform.system()} {platform.machine()}")
-            self.known = known_verdicts(self.context.repo)
-            self.cached = set(self.known)
-            self.number = last_attempt(self.context, self.state.flow, self.step)
-        return self._decision(self._colours())
 
     def _approached(self) -> Approach:
         """Returns the landing on the target as it is now."""
