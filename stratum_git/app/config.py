@@ -13,6 +13,12 @@
     slots:
       root: /fast-disk/stratum
       keep: 8
+    merge_drivers:
+      jq-merge:
+        command: [jq-merge, "%O", "%A", "%B"]  # leaves its result in %A, as git's drivers do
+        files: ["*.json"]
+        timeout: 10
+      mergiraf: off             # else it is used where it is on PATH
     retention: 30d
 """
 
@@ -26,6 +32,7 @@ from pathlib import Path
 from typing import cast
 
 from stratum_git.agents.base import AgentSpec
+from stratum_git.agents.drivers import TIMEOUT, DriverSpec
 from stratum_git.core.yaml_nodes import plain, read_yaml
 from stratum_git.errors import UserError
 from stratum_git.git.files import TooLargeError, read_bounded
@@ -33,6 +40,8 @@ from stratum_git.model.ids import Hooks, Json
 
 FILE = Path(".stratum/config.yaml")
 LIMIT = 256 * 1024
+ALONE = re.compile(r"[A-Za-z0-9_.:/=-]*%P")
+"""A word of a command in which a path is no part of a script."""
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -48,6 +57,8 @@ class Config:
     slots_root: Path | None = None
     slots_keep: int = 8
     retention: str = "30d"
+    drivers: Mapping[str, DriverSpec | None] = field(default_factory=dict)
+    """Merge drivers by name; ``None`` is one that is not to be used."""
 
 
 def read_config(root: Path) -> Config:
@@ -91,7 +102,9 @@ def _parsed(path: Path, text: str) -> object:
 
 
 def _config(path: Path, data: object) -> Config:
-    top = _mapping(path, "the file", {} if data is None else data, ("agents", "slots", "retention"))
+    top = _mapping(
+        path, "the file", {} if data is None else data, ("agents", "slots", "merge_drivers", "retention")
+    )
     agents = _mapping(path, "agents", top.get("agents") or {}, None)
     slots = _mapping(path, "slots", top.get("slots") or {}, ("root", "keep"))
     root, keep = slots.get("root"), slots.get("keep", 8)
@@ -104,20 +117,15 @@ def _config(path: Path, data: object) -> Config:
         slots_root=None if root is None else _place(path, root),
         slots_keep=keep,
         retention=str(top.get("retention") or "30d"),
+        drivers=_drivers(path, top.get("merge_drivers") or {}),
     )
 
 
 def _agent(path: Path, name: str, value: object) -> AgentSpec:
     where = f"agents.{name}"
     row = _mapping(path, where, value, ("command", "timeout", "env", "hooks", "fence", "secrets"))
-    command, timeout, env = row.get("command"), row.get("timeout"), row.get("env") or {}
-    words = _words(command) if isinstance(command, str) else command
-    if not isinstance(words, Sequence) or not words or not all(isinstance(w, str) for w in words):
-        raise ConfigError(f"{path}: {where}.command is not a list of words")
-    if timeout is not None and (
-        isinstance(timeout, bool) or not isinstance(timeout, int | float) or timeout <= 0
-    ):
-        raise ConfigError(f"{path}: {where}.timeout is not a number of seconds")
+    env = row.get("env") or {}
+    words, timeout = _command(path, where, row), _timeout(path, where, row)
     if not isinstance(env, dict) or not all(isinstance(v, str | int | float) for v in env.values()):
         raise ConfigError(f"{path}: {where}.env is not a map of names to values")
     wrong = next((key for key in env if not key or "=" in key), None)
@@ -129,13 +137,53 @@ def _agent(path: Path, name: str, value: object) -> AgentSpec:
         raise ConfigError(f"{path}: {where}.hooks is what the fence does, and {where}.fence is off")
     return AgentSpec(
         name=name,
-        command=tuple(cast("Sequence[str]", words)),
+        command=words,
         timeout=timeout,
         env={str(key): str(item) for key, item in env.items()},
         hooks=hooks,
         fence=fence,
         secrets=_secrets(path, where, row.get("secrets") or []),
     )
+
+
+def _drivers(path: Path, value: Json) -> dict[str, DriverSpec | None]:
+    rows = _mapping(path, "merge_drivers", value, None)
+    # YAML reads a bare `off` as a truth value.
+    return {name: None if row in (False, "off") else _driver(path, name, row) for name, row in rows.items()}
+
+
+def _driver(path: Path, name: str, value: Json) -> DriverSpec:
+    where = f"merge_drivers.{name}"
+    row = _mapping(path, where, value, ("command", "files", "timeout"))
+    words, timeout, files = _command(path, where, row), _timeout(path, where, row), row.get("files")
+    if not isinstance(files, list) or not files or not all(isinstance(one, str) and one for one in files):
+        raise ConfigError(f'{path}: {where}.files is not a list of patterns, such as "*.json"')
+    if "%A" not in " ".join(words):
+        hint = "it has to leave its result in the file %A; the others are %O, as it was, and %B"
+        raise ConfigError(f"{path}: {where}.command does not name %A", hint=hint)
+    if any("%P" in word and not ALONE.fullmatch(word) for word in words):
+        # Whoever names a file would have a shell do what its name says.
+        hint = 'give it as a word of its own: [sh, -c, \'tool "$1"\', sh, "%P"]'
+        raise ConfigError(f"{path}: {where}.command has %P among other words", hint=hint)
+    patterns = tuple(str(one) for one in files)
+    return DriverSpec(name, words, patterns, TIMEOUT if timeout is None else timeout)
+
+
+def _command(path: Path, where: str, row: Mapping[str, Json]) -> tuple[str, ...]:
+    command = row.get("command")
+    words = _words(command) if isinstance(command, str) else command
+    if not isinstance(words, Sequence) or not words or not all(isinstance(w, str) for w in words):
+        raise ConfigError(f"{path}: {where}.command is not a list of words")
+    return tuple(cast("Sequence[str]", words))
+
+
+def _timeout(path: Path, where: str, row: Mapping[str, Json]) -> float | None:
+    timeout = row.get("timeout")
+    if timeout is None:
+        return None
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or timeout <= 0:
+        raise ConfigError(f"{path}: {where}.timeout is not a number of seconds")
+    return timeout
 
 
 def _words(command: str) -> tuple[str, ...]:

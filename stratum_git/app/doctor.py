@@ -16,8 +16,9 @@ from filelock import FileLock, Timeout
 
 from stratum_git import __version__
 from stratum_git.agents.base import AgentSpec
-from stratum_git.agents.command import CommandAgent
+from stratum_git.agents.command import CommandAgent, which_problem
 from stratum_git.app.config import read_config
+from stratum_git.app.drivers import driver_specs
 from stratum_git.app.places import folders_of
 from stratum_git.app.surroundings import Surroundings
 from stratum_git.dispatch.clock import now, uptime
@@ -114,6 +115,11 @@ def _settings(around: Surroundings, repo: Repository) -> Iterator[Finding]:
             detail = "its git may move any branch, the stash, tags, settings, and push"
             hint = f"remove `fence: off` of agents.{name}, or give its steps `isolation: branch`"
             yield Finding(f"fence of {name}", "warn", detail, hint)
+    for driver in driver_specs(around, repo, config):
+        missing = which_problem(driver.command, around.environment.get("PATH", os.defpath))
+        known = ", ".join(driver.files) or "the files it knows"
+        detail = f"{driver.command[0]}, for {known}" if missing is None else f"it wants to run {missing}"
+        yield Finding(f"merge driver {driver.name}", "ok" if missing is None else "warn", detail)
     folders = folders_of(around, repo, config)
     # It is made by whoever needs it first; this only looks.
     above = next(place for place in (folders.root, *folders.root.parents) if place.is_dir())

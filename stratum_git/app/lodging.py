@@ -211,7 +211,8 @@ def _base(context: Context, state: FlowState, launch: Launch) -> Oid | Clash:
         raise BugError(f"{launch.step} is not at work")
     who = context.identity
     author = Signature("stratum-git", who.email, now(), who.tz)
-    return base_of(context.repo, context.merger, author, fan, fan.graph.index[launch.task])
+    index = fan.graph.index[launch.task]
+    return base_of(context.repo, context.merger, author, fan, index, context.ladder)
 
 
 def _without_place(

@@ -11,10 +11,12 @@ from stratum_git.agents.base import AgentSpec
 from stratum_git.agents.command import CommandAgent
 from stratum_git.agents.secrets import secrets_of
 from stratum_git.app.config import Config, agent_option, read_config
+from stratum_git.app.drivers import drivers_of
 from stratum_git.app.places import folders_of
 from stratum_git.app.surroundings import Surroundings
 from stratum_git.dispatch.clock import local_offset
 from stratum_git.dispatch.context import Context
+from stratum_git.dispatch.ladder import Ladder
 from stratum_git.git.aftermath import mend_after_boot
 from stratum_git.git.fence import Fence
 from stratum_git.git.objects import ObjectWriter, Signature
@@ -24,6 +26,7 @@ from stratum_git.git.repository import Repository, identity
 from stratum_git.git.tree_merge import TreeMerger
 from stratum_git.git.tree_reader import TreeReader
 from stratum_git.slots.pool import SlotPool
+from stratum_git.store.resolutions import Resolutions
 
 
 def signature(repo: Repository) -> Signature:
@@ -44,11 +47,12 @@ def make_context(around: Surroundings, repo: Repository, agents: Sequence[str]) 
     writer = ObjectWriter(repo, durable=True)
     trees = TreeReader(repo, writer.heal)
     specs = _specs(config, agents)
+    merger = TreeMerger(trees, writer)
     secrets = secrets_of(specs.values(), around.environment)
     return Context(
         repo=repo,
         writer=writer,
-        merger=TreeMerger(trees, writer),
+        merger=merger,
         identity=signature(repo),
         folders=folders,
         pool=SlotPool(repo, folders, keep=config.slots_keep, refs=branches, trees=trees),
@@ -60,6 +64,7 @@ def make_context(around: Surroundings, repo: Repository, agents: Sequence[str]) 
         # More at once would only wait for each other: for the processors, and for the interpreter's lock.
         git_limit=trio.CapacityLimiter(max(4, os.cpu_count() or 1)),
         owner_limit=trio.CapacityLimiter(1),
+        ladder=Ladder(repo, merger, Resolutions(repo, trees), folders, drivers_of(around, repo, config)),
     )
 
 

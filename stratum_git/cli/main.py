@@ -33,6 +33,7 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "log": ("history", "Shows the history of a flow.", "stratum-git log docs-1a2b3c"),
     "diff": ("reading", "Shows what a task changed.", "stratum-git diff docs-1a2b3c api"),
     "logs": ("reading", "Shows what an agent printed.", "stratum-git logs docs-1a2b3c api --attempt 1"),
+    "conflicts": ("conflicts", "Shows what conflicts.", "stratum-git conflicts docs-1a2b3c api"),
     "salvage": ("salvaging", "Has back what an attempt left.", "stratum-git salvage docs-1a2b3c api"),
     "gc": ("collecting", "Removes what old flows left.", "stratum-git gc --older-than 30d --dry-run"),
     "resume": ("running", "Takes a flow up where it stands.", "stratum-git resume docs-1a2b3c"),

@@ -191,7 +191,8 @@ def _placed(entry: LandingEntry) -> str:
     match entry:
         case LandedResult():
             where = entry.commit[:SHORT] if entry.commit else "nothing to land"
-            return f"{where} ({entry.note})" if entry.note else where
+            mended = "".join(f", {mend.path} by {mend.rung} {mend.by}".rstrip() for mend in entry.mends)
+            return f"{where} ({entry.note}){mended}" if entry.note else where + mended
         case ParkedResult():
             return f"conflicts in {', '.join(entry.paths)}"
         case DroppedResult():

@@ -128,7 +128,9 @@ class Attempt:
         if isinstance(current, FannedOut) and self.launch.task is not None:
             index = current.graph.index[self.launch.task]
             author = self._signature("stratum-git")
-            work = partial(base_of, self.context.repo, self.context.merger, author, current, index)
+            work = partial(
+                base_of, self.context.repo, self.context.merger, author, current, index, self.context.ladder
+            )
             return await self.context.git(work)
         if isinstance(current, Working):
             return current.base

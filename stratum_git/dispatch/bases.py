@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from stratum_git.dispatch.ladder import Ladder
+from stratum_git.dispatch.parking import notes_of
 from stratum_git.dispatch.stack import apply, changed, needed_changes, shortcut
 from stratum_git.git.commits import commits_of
 from stratum_git.git.merge import Conflicted
@@ -23,9 +25,17 @@ class Clash:
 
 
 def base_of(
-    repo: Repository, merger: TreeMerger, author: Signature, fan: FannedOut, index: int
+    repo: Repository,
+    merger: TreeMerger,
+    author: Signature,
+    fan: FannedOut,
+    index: int,
+    ladder: Ladder | None = None,
 ) -> Oid | Clash:
-    """Returns the commit that task *index* starts from, made in memory where it takes a merge."""
+    """Returns the commit that task *index* starts from, made in memory where it takes a merge.
+
+    Of *ladder* no driver is used: nothing is verified before the task begins.
+    """
     ready = shortcut(fan, index)
     if ready is not None:
         return ready
@@ -33,12 +43,15 @@ def base_of(
     root = fan.tip or fan.base
     commits = commits_of(repo, (root, *(oid for c in changes for oid in (c.base, c.result))))
     at, tree = root, commits[root].tree
+    steady = None if ladder is None else ladder.steady()
     for change in changes:
-        merged = apply(repo, merger, commits, tree, change)
+        merged = apply(repo, merger, commits, tree, change, steady)
         if isinstance(merged, Conflicted):
             return Clash(change.task, merged.paths)
         tree = merged.tree
         message = f"Base of {fan.graph.tasks[index].id}: with {change.task}\n"
+        notes = "".join(f"{key}: {value}\n" for key, value in notes_of(merged.mends))
+        message += f"\n{notes}" if notes else ""
         # Each step has the result as a parent: the agent's own commits are in the history it sees.
         at = merger.writer.commit(tree, (at, change.result), message, author, author)
     return at

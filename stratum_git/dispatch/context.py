@@ -10,6 +10,7 @@ import trio
 
 from stratum_git.agents.base import Agent
 from stratum_git.agents.secrets import Secrets
+from stratum_git.dispatch.ladder import Ladder
 from stratum_git.errors import UserError
 from stratum_git.git.fence import Fence
 from stratum_git.git.objects import ObjectWriter, Signature
@@ -50,6 +51,8 @@ class Context:
     """Threads that may run git at once."""
     owner_limit: trio.CapacityLimiter
     """The owner's own thread."""
+    ladder: Ladder
+    """What merges results, and resolves what git cannot."""
 
     def close(self) -> None:
         """Ends the gits that wait for questions."""

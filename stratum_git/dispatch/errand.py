@@ -71,6 +71,11 @@ def message_of(state: FlowState, step: Step, task: Task, attempt: int) -> str | 
     return rendered.text.strip() or str(task.id)
 
 
+def intent_of(state: FlowState, step: Step, task: Task | None) -> str:
+    """Returns what a task, or a step that one agent does, is to be, in the words of the spec."""
+    return (_intent(state, step) if task is None else _task_words(state, step, task)).strip()
+
+
 def _task_words(state: FlowState, step: Step, task: Task) -> str:
     said = task.intent or _text(task.fields.get("description"))
     if said or not isinstance(step.work, Dispatch):

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from stratum_git.dispatch.ladder import Ladder
+from stratum_git.dispatch.parking import message_of, notes_of
 from stratum_git.dispatch.stack import Change, apply
 from stratum_git.dispatch.strategies import Prefix, Strategy, Words
 from stratum_git.git.checkout import Refused, checkouts_left, checkouts_of, obstacle, sync
@@ -26,11 +28,15 @@ from stratum_git.model.spec import Merge
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A result to land, the message for its commit, and the tasks of the queue that it was built on."""
+    """A result to land, the message for its commit, and the tasks of the queue that it was built on.
+
+    ``mends`` says who resolved which conflicts in it.
+    """
 
     change: Change
     title: str
     needs: tuple[TaskId, ...] = ()
+    mends: tuple[Mend, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,7 @@ class Lander:
     flow: FlowId
     step: StepId
     merge: Merge = "sequential_apply"
+    ladder: Ladder | None = None
 
     def plan(self, old: Oid, items: Sequence[Item]) -> LandingPlan:
         """Returns what landing *items* in order on commit *old* would do. Writes objects, moves nothing."""
@@ -68,24 +75,23 @@ class Lander:
     def extend(self, on: Prefix, item: Item, commits: Mapping[Oid, Commit]) -> Placed:
         """Returns *on* with a result on top of it, or what keeps the result from it."""
         change = item.change
-        merged = apply(self.repo, self.merger, commits, on.tree, change)
+        merged = apply(self.repo, self.merger, commits, on.tree, change, self.ladder)
         if isinstance(merged, Conflicted):
             return Placed(on, self._park(on.commit, item, merged))
-        # Whoever merges by more than lines says here what was merged how.
-        mends: tuple[Mend, ...] = ()
         if merged.tree == on.tree:
-            return Placed(on, LandedResult(change.task, change.result, None, mends))
+            return Placed(on, LandedResult(change.task, change.result, None, item.mends))
+        mends = (*item.mends, *merged.mends)
+        notes = tuple(f"{key}: {value}" for key, value in notes_of(mends))
         strategy = Strategy(self.repo, self.merger, self.committer, self.merge)
-        words = Words(item.title, self._trailers(item))
+        words = Words(item.title, (*self._trailers(item), *notes))
         commit, note = strategy.land(on, merged.tree, change.base, change.result, words)
         landed = LandedResult(change.task, change.result, commit, mends, note)
         return Placed(Prefix(commit, merged.tree), landed)
 
     def _park(self, ours: Oid, item: Item, conflict: Conflicted) -> ParkedResult:
-        stages = "\n".join(f"{s.mode} {s.oid} {s.stage}\t{s.path}" for s in conflict.stages)
         trailers = "".join(f"{line}\n" for line in self._trailers(item))
         subject = item.title.strip().partition("\n")[0]
-        message = f"Conflict: {subject}\n\n{conflict.messages.strip()}\n\n{stages}\n\n{trailers}"
+        message = message_of(subject, conflict, trailers)
         parents = (ours, item.change.result)
         oid = self.merger.writer.commit(conflict.tree, parents, message, self.committer, self.committer)
         return ParkedResult(item.change.task, item.change.result, oid, conflict.paths)

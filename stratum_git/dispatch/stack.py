@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from stratum_git.dispatch.ladder import Ladder
 from stratum_git.errors import BugError
 from stratum_git.git.commits import Commit
 from stratum_git.git.merge import Conflicted, Merged, merge
@@ -31,10 +32,17 @@ class Change:
 
 
 def apply(
-    repo: Repository, merger: TreeMerger, commits: Mapping[Oid, Commit], ours: Oid, change: Change
+    repo: Repository,
+    merger: TreeMerger,
+    commits: Mapping[Oid, Commit],
+    ours: Oid,
+    change: Change,
+    ladder: Ladder | None = None,
 ) -> Merged | Conflicted:
-    """Returns the tree *ours* with *change* made to it, or where that conflicts."""
+    """Returns the tree *ours* with *change* made to it, or where that conflicts even on *ladder*."""
     base, theirs = commits[change.base].tree, commits[change.result].tree
+    if ladder is not None:
+        return ladder.merge(base, ours, theirs)
     return merge(repo, merger.writer, base=base, ours=ours, theirs=theirs, merger=merger)
 
 

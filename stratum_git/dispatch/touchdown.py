@@ -89,7 +89,7 @@ def plan_landing(
     spec, at, who = state.program.steps[step], now(), context.identity
     committer = Signature(who.name, who.email, at, who.tz)
     merge = spec.work.merge if isinstance(spec.work, Dispatch) else "sequential_apply"
-    lander = Lander(context.repo, context.merger, committer, state.flow, step, merge)
+    lander = Lander(context.repo, context.merger, committer, state.flow, step, merge, context.ladder)
     old = tip_of(context, state, target)
     refuses = isinstance(spec.work, Dispatch) and spec.work.on_conflict == "fail"
     return Approach(

@@ -15,6 +15,7 @@ from stratum_git.git.objects import ObjectWriter, Signature
 from stratum_git.git.repository import Repository
 from stratum_git.git.tree_merge import TreeMerger
 from stratum_git.model.ids import Oid
+from stratum_git.model.messages import Mend
 
 NOBODY = Signature("stratum-git", "stratum-git@localhost", 0.0)
 """Fixed, so that merging the same trees again makes the same objects."""
@@ -32,19 +33,25 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """The tree of a clean merge."""
+    """The tree of a clean merge. ``mends`` says of which files git alone could not tell."""
 
     tree: Oid
+    mends: tuple[Mend, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Conflicted:
-    """The tree of a merge with conflict markers in it, and what conflicts."""
+    """The tree of a merge with conflict markers in it, and what conflicts.
+
+    ``mends`` are of files that conflict no more, ``tried`` says what did not help, and why.
+    """
 
     tree: Oid
     paths: tuple[str, ...]
     stages: tuple[Stage, ...]
     messages: str
+    mends: tuple[Mend, ...] = ()
+    tried: tuple[Mend, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,9 +99,16 @@ def _register_tasks(server: MCPServer[Any], around: Surroundings) -> None:
 
     @server.tool(annotations=READS)
     @tool
-    def stratum_conflicts(flow_id: str) -> Answer:
-        """List the results of a flow that were set aside because they conflict, with their paths."""
-        return {"flow_id": flow_id, "conflicts": conflicts(around, FlowId(flow_id))}
+    def stratum_conflicts(flow_id: str, task_id: str | None = None, cursor: int = 0) -> Answer:
+        """List the results of a flow that conflict: paths, the intents of both sides, hunks, what to do next.
+
+        Tell those after the first `cursor` ones.
+        """
+        found = conflicts(around, FlowId(flow_id), task_id)
+        start = max(0, cursor)
+        shown = _within(found[start:])
+        end = start + len(shown)
+        return {"flow_id": flow_id, "conflicts": shown, "cursor": end, "total": len(found)}
 
 
 def _entries(repo: Repository, flow: FlowId, after: int, seconds: float) -> tuple[tuple[LogEntry, ...], int]:

@@ -51,6 +51,11 @@ class StateFolders:
         """Returns the folder of the scripts that keep an agent's git to its branch."""
         return _made(self.root, "fence")
 
+    @property
+    def merges(self) -> Path:
+        """Returns the folder in which merge drivers are given their files."""
+        return _made(self.root, "merges")
+
     def runner_log(self, flow: str) -> Path:
         """Returns where a detached runner of *flow* prints."""
         if not PART.fullmatch(flow) or ".." in flow:

@@ -1,0 +1,152 @@
+"""Conflicts as the user meets them: shown, resolved by a driver or from memory, recorded."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from stratum_git.app.surroundings import Surroundings
+from stratum_git.app.workshop import make_context
+from stratum_git.dispatch.remembering import remember
+from stratum_git.git.grafting import graft
+from stratum_git.git.repository import open_repository
+from stratum_git.store.resolutions import Provenance
+from tests.support.contracts import conforms
+from tests.support.drivers import calls, fake_mergiraf
+from tests.support.shell import Shell
+
+BASE = "import os\n\n\ndef work():\n    return os.name\n"
+AGENT = """\
+case "$STRATUM_TASK" in
+a) sed -i 's/^import os$/import os\\nimport abc/' m.py ;;
+b) sed -i 's/^import os$/import os\\nimport zlib/' m.py ;;
+esac
+"""
+
+
+@pytest.fixture
+def imports(shell: Shell) -> Shell:
+    """A user whose two tasks add an import each, at the same place."""
+    shell.repo.commit("module", {"m.py": BASE})
+    return shell
+
+
+def use(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+
+
+def run(shell: Shell, *more: str) -> tuple[int, str]:
+    """Runs a flow of the tasks a and b; returns the exit code, and its id."""
+    before = set(shell.flows())
+    tasks = shell.tasks({"id": "a", "intent": "Add abc"}, {"id": "b", "intent": "Add zlib\n\nIt is small."})
+    said = shell.run("run", shell.spec(), tasks, shell.agent(AGENT), "--quiet", *more)
+    (flow,) = set(shell.flows()) - before
+    return said.code, flow
+
+
+def shown(shell: Shell, *words: str) -> list[dict[str, Any]]:
+    said = shell.run("conflicts", *words, "--json")
+    assert (said.code, said.err) == (0, "")
+    conforms(said.json(), "conflicts.v1")
+    return cast("list[dict[str, Any]]", said.json())
+
+
+def test_a_conflict_is_shown_with_both_intents_and_the_smallest_hunk(imports: Shell) -> None:
+    code, flow = run(imports)
+    assert code == 1
+    (row,) = shown(imports, flow)
+    assert (row["task_id"], row["title"], row["intent"]) == ("b", "b: Add zlib", "Add zlib\n\nIt is small.")
+    assert row["next"] == f"stratum-git resolve {flow} b"
+    assert imports.repo.git("rev-parse", row["ref"]) == row["conflict"]
+    (file,) = row["files"]
+    assert (file["path"], file["kind"]) == ("m.py", "content")
+    assert [(one["task_id"], one["intent"], one["title"]) for one in file["against"]] == [
+        ("a", "Add abc", "a: Add abc")
+    ]
+    assert file["against"][0]["commit"] == imports.repo.head()
+    (hunk,) = file["hunks"]
+    assert hunk == {
+        "base": {"start": 2, "lines": []},
+        "ours": {"start": 2, "lines": ["import abc\n"]},
+        "theirs": {"start": 2, "lines": ["import zlib\n"]},
+        "before": [],
+        "after": [],
+    }
+    assert imports.repo.git("cat-file", "blob", file["theirs"]["oid"]).startswith("import os\nimport zlib")
+
+
+def test_a_driver_merges_what_it_knows_and_that_is_recorded(
+    imports: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = fake_mergiraf(tmp_path / "bin")
+    use(monkeypatch, tmp_path / "bin")
+    code, flow = run(imports)
+    assert code == 0
+    assert {"import abc", "import os", "import zlib"} <= set(imports.repo.show("HEAD:m.py").splitlines())
+    assert calls(log) == ["languages", "--version", "merge"]
+    assert "Stratum-Mended: m.py (driver mergiraf 9.9.9)" in imports.repo.git("log", "-1", "--format=%B")
+    events = cast("list[dict[str, Any]]", imports.run("log", flow, "--json").json())
+    assert "m.py by driver mergiraf 9.9.9" in json.dumps(events)
+    state = json.loads(imports.repo.show(f"refs/stratum/flows/{flow}~1:state.json"))
+    entries = state["event"]["entries"]
+    assert [entry.get("mends") for entry in entries] == [
+        None,
+        [{"type": "mend", "path": "m.py", "rung": "driver", "by": "mergiraf 9.9.9"}],
+    ]
+
+
+def resolve(shell: Shell, flow: str, text: str) -> None:
+    """Remembers *text* for the parked conflict of b, as landing a resolution does."""
+    (row,) = shown(shell, flow)
+    context = make_context(
+        Surroundings(shell.repo.path, shell.environment), open_repository(shell.repo.path), ()
+    )
+    blob = context.writer.blob(text.encode())
+    parked = context.merger.trees.root(row["conflict"])
+    tree = graft(context.merger.trees, context.writer, parked, {"m.py": ("100644", blob)})
+    whence = Provenance("person", "Tess Ter", flow, "build", "b", 1.0)
+    assert len(remember(context, row["conflict"], tree, whence)) == 1
+    context.close()
+
+
+def test_what_was_resolved_before_is_resolved_the_same_way(imports: Shell) -> None:
+    code, flow = run(imports)
+    assert code == 1
+    text = BASE.replace("import os\n", "import os\nimport zlib, abc\n")
+    resolve(imports, flow, text)
+    imports.repo.git("reset", "-q", "--hard", "HEAD~1")
+
+    code, again = run(imports)
+    assert code == 0
+    assert imports.repo.show("HEAD:m.py") == text.strip()
+    (known,) = remembered(imports)
+    by = f"{known['digest'][:12]}, person Tess Ter in {flow}"
+    assert f"Stratum-Mended: m.py (memory {by})" in imports.repo.git("log", "-1", "--format=%B")
+    assert f"m.py by memory {by}" in imports.run("log", again).out
+    assert imports.run("conflicts", again).code == 1
+
+    # What is forgotten is a conflict again.
+    forgotten = imports.run("conflicts", "--forget", "m.py", "--json")
+    conforms(forgotten.json(), "resolutions.v1")
+    assert forgotten.json() == [known]
+    assert remembered(imports) == []
+    imports.repo.git("reset", "-q", "--hard", "HEAD~2")
+    assert run(imports)[0] == 1
+
+
+def test_what_differs_in_a_byte_is_not_what_was_resolved(imports: Shell) -> None:
+    _, flow = run(imports)
+    resolve(imports, flow, "import everything\n")
+    imports.repo.git("reset", "-q", "--hard", "HEAD~1")
+    imports.repo.commit("a line more, far away", {"m.py": BASE + "# more\n"})
+    assert run(imports)[0] == 1
+
+
+def remembered(shell: Shell) -> list[dict[str, Any]]:
+    said = shell.run("conflicts", "--remembered", "--json")
+    conforms(said.json(), "resolutions.v1")
+    return cast("list[dict[str, Any]]", said.json())
