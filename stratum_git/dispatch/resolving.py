@@ -14,16 +14,18 @@ from pathlib import Path
 from stratum_git.core.prompt import conflict_prompt
 from stratum_git.core.questions import fan_of
 from stratum_git.dispatch.context import Context
-from stratum_git.dispatch.errand import Errand, title_of
+from stratum_git.dispatch.errand import Errand, intent_of
 from stratum_git.dispatch.judge import Finding, shown
 from stratum_git.dispatch.opening import tip_of
+from stratum_git.dispatch.parking import message_of
 from stratum_git.dispatch.stack import Change, apply
 from stratum_git.git.bounded import read_small_objects
 from stratum_git.git.commits import commits_of
-from stratum_git.git.merge import Conflicted, Stage
+from stratum_git.git.grafting import entry_at
+from stratum_git.git.merge import Conflicted
 from stratum_git.git.objects import Signature
 from stratum_git.git.planting import hunks, plant
-from stratum_git.git.tree_reader import Entry, TreeReader, differences
+from stratum_git.git.tree_reader import Entry, differences
 from stratum_git.model.ids import Oid, StepId
 from stratum_git.model.spec import Task
 from stratum_git.model.state import FlowState, Merged, Parked
@@ -41,10 +43,17 @@ class Conflict:
 
     parked: Parked
     base: Oid
-    tree: Oid
-    stages: tuple[Stage, ...]
-    paths: tuple[str, ...]
-    messages: str
+    made: Conflicted
+
+    @property
+    def tree(self) -> Oid:
+        """Returns the tree with markers in it."""
+        return self.made.tree
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Returns the paths that conflict."""
+        return self.made.paths
 
 
 def conflict_at(context: Context, state: FlowState, step: StepId, parked: Parked) -> Conflict | None:
@@ -58,17 +67,22 @@ def conflict_on(context: Context, parked: Parked, base: Oid) -> Conflict | None:
     """Returns a parked conflict as it is on top of commit *base*."""
     commits = commits_of(context.repo, (base, parked.base, parked.result))
     change = Change(None, parked.attempt, parked.base, parked.result)
-    made = apply(context.repo, context.merger, commits, commits[base].tree, change)
-    if not isinstance(made, Conflicted):
-        return None
-    return Conflict(parked, base, made.tree, made.stages, made.paths, made.messages)
+    made = apply(context.repo, context.merger, commits, commits[base].tree, change, context.ladder)
+    return Conflict(parked, base, made) if isinstance(made, Conflicted) else None
+
+
+def as_commit(context: Context, conflict: Conflict, title: str) -> Oid:
+    """Returns a conflict as the commit that parks it: on its base, and on the result that it is about."""
+    parents, who = (conflict.base, conflict.parked.result), context.identity
+    message = message_of(title, conflict.made, "")
+    return context.writer.commit(conflict.tree, parents, message, who, who)
 
 
 def put_in_place(context: Context, conflict: Conflict, slot: Path) -> None:
     """Puts a conflict into a slot that is at its base."""
     # Git in the slot reads what was only just written.
     context.writer.heal()
-    plant(slot, conflict.tree, conflict.stages)
+    plant(slot, conflict.tree, conflict.made.stages)
 
 
 def author_of(context: Context, parked: Parked) -> Signature:
@@ -128,7 +142,8 @@ def _intents(state: FlowState, step: StepId) -> Iterator[tuple[Oid, str]]:
 
 
 def _words(state: FlowState, step: StepId, task: Task) -> str:
-    return task.intent or title_of(state, state.program.steps[step], task)
+    spec = state.program.steps[step]
+    return f"{task.id}: {intent_of(state, spec, task)}"
 
 
 # --- whether it was done ----------------------------------------------------------------------------------
@@ -149,7 +164,7 @@ def unresolved(context: Context, conflict: Conflict, result: Oid, still: frozens
         found += lines
         if not lines and path in still and before == after:
             found.append(f"{path}: nothing was decided; `git add` it if it is to stay so, or `git rm` it")
-    if not found and not conflict.stages and tree == conflict.tree:
+    if not found and not conflict.made.stages and tree == conflict.tree:
         found.append(f"{', '.join(conflict.paths)}: the conflict is as it was")
     more = len(found) - SHOWN
     lines_ = (*found[:SHOWN], *((f"and {more} more",) if more > 0 else ()))
@@ -162,7 +177,7 @@ def _markers(
     """Returns where in a file lines are left that the conflict brought, and that no side had."""
     if before is None or after is None or "160000" in (before[0], after[0]):
         return []
-    sides = [stage.oid for stage in conflict.stages if stage.path == path and stage.mode != "160000"]
+    sides = [stage.oid for stage in conflict.made.stages if stage.path == path and stage.mode != "160000"]
     blobs = read_small_objects(context.repo, [before[1], after[1], *sides], LARGEST)
     marked, now, *own = [b"" if blob is None else blob.data for blob in blobs]
     had = {line for data in own for line in data.split(b"\n")}
@@ -172,14 +187,3 @@ def _markers(
         for number, line in enumerate(now.split(b"\n"), 1)
         if line in brought
     ]
-
-
-def entry_at(trees: TreeReader, tree: Oid, path: str) -> Entry | None:
-    """Returns what a tree has at *path*."""
-    *above, name = path.split("/")
-    for folder in above:
-        entry = trees.entries(tree).get(folder)
-        if entry is None or entry[0] != "040000":
-            return None
-        tree = entry[1]
-    return trees.entries(tree).get(name)

@@ -211,9 +211,9 @@ async def test_a_landing_can_be_looked_at_before(stage: Stage) -> None:
     seen = []
 
     def look(notice: object) -> None:
-        if isinstance(notice, Recorded) and isinstance(notice.after.step(StepId("build")), Landing):
+        if isinstance(notice, Recorded) and isinstance(notice.state.step(StepId("build")), Landing):
             tip = stage.scratch.head()
-            seen.append(preview(driver.context, notice.after, StepId("build")))
+            seen.append(preview(driver.context, notice.state, StepId("build")))
             assert stage.scratch.head() == tip
 
     driver.watch = look
