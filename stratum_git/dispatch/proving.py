@@ -33,7 +33,7 @@ from stratum_git.model.messages import Landed, LandedResult, LandingBlocked, Lan
 from stratum_git.model.proofs import Proof
 from stratum_git.model.spec import Command, Dispatch, LandMode
 from stratum_git.model.state import FlowState
-from stratum_git.store.verdicts import TestId, Verdict, digest_of, known_verdicts, remember, test_of
+from stratum_git.store.verdicts import TestId, Verdict, digest_of, id_of, known_verdicts, remember
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +177,7 @@ class Prover:
 
     def _named(self, prefix: Prefix, commands: tuple[Command, ...]) -> TestId:
         setup = () if self._work is None else self._work.setup
-        test = test_of(prefix.tree, setup, commands, self.surroundings)
+        test = id_of(prefix.tree, setup, commands, self.surroundings)
         self.subjects[test] = Subject(prefix, Check(setup, commands))
         return test
 

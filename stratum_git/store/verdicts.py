@@ -74,7 +74,7 @@ def digest_of(environment: Mapping[str, str], machine: str) -> str:
     return _digest([machine, told])
 
 
-def test_of(tree: Oid, setup: Sequence[Command], commands: Sequence[Command], surroundings: str) -> TestId:
+def id_of(tree: Oid, setup: Sequence[Command], commands: Sequence[Command], surroundings: str) -> TestId:
     """Returns what a test is known by."""
     return TestId(_digest([tree, [list(c) for c in setup], [list(c) for c in commands], surroundings]))
 
