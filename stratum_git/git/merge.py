@@ -11,9 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from stratum_git.git.attributes import run_with_attributes
+from stratum_git.git.labels import USUAL, Labels, Renaming
 from stratum_git.git.objects import ObjectWriter, Signature
 from stratum_git.git.repository import Repository
 from stratum_git.git.tree_merge import TreeMerger
+from stratum_git.git.tree_reader import TreeReader
 from stratum_git.model.ids import Oid
 from stratum_git.model.messages import Mend
 
@@ -72,30 +75,42 @@ def merge(
     ours: Oid,
     theirs: Oid,
     merger: TreeMerger | None = None,
+    labels: tuple[str, str] | Labels = USUAL,
 ) -> Outcome:
     """Merges the change from tree *base* to tree *theirs* into tree *ours*.
 
     Takes at most one git process, none when one side is the base or both are the same, and none when
-    *merger* can say what git would.
+    *merger* can say what git would. A conflict's markers call the sides by *labels*: ours, then theirs.
     """
     if ours in (base, theirs):
         return Merged(theirs)
     if theirs == base:
         return Merged(ours)
-    simple = None if merger is None else merger.merge(base, ours, theirs)
+    if merger is None:
+        with TreeReader(repo, writer.heal) as trees:
+            return _by_git(repo, TreeMerger(trees, writer), (base, ours, theirs), Labels(*labels))
+    simple = merger.merge(base, ours, theirs)
     if simple is not None:
         return Merged(simple)
+    return _by_git(repo, merger, (base, ours, theirs), Labels(*labels))
+
+
+def _by_git(repo: Repository, merger: TreeMerger, trees: tuple[Oid, Oid, Oid], labels: Labels) -> Outcome:
+    writer, (base, ours, theirs) = merger.writer, trees
     root = writer.commit(base, (), "base\n", NOBODY, NOBODY, passing=True)
     left = writer.commit(ours, (root,), "ours\n", NOBODY, NOBODY, passing=True)
     right = writer.commit(theirs, (root,), "theirs\n", NOBODY, NOBODY, passing=True)
-    done = repo.git.run("merge-tree", "--write-tree", "-z", "--messages", left, right, ok=(0, 1))
+    asked = ("merge-tree", "--write-tree", "-z", "--messages", left, right)
+    done = run_with_attributes(repo, merger.attributes, ours, *asked)
     head, _, rest = done.stdout.partition(b"\0")
-    tree = Oid(head.decode())
-    writer.owe(tree, base, ours, theirs)
-    return Merged(tree) if done.code == 0 else _conflicted(tree, rest, (f"~{left}", f"~{right}"))
+    made = Oid(head.decode())
+    naming = Renaming(merger.trees, writer, root, left, right, labels)
+    found = Merged(made) if done.code == 0 else _conflicted(made, rest, naming)
+    writer.owe(found.tree, base, ours, theirs)
+    return found
 
 
-def _conflicted(tree: Oid, rest: bytes, sides: tuple[str, str]) -> Conflicted:
+def _conflicted(tree: Oid, rest: bytes, naming: Renaming) -> Conflicted:
     # Stages end at an empty field, after which come the messages, to the end.
     fields = rest.split(b"\0")
     end = fields.index(b"")
@@ -103,16 +118,31 @@ def _conflicted(tree: Oid, rest: bytes, sides: tuple[str, str]) -> Conflicted:
     notes = [note for note in _notes(fields[end + 1 :]) if note.kind.startswith("CONFLICT")]
     # A conflict may have no stage of its own (a folder split by renames): then its message has the path.
     named = (path for note in notes for path in note.paths) if not stages else ()
-    # Where a file and a folder meet, git names the file after its side, which is a commit nobody knows.
-    written = (*(stage.path for stage in stages), *named)
-    paths = tuple(dict.fromkeys(path.removesuffix(sides[0]).removesuffix(sides[1]) for path in written))
-    return Conflicted(tree, paths, stages, "\n".join(note.text for note in notes))
+    written = tuple(dict.fromkeys((*(stage.path for stage in stages), *named)))
+    tree, names = naming.tree(tree, written)
+    return Conflicted(
+        tree,
+        # Where a file and a folder meet, git names the file after its side.
+        tuple(dict.fromkeys(naming.original(path) for path in written)),
+        tuple(
+            Stage(names.get(s.path, s.path), s.mode, naming.blob(s.oid) if _is_file(s) else s.oid, s.stage)
+            for s in stages
+        ),
+        naming.text("\n".join(note.text for note in notes)),
+    )
+
+
+def _is_file(stage: Stage) -> bool:
+    return stage.mode.startswith("100")
 
 
 def _notes(fields: list[bytes]) -> Iterator[_Note]:
-    """Reads messages: how many paths, the paths, the kind, and the sentence for people."""
+    """Reads messages: how many paths, the paths, the kind, and the sentence for people.
+
+    After them may come advice of several lines.
+    """
     at = 0
-    while at < len(fields) and fields[at]:
+    while at < len(fields) and fields[at].isdigit():
         count = int(fields[at])
         paths = tuple(os.fsdecode(path) for path in fields[at + 1 : at + 1 + count])
         kind, text = (os.fsdecode(field) for field in fields[at + 1 + count : at + 3 + count])

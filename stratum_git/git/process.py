@@ -190,16 +190,18 @@ class Git:
         env: Mapping[str, str] | None = None,
         config: tuple[str, ...] = (),
         timeout: float = DEADLINE,
+        within: Path | None = None,
     ) -> Done:
         """Runs git and returns what it gave; raises GitFailed when its exit code is not one of *ok*.
 
-        Raises GitHung after *timeout* seconds, when git and what it started are dead.
+        Raises GitHung after *timeout* seconds, when git and what it started are dead. With *within* it is
+        started there, and still only starts what is trusted in ``cwd``.
         """
         guarded = {**_trust.environment(args[0], self.cwd, _asked), **(env or {})}
         with self._starting():
             process = subprocess.Popen(
                 _command(args, config),
-                cwd=self.cwd,
+                cwd=within or self.cwd,
                 stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -260,6 +262,11 @@ class Git:
 def trust(common: Path, root: Path) -> None:
     """Trusts the programs that the settings of a repository name now, and no others from here on."""
     _trust.begin(common, root, _asked)
+
+
+def merge_settings(cwd: Path) -> dict[str, str]:
+    """Returns the settings for a merge in *cwd* that name programs or files."""
+    return _trust.merging(cwd, _asked)
 
 
 def processes_started() -> int:

@@ -34,6 +34,7 @@ LOOKING = frozenset({"diff"})
 NAMED = re.compile(
     r"(?P<driver>(?P<kind>filter|merge)\..+)\.(?:clean|smudge|process|required|driver)", re.DOTALL
 )
+MERGING = re.compile(r"merge\..+\.driver|core\.attributesfile", re.DOTALL)
 REACHING = re.compile(
     r"core\.(?:sshcommand|gitproxy|askpass)|credential\..*|remote\..*|url\..*|protocol\..*|ssh\..*|"
     r"extensions\.partialclone",
@@ -110,6 +111,19 @@ class Trust:
             return place | (ANYWHERE if _is_partial(known.settings) else {})
         files = (*(known.files if known is not None else (common / "config",)), *extra)
         return place | self._quiet(verb, cwd, files, known, ask)
+
+    def merging(self, cwd: Path, ask: Ask) -> dict[str, str]:
+        """Returns the settings for merges that name files: drivers that a git would start, and attributes."""
+        own, common = places(cwd)
+        known = None if common is None else self._known.get(common)
+        if known is None:
+            rows = _last(listed(ask, cwd))
+        elif own is not None and _sign(known.files) == known.sign and not _sign((own / "config.worktree",)):
+            rows = _last(known.settings)
+        else:
+            now = listed(ask, cwd)
+            rows = _last(now) | quieted(now, known.settings)
+        return {key: value for key, value in rows.items() if MERGING.fullmatch(key)}
 
     def _quiet(
         self, verb: str, cwd: Path, files: tuple[Path, ...], known: Trusted | None, ask: Ask
@@ -198,7 +212,11 @@ def places(cwd: Path) -> tuple[Path | None, Path | None]:
 
 def _effective(settings: Iterable[Setting]) -> dict[str, str]:
     """Returns the last value of each key, which is the one that git takes."""
-    return {s.key: s.value for s in settings if NAMED.fullmatch(s.key)}
+    return {key: value for key, value in _last(settings).items() if NAMED.fullmatch(key)}
+
+
+def _last(settings: Iterable[Setting]) -> dict[str, str]:
+    return {s.key: s.value for s in settings}
 
 
 def _reaching(settings: Iterable[Setting]) -> tuple[tuple[str, str], ...]:

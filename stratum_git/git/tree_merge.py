@@ -1,53 +1,70 @@
 """Merges trees in process where nothing has to be decided: each entry was changed on one side at most.
 
-The answer is git's own, or there is none. Git would look for renames, which need something deleted and
-something added on one side; where a side has both, and where both sides changed one file, git is asked.
+The answer is git's own, or there is none. Why git finds nothing else to do, though it looks for renames:
+
+* A file that one side renamed matters when the other side changed it. Then its old name changed on both.
+* A folder that one side renamed matters when the other side added something to it. Git takes it for renamed
+  only where nothing is left of it, so its old name is gone on one side and changed on the other.
+* What both sides renamed, or put in one place, is something both did alike. So where both did something
+  alike, and a side both deletes and adds, git is asked, as it is where both changed one file.
+
+Attributes, settings and merge drivers speak of files that both sides changed, and change nothing else.
+``tests/git/test_histories.py`` compares all of it with ``git merge``.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from stratum_git.git.attributes import Attributes
 from stratum_git.git.diff import FOLDER
 from stratum_git.git.objects import ObjectWriter
-from stratum_git.git.tree_reader import NOTHING, Entry, TreeReader, differences
+from stratum_git.git.tree_reader import NOTHING, Entries, Entry, MissingObject, TreeReader, differences
 from stratum_git.model.ids import Oid
 
-ADDED, DELETED = 1, 2
-RENAMES = ADDED | DELETED
+MODES = frozenset({FOLDER, "100644", "100755", "120000", "160000"})
+"""Those of trees today. Old ones have others, which git writes anew."""
+EMPTY = frozenset(
+    {
+        "4b825dc642cb6eb9a060e54bf8d69288fbee4904",
+        "6ef19b41225c5369f1c104d45d8d85efa9b057b53b14b4b9b939dd74decc5321",
+    }
+)
+"""An empty folder, which no checkout has, and so no merge that was made in one."""
+NAMELESS = frozenset({"", ".", "..", ".git"})
 
 
-@dataclass(frozen=True, slots=True)
 class TreeMerger:
-    """Merges trees of one repository."""
+    """Merges trees of one repository. *attributes* is what it says about how files merge."""
 
-    trees: TreeReader
-    writer: ObjectWriter
-    _kinds: dict[tuple[Oid, Oid], int] = field(default_factory=dict, repr=False)
+    def __init__(self, trees: TreeReader, writer: ObjectWriter) -> None:
+        self.trees = trees
+        self.writer = writer
+        self.attributes = Attributes(trees)
 
     def merge(self, base: Oid, ours: Oid, theirs: Oid) -> Oid | None:
         """Returns the tree of a merge, or ``None`` where it takes git to say what it is."""
-        mine, other = self._kind(base, ours), self._kind(base, theirs)
-        if RENAMES in {mine, other}:
+        work = _Merge(self.trees, self.writer)
+        try:
+            merged = work.merged(("", base), ("", ours), ("", theirs))
+            alike = work.alike and any(_may_rename(self.trees, base, side) for side in (ours, theirs))
+        except MissingObject:
+            # Of a partial clone: git may fetch it.
             return None
-        merged = self._merged(("", base), ("", ours), ("", theirs))
-        if merged is None:
+        if merged is None or alike:
             return None
-        tree = self.writer.tree({}) if merged == "" else merged
-        # What is new on this side is known without comparing all of it again for the next merge.
-        self._kinds[base, tree] = mine | other
-        return tree
+        return self.writer.tree({}) if merged == "" else merged
 
-    def _kind(self, base: Oid, side: Oid) -> int:
-        """Returns whether a side added or deleted anything."""
-        known = self._kinds.get((base, side))
-        if known is None:
-            told = {c.status for c in differences(self.trees, base, side) if not c.is_folder}
-            known = (ADDED if "A" in told else 0) | (DELETED if "D" in told else 0)
-            self._kinds[base, side] = known
-        return known
 
-    def _merged(self, base: Entry | None, ours: Entry, theirs: Entry) -> Oid | None:
+@dataclass(slots=True)
+class _Merge:
+    """A merge at work; *alike* says whether both sides did the same somewhere."""
+
+    trees: TreeReader
+    writer: ObjectWriter
+    alike: bool = False
+
+    def merged(self, base: Entry | None, ours: Entry, theirs: Entry) -> Oid | None:
         """Returns a merged tree, "" for one that is empty, ``None`` for one that is git's business."""
         before = NOTHING if base is None else self.trees.entries(base[1])
         after = self.trees.entries(theirs[1])
@@ -55,13 +72,14 @@ class TreeMerger:
         for name in [n for n in {*before, *after} if before.get(n) != after.get(n)]:
             was, mine, new = before.get(name), result.get(name), after.get(name)
             if mine == new:
+                self.alike = True
                 continue
             if mine == was:
                 chosen = new
             elif mine is None or new is None or not _are_folders(was, mine, new):
                 return None
             else:
-                inner = self._merged(was, mine, new)
+                inner = self.merged(was, mine, new)
                 if inner is None:
                     return None
                 chosen = (FOLDER, inner) if inner else None
@@ -69,8 +87,27 @@ class TreeMerger:
                 result.pop(name, None)
             else:
                 result[name] = chosen
+        if not _is_plain(result):
+            return None
         return self.writer.tree(result) if result else Oid("")
+
+
+def _may_rename(trees: TreeReader, base: Oid, side: Oid) -> bool:
+    """Returns whether a side deletes something and adds something."""
+    seen: set[str] = set()
+    for change in differences(trees, base, side):
+        seen |= set() if change.is_folder else {change.status}
+        if {"A", "D"} <= seen:
+            return True
+    return False
 
 
 def _are_folders(was: Entry | None, *sides: Entry) -> bool:
     return (was is None or was[0] == FOLDER) and all(side[0] == FOLDER for side in sides)
+
+
+def _is_plain(entries: Entries) -> bool:
+    """Returns whether git would write a tree of these entries as it is."""
+    if not NAMELESS.isdisjoint(entries):
+        return False
+    return all(mode in MODES and oid not in EMPTY for mode, oid in entries.values())

@@ -25,6 +25,10 @@ REMEMBERED = 50_000
 base's, and those on the way to a change; of the rest each is seen once or twice."""
 
 
+class MissingObject(HostError):  # noqa: N818 - reads as what is the matter
+    """An object that cannot be read: it is not there, or only where a partial clone is from."""
+
+
 class TreeReader:
     """Reads the trees of a repository. Safe for several threads; to be closed.
 
@@ -79,6 +83,11 @@ class TreeReader:
                 self._known.move_to_end(tree)
         return found
 
+    def data(self, oid: Oid) -> bytes:
+        """Returns what is in an object; raises MissingObject."""
+        with self._lock:
+            return self._read(oid)
+
     def _remember(self, tree: Oid, entries: Entries) -> None:
         self._known[tree] = entries
         self._kept += len(entries) + 1
@@ -94,7 +103,7 @@ class TreeReader:
         if len(head) != 3 or not head[2].isdigit():
             git, self._git = self._git, None
             said = git.close().stderr.decode("utf-8", "replace").strip()
-            raise HostError(
+            raise MissingObject(
                 f"the object {oid} cannot be read: {said or 'it is missing'}", hint="see `git fsck`"
             )
         size = int(head[2])

@@ -1,0 +1,96 @@
+"""The attributes by which git merges: those of our side, as a checkout of it has them.
+
+``git merge`` reads ``.gitattributes`` in the checkout, which is at our side as long as it merges. ``git
+merge-tree`` reads them where it is started, whatever is checked out there. So it is started in a folder that
+has our side's ``.gitattributes`` and nothing else. (``--attr-source`` of git 2.41 would do it without one.)
+
+Merge drivers are commands of the user's that may be named by their place in the checkout: those are still
+run there.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from stratum_git.git.diff import FOLDER
+from stratum_git.git.process import Done, merge_settings
+from stratum_git.git.repository import Repository
+from stratum_git.git.tree_reader import TreeReader
+from stratum_git.model.ids import Oid
+
+NAME = ".gitattributes"
+REGULAR = "100"
+"""How the modes of files begin. A link of this name is not followed by git either."""
+REMEMBERED = 100_000
+PLACEHOLDER = re.compile(r"%([%OAB])")
+
+
+class Attributes:
+    """Finds the ``.gitattributes`` of trees. What was found below a tree is remembered."""
+
+    def __init__(self, trees: TreeReader) -> None:
+        self._trees = trees
+        self._found: dict[Oid, Mapping[str, Oid]] = {}
+
+    def files(self, tree: Oid) -> Mapping[str, Oid]:
+        """Returns the ``.gitattributes`` of a tree: the path of each, and its blob."""
+        found = self._found.get(tree)
+        if found is None:
+            found = self._searched(tree)
+            if len(self._found) > REMEMBERED:
+                self._found.clear()
+            self._found[tree] = found
+        return found
+
+    @contextmanager
+    def checked_out(self, tree: Oid) -> Iterator[Path]:
+        """Gives a folder that has a tree's ``.gitattributes``, for as long as it is needed."""
+        with tempfile.TemporaryDirectory(prefix="stratum-merge-", ignore_cleanup_errors=True) as name:
+            folder = Path(name)
+            for path, blob in self.files(tree).items():
+                place = folder / path
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.write_bytes(self._trees.data(blob))
+            yield folder
+
+    def _searched(self, tree: Oid) -> Mapping[str, Oid]:
+        found: dict[str, Oid] = {}
+        for name, (mode, oid) in self._trees.entries(tree).items():
+            if mode == FOLDER:
+                found |= {f"{name}/{path}": blob for path, blob in self.files(oid).items()}
+            elif name == NAME and mode.startswith(REGULAR):
+                found[name] = oid
+        return found
+
+
+def run_with_attributes(repo: Repository, attributes: Attributes, ours: Oid, *words: str) -> Done:
+    """Runs a git that merges, with the attributes of the tree *ours*; it may end with 0 or 1."""
+    with attributes.checked_out(ours) as folder:
+        env = {
+            "GIT_DIR": str(repo.git_dir),
+            "GIT_WORK_TREE": str(folder),
+            "GIT_INDEX_FILE": str(folder / "none"),
+        }
+        named = merge_settings(repo.root)
+        config = tuple(f"{key}={_from_here(key, value, folder, repo.root)}" for key, value in named.items())
+        return repo.git.run(*words, ok=(0, 1), env=env, config=config, within=folder)
+
+
+def _from_here(key: str, value: str, folder: Path, root: Path) -> str:
+    """Returns what a setting that is meant for *root* has to be in *folder*."""
+    if key.endswith(".driver"):
+        return _led_back(value, folder, root)
+    return value if value.startswith("~") else str(root / value)
+
+
+def _led_back(command: str, folder: Path, root: Path) -> str:
+    """Returns a merge driver's command that runs in *root*, while git keeps its files in *folder*."""
+    here = f"{folder}/".replace("%", "%%")
+    moved = PLACEHOLDER.sub(lambda found: "%%" if found[1] == "%" else f"{here}%{found[1]}", command)
+    back = shlex.quote(str(root)).replace("%", "%%")
+    return f"cd {back} || exit 129\nunset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE\n{moved}"
