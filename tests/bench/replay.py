@@ -3,8 +3,8 @@
     .venv/bin/python -m tests.bench.replay REPOSITORY [--count N]
 
 Takes the newest merge commits of two parents, makes of each a landing (the merge base, ours is the first
-parent, theirs the second), and compares tree or conflict with what ``git merge`` makes. A merge with several bases or
-none is skipped: a landing has one. The repository is only read. Prints one line of JSON.
+parent, theirs the second), and compares tree or conflict with what ``git merge`` makes. A merge with several
+bases or none is skipped: a landing has one. The repository is only read. Prints one line of JSON.
 """
 
 from __future__ import annotations
