@@ -17,12 +17,12 @@ from stratum_git.dispatch.context import Context
 from stratum_git.dispatch.journal import Beaten, Journal
 from stratum_git.dispatch.landing import follow
 from stratum_git.dispatch.publishing import result_updates
-from stratum_git.errors import HostError, UserError
+from stratum_git.errors import BugError, HostError, UserError
 from stratum_git.git.checkout import Refused
 from stratum_git.model.ids import FlowId
 from stratum_git.model.messages import Event, LandedLater, Synced, Undone
 from stratum_git.model.state import FlowState
-from stratum_git.store.flows import FlowLog, load
+from stratum_git.store.flows import FlowLog, Stored, load
 
 PATIENCE = 2.0
 """Seconds to wait for a server that is in the middle of a call about the flow."""
@@ -40,12 +40,25 @@ class Bench:
     """A flow in hand: nobody else runs it meanwhile, or, for a mere look, anybody may."""
 
     context: Context
-    journal: Journal
+    seen: Stored
+    _journal: Journal | None = None
+
+    @property
+    def stored(self) -> Stored:
+        """Returns the flow as it is, or as it was when it was looked at."""
+        return self.seen if self._journal is None else self._journal.stored
 
     @property
     def state(self) -> FlowState:
         """Returns the state after the last event."""
-        return self.journal.state
+        return self.stored.state
+
+    @property
+    def journal(self) -> Journal:
+        """Returns what writes the flow."""
+        if self._journal is None:
+            raise BugError(f"{self.state.flow} was only to be looked at")
+        return self._journal
 
     def record(self, events: Sequence[LandedLater | Undone]) -> bool:
         """Appends *events*, and moves what they move; returns whether nobody was there before."""
@@ -84,13 +97,14 @@ def at_bench(around: Surroundings, flow: FlowId, *, is_look: bool = False) -> It
     context = make_context(around, repo, ())
     lock = FileLock(context.folders.locks / f"flow-{flow}.lock", thread_local=False, mode=0o600)
     try:
-        if not is_look:
-            lock.acquire(timeout=PATIENCE, poll_interval=0.02)
+        if is_look:
+            yield Bench(context, load(repo, flow)[0])
+            return
+        lock.acquire(timeout=PATIENCE, poll_interval=0.02)
         stored, spec = load(repo, flow)
         with FlowLog(repo, context.writer, signature(repo), spec) as log:
-            bench = Bench(context, Journal(repo, log, stored))
-            if not is_look:
-                bench.catch_up()
+            bench = Bench(context, stored, Journal(repo, log, stored))
+            bench.catch_up()
             yield bench
     except Timeout as error:
         hint = f"wait for its end, or end it: `stratum-git cancel {flow}`"

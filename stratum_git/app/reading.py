@@ -51,6 +51,7 @@ def long_flow(around: Surroundings, name: FlowId) -> dict[str, Json]:
         if blocked:
             row["blocked"] = list(blocked)
         steps.append(row)
+    undone: list[Json] = [{"target": o.target, "old": o.old, "new": o.new} for o in state.undone]
     return {
         "flow_id": state.flow,
         "flow_name": state.program.flow.name,
@@ -62,6 +63,7 @@ def long_flow(around: Surroundings, name: FlowId) -> dict[str, Json]:
         "started": state.started,
         "updated": state.updated,
         "inputs": dict(state.inputs),
+        **({"undone": undone} if undone else {}),
         "steps": steps,
     }
 

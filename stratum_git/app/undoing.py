@@ -112,7 +112,7 @@ def _undone(bench: Bench) -> UndoReport | None:
 
 def _plan(bench: Bench, *, is_dry: bool) -> UndoReport:
     flow, repo = bench.state.flow, bench.context.repo
-    found = trails(repo, bench.journal.stored.tip)
+    found = trails(repo, bench.stored.tip)
     if not found:
         raise NothingLandedError(f"the flow {flow} has landed nothing", hint=f"see `stratum-git log {flow}`")
     return UndoReport(flow, is_dry, tuple(_target(repo, flow, trail) for trail in found))

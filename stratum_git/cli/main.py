@@ -35,6 +35,7 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "logs": ("reading", "Shows what an agent printed.", "stratum-git logs docs-1a2b3c api --attempt 1"),
     "conflicts": ("conflicts", "Shows what conflicts.", "stratum-git conflicts docs-1a2b3c api"),
     "salvage": ("salvaging", "Has back what an attempt left.", "stratum-git salvage docs-1a2b3c api"),
+    "land": ("landing", "Lands what a flow has left.", "stratum-git land docs-1a2b3c --dry-run"),
     "undo": ("landing", "Takes what a flow landed off its target.", "stratum-git undo docs-1a2b3c --dry-run"),
     "gc": ("collecting", "Removes what old flows left.", "stratum-git gc --older-than 30d --dry-run"),
     "resume": ("running", "Takes a flow up where it stands.", "stratum-git resume docs-1a2b3c"),

@@ -7,7 +7,7 @@ that, succeeds when it is enough, and the flow goes on from there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from stratum_git.core import tally
@@ -51,20 +51,31 @@ def landed_later(state: FlowState, event: LandedLater) -> Turn:
     now = None if step is None else state.step(event.step)
     if step is None or not isinstance(now, Kept):
         return state, ()
-    fan = fan_of(now)
-    after = None if fan is None else _noted(step, now, fan, event.entries)
+    fan, after = fan_of(now), noted(step, now, event.entries)
     if after is fan and event.old == event.new:
         return state, ()
     fresh = tuple(one for one in state.undone if one.target != event.target)
     state, effects = _moving(replace(state, undone=fresh), event.target, event.old, event.new)
     if after is None or fan is None:
-        return state, effects
+        return _alone(state, step, now, event, effects)
     if _suffices(state, step, now, fan, after, event):
         done = Succeeded(after, after.tries + 1)
         output = (tally.aggregate(after, ok=True),)
         state, more = succeeded(state, step, done, output, event.at)
         return state, (*effects, *more)
     return _with_fan(state, step, now, after), effects
+
+
+def _alone(
+    state: FlowState, step: Step, now: StepState, event: LandedLater, effects: tuple[Effect, ...]
+) -> Turn:
+    """Notes that the result of a step landed which one agent did."""
+    is_there = any(isinstance(entry, LandedResult) for entry in event.entries)
+    if not is_there or event.findings or not _is_waited_for(state, step, now):
+        return state, effects
+    output = state.outputs[state.program.position[step.id]]
+    state, more = succeeded(state, step, Succeeded(), output, event.at)
+    return state, (*effects, *more)
 
 
 def undone(state: FlowState, event: Undone) -> Turn:
@@ -86,7 +97,8 @@ def without(state: FlowState, target: RefName) -> FlowState:
             continue
         tasks = fan.tasks
         for index, task in enumerate(fan.tasks):
-            if isinstance(task, Merged) and task.commit is not None and not task.undone:
+            # One that changed nothing there may have found what it had landed in an earlier round.
+            if isinstance(task, Merged) and not task.undone:
                 tasks = tasks.replace(index, replace(task, undone=True))
         if tasks is not fan.tasks:
             state = with_step(state, name, _carrying(now, replace(fan, tasks=tasks)))
@@ -127,8 +139,11 @@ def is_manual(step: Step) -> bool:
     return isinstance(step.work, Dispatch) and step.work.merge == "manual"
 
 
-def _noted(step: Step, now: StepState, fan: FannedOut, entries: tuple[LandingEntry, ...]) -> FannedOut:
-    """Returns the tasks with what became of them; the very same when that is nothing new."""
+def noted(step: Step, now: StepState, entries: Sequence[LandingEntry]) -> FannedOut | None:
+    """Returns the tasks of a step with what became of them; the very same when that is nothing new."""
+    fan = fan_of(now)
+    if fan is None:
+        return None
     by_task = {entry.task: entry for entry in entries}
     tasks = fan.tasks
     for index, base, _ in left(step, now):
@@ -154,13 +169,26 @@ def _placed(task: TaskState, base: Oid, entry: LandingEntry) -> TaskState:
             return Exhausted(attempt, kind, findings, result, output, base)
 
 
+def is_news(before: FannedOut, after: FannedOut) -> bool:
+    """Returns whether more became of a task than what it was: that it conflicts still is nothing new."""
+    pairs = zip(before.tasks, after.tasks, strict=True)
+    return any(
+        one is not other and (type(one) is not type(other) or isinstance(other, Merged))
+        for one, other in pairs
+    )
+
+
+def _is_waited_for(state: FlowState, step: Step, now: StepState) -> bool:
+    if not isinstance(now, Failed) or state.status != "failed" or state.cursor != step.id:
+        return False
+    return state.cancelling is None
+
+
 def _suffices(
     state: FlowState, step: Step, now: StepState, before: FannedOut, after: FannedOut, event: LandedLater
 ) -> bool:
     """Returns whether the flow had failed because too little landed, and does not any more."""
-    if not isinstance(now, Failed) or state.status != "failed" or state.cursor != step.id:
-        return False
-    if state.cancelling is not None or event.findings or not isinstance(step.work, Dispatch):
+    if not _is_waited_for(state, step, now) or event.findings or not isinstance(step.work, Dispatch):
         return False
     return bool(tally.shortfall(step.work, before)) and not tally.shortfall(step.work, after)
 

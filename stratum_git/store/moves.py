@@ -1,4 +1,7 @@
-"""How a flow has moved its targets, read from its history: what an undo has to take back."""
+"""How a flow has moved its targets, read from its history: what an undo has to take back.
+
+And what became of results that the state of a flow does not keep: those of steps that one agent did.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,20 @@ from typing import cast
 from stratum_git.core import codec
 from stratum_git.git.objects import read_objects
 from stratum_git.git.repository import Repository
-from stratum_git.model.ids import Json, Oid, RefName
-from stratum_git.model.messages import Event, Landed, LandedLater, Undone
+from stratum_git.model.ids import Json, Oid, RefName, StepId
+from stratum_git.model.messages import (
+    Completed,
+    Event,
+    Landed,
+    LandedLater,
+    LandedResult,
+    LandingEntry,
+    StepReported,
+    Undone,
+)
 
 MOVING = "^Stratum-Event: (Landed|LandedLater|Undone)$"
+ALONE = "^Stratum-Event: (StepReported|Landed|LandedLater|Undone)$"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +50,51 @@ class Trail:
         return tuple(Move(one.new, other.old) for one, other in pairs if one.new != other.old)
 
 
+@dataclass(frozen=True, slots=True)
+class Lone:
+    """The result of a step that one agent did, and that is not on the step's target."""
+
+    step: StepId
+    target: RefName
+    attempt: int
+    base: Oid
+    result: Oid
+
+
+def lone_results(repo: Repository, tip: Oid) -> tuple[Lone, ...]:
+    """Returns the results of single agents that did not land, or that were undone."""
+    reported: dict[StepId, tuple[int, Oid, Oid]] = {}
+    placed: dict[StepId, tuple[RefName, LandingEntry]] = {}
+    off: set[StepId] = set()
+    for event in _events(repo, tip, ALONE):
+        match event:
+            case StepReported(step=step, attempt=attempt, outcome=Completed(base=base, result=result)):
+                reported[step] = (attempt, base, result)
+            case Landed(step=step, target=target, entries=(entry,)) if entry.task is None:
+                placed[step] = (target, entry)
+                off.discard(step)
+            case LandedLater(step=step, target=target, entries=(entry,)) if entry.task is None:
+                placed[step] = (target, entry)
+                off.discard(step)
+            case Undone(target=target):
+                off |= {step for step, (where, _) in placed.items() if where == target}
+            case _:
+                pass
+    return tuple(
+        Lone(step, target, *reported[step])
+        for step, (target, entry) in placed.items()
+        if step in reported and _is_off(entry, is_undone=step in off)
+    )
+
+
+def _is_off(entry: LandingEntry, *, is_undone: bool) -> bool:
+    return is_undone or not isinstance(entry, LandedResult)
+
+
 def trails(repo: Repository, tip: Oid) -> tuple[Trail, ...]:
     """Returns what the flow whose last event is commit *tip* has done to each of its targets."""
     found: dict[RefName, Trail] = {}
-    for event in _events(repo, tip):
+    for event in _events(repo, tip, MOVING):
         match event:
             case Landed(target=target, old=old, new=new) | LandedLater(target=target, old=old, new=new):
                 if old != new:
@@ -53,8 +107,8 @@ def trails(repo: Repository, tip: Oid) -> tuple[Trail, ...]:
     return tuple(found.values())
 
 
-def _events(repo: Repository, tip: Oid) -> tuple[Event, ...]:
-    asked = ("rev-list", "--first-parent", "--reverse", "--extended-regexp", f"--grep={MOVING}", tip)
+def _events(repo: Repository, tip: Oid, kinds: str) -> tuple[Event, ...]:
+    asked = ("rev-list", "--first-parent", "--reverse", "--extended-regexp", f"--grep={kinds}", tip)
     chain = repo.git.run(*asked).stdout.decode().split()
     heads = read_objects(repo, [f"{oid}:state.json" for oid in chain])
     events = []
