@@ -10,6 +10,7 @@ from stratum_git.app.desk import Decide, Desk, Fence
 from stratum_git.app.leasing import is_offered, lease_id
 from stratum_git.app.lodging import Lodging, launch_of, lodge, parting, report, task_of, vacate, wants_of
 from stratum_git.app.refused import Refused
+from stratum_git.core import contest
 from stratum_git.core.answers import Answer
 from stratum_git.core.questions import in_flight
 from stratum_git.core.records import mode_of
@@ -160,6 +161,7 @@ def gather(
     state = desk.look(flow)
     fan = _fan_at(state, step)
     rows = _rows(fan.graph, task_results)
+    _for_candidates(fan, rows)
     if merge_status not in MERGES:
         message = f"merge_status must be one of {list(MERGES)}, got {merge_status!r}"
         raise Refused("invalid_merge_status", message)
@@ -192,11 +194,23 @@ def _whole(fan: FannedOut, rows: Sequence[Row]) -> None:
     """Refuses a report of some of the tasks: that a merge failed is about all that the step has."""
     told = {row.task for row in rows}
     pairs = zip(fan.graph.tasks, fan.tasks, strict=True)
-    left = [task.id for task, at in pairs if isinstance(at, Running | Pending) and task.id not in told]
+    waiting = [task.id for task, at in pairs if isinstance(at, Running | Pending) and task.id not in told]
+    # What has candidates is not reported itself.
+    left = [name for name in waiting if fan.graph.index[name] not in fan.graph.contests]
     if left:
         message = f"merge_status 'conflict' is about all tasks, and not reported are: {', '.join(left[:20])}"
         hint = "report as failed what does not merge, or say it together with the last task"
         raise Refused("premature_conflict", message, hint=hint)
+
+
+def _for_candidates(fan: FannedOut, rows: Sequence[Row]) -> None:
+    """Refuses a report of a task that its candidates do."""
+    for row in rows:
+        head = fan.graph.index[TaskId(row.task)]
+        if contest.is_open(fan, head):
+            names = ", ".join(fan.graph.tasks[i].id for i in fan.graph.contests[head])
+            message = f"task {row.task!r} is done by its candidates"
+            raise Refused("task_has_candidates", message, task_id=row.task, hint=f"report {names}")
 
 
 def _stale(flow: FlowId) -> list[Event]:

@@ -9,13 +9,14 @@ from collections.abc import Iterator, Mapping
 
 from stratum_git.agents.base import Agent
 from stratum_git.agents.command import CommandAgent
+from stratum_git.core import contest
 from stratum_git.core.references import Unresolved, resolve
-from stratum_git.core.taskgraph import read_graph
+from stratum_git.core.taskgraph import LIMIT, read_graph
 from stratum_git.core.template import OF_A_COMMIT, MissingField, render, render_message
 from stratum_git.dispatch.context import DEFAULT_AGENT, agent_name, find_agent
 from stratum_git.errors import UserError
 from stratum_git.model.graph import TaskGraph
-from stratum_git.model.ids import Json, StepId
+from stratum_git.model.ids import Json, StepId, TaskId
 from stratum_git.model.spec import Dispatch, Gate, Problem, Step, Task
 from stratum_git.model.state import Program
 
@@ -65,14 +66,14 @@ def _graph(step: Step, inputs: Mapping[str, Json]) -> TaskGraph | None:
     graph = read_graph(found.value)
     if not isinstance(graph, TaskGraph):
         raise InvalidInputError(step, graph)
-    problems = tuple(_untold(work, graph, inputs))
+    problems = (*contest.refusals(graph, work, LIMIT), *_untold(work, graph, inputs))
     if problems:
         raise InvalidInputError(step, problems)
     return graph
 
 
 def _untold(work: Dispatch, graph: TaskGraph, inputs: Mapping[str, Json]) -> Iterator[Problem]:
-    for place, task in enumerate(graph.tasks):
+    for place, task in _workers(work, graph):
         rendered = render(work.intent_template if task.intent is None else task.intent, task.fields, inputs)
         if isinstance(rendered, MissingField):
             has = ", ".join(rendered.available) or "nothing"
@@ -86,14 +87,23 @@ def _untold(work: Dispatch, graph: TaskGraph, inputs: Mapping[str, Json]) -> Ite
             yield Problem(f"tasks.{place}", said)
 
 
+def _workers(work: Dispatch, graph: TaskGraph) -> Iterator[tuple[int, Task]]:
+    """Yields what somebody has to do, with the place of its task: a task, or each of its candidates."""
+    for place, task in enumerate(graph.tasks):
+        yield from ((place, one) for one in contest.entrants(work, task) or (task,))
+
+
 def _who_works(step: Step, graph: TaskGraph | None, agents: Mapping[str, Agent]) -> Iterator[Task | None]:
     """Yields a task for each agent that the step surely needs; ``None`` stands for the step's own."""
     if isinstance(step.work, Gate):
         return
-    if graph is not None:
-        yield from {agent_name(step, task): task for task in graph.tasks}.values()
-    elif (
-        not isinstance(step.work, Dispatch) or step.agent is not None or DEFAULT_AGENT in agents or not agents
-    ):
+    work = step.work
+    if isinstance(work, Dispatch) and graph is not None:
+        yield from {agent_name(step, task): task for _, task in _workers(work, graph)}.values()
+        return
+    if isinstance(work, Dispatch):
+        named = contest.entrants(work, Task(TaskId(step.id), {}))
+        yield from {task.agent: task for task in named if task.agent is not None}.values()
+    if not isinstance(work, Dispatch) or step.agent is not None or DEFAULT_AGENT in agents or not agents:
         # Where no default is named, the tasks that are still to be planned may name agents of their own.
         yield None

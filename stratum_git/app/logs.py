@@ -8,7 +8,9 @@ from stratum_git.app.config import read_config
 from stratum_git.app.places import folders_of
 from stratum_git.app.reading import UnknownTaskError, step_of
 from stratum_git.app.surroundings import Surroundings
-from stratum_git.model.ids import FlowId
+from stratum_git.core import contest
+from stratum_git.core.questions import fan_of
+from stratum_git.model.ids import FlowId, StepId, TaskId
 from stratum_git.store.flows import load
 
 
@@ -20,6 +22,11 @@ def log_file(around: Surroundings, name: FlowId, task: str, attempt: int | None)
     own = step == task
     folders = folders_of(around, repo, read_config(repo.root))
     top = folders.attempt_path(name, step, None if own else task, 1).parent
+    fan = None if own else fan_of(state.step(StepId(step)))
+    if fan is not None and not top.is_dir():
+        # Nobody was at work at a task with candidates: what is asked for is the log of the one chosen.
+        winner = contest.winner_of(fan, fan.graph.index[TaskId(task)])
+        top = top if winner is None else top.with_name(fan.graph.tasks[winner].id)
     numbers = sorted(int(path.name) for path in top.glob("[0-9]*")) if top.is_dir() else []
     number = attempt if attempt is not None else (numbers[-1] if numbers else None)
     if number not in numbers:

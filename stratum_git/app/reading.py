@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stratum_git.app.surroundings import Surroundings
+from stratum_git.core import contest
 from stratum_git.core.codec import encode
 from stratum_git.core.overview import overview
 from stratum_git.core.questions import fan_of
@@ -12,13 +13,14 @@ from stratum_git.git.refs import read_refs
 from stratum_git.git.repository import Repository
 from stratum_git.model.ids import OWN, FlowId, Json, Oid, StepId, TaskId
 from stratum_git.model.state import (
+    Elected,
     Exhausted,
     FannedOut,
     FlowState,
     Merged,
     Parked,
+    Standing,
     Stopped,
-    TaskState,
     Verified,
     Working,
 )
@@ -43,7 +45,7 @@ def long_flow(around: Surroundings, name: FlowId) -> dict[str, Json]:
         fan = fan_of(now)
         row: dict[str, Json] = {"id": step, "state": _word(now)}
         if fan is not None:
-            row["tasks"] = [_task(task.id, t) for task, t in zip(fan.graph.tasks, fan.tasks, strict=True)]
+            row["tasks"] = [_task(fan, index) for index in range(len(fan.tasks))]
         findings = getattr(now, "findings", ())
         if findings:
             row["findings"] = list(findings)
@@ -81,11 +83,15 @@ def _word(now: object) -> str:
     return str(coded["type"]) if isinstance(coded, dict) else ""
 
 
-def _task(name: str, now: TaskState) -> Json:
-    coded = encode(now)
+def _task(fan: FannedOut, index: int) -> Json:
+    coded = encode(fan.tasks[index])
     facts = dict(coded) if isinstance(coded, dict) else {}
     facts.pop("output", None)
-    return {"task_id": name, "state": facts.pop("type", ""), **facts}
+    if index in fan.graph.contests:
+        facts["candidates"] = [fan.graph.tasks[i].id for i in fan.graph.contests[index]]
+        winner = contest.winner_of(fan, index)
+        facts["chosen"] = None if winner is None else fan.graph.tasks[winner].id
+    return {"task_id": fan.graph.tasks[index].id, "state": facts.pop("type", ""), **facts}
 
 
 def step_of(state: FlowState, task: str) -> str:
@@ -126,7 +132,7 @@ def _change(repo: Repository, state: FlowState, task: str, attempt: int | None) 
 def _result(fan: FannedOut, task: str) -> tuple[Oid, Oid] | None:
     now = fan.tasks[fan.graph.index[TaskId(task)]]
     match now:
-        case Verified() | Merged() | Parked():
+        case Verified() | Merged() | Parked() | Standing() | Elected():
             return now.base, now.result
         case Exhausted(result=result) | Stopped(result=result):
             return None if result is None else (fan.base, result)

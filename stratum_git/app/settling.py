@@ -19,19 +19,20 @@ from stratum_git.core.answers import Answer, resolved_inputs, told
 from stratum_git.core.program import compile_program
 from stratum_git.core.questions import is_over, outstanding
 from stratum_git.core.references import Unresolved
+from stratum_git.dispatch.choosing import choose
 from stratum_git.dispatch.clock import now
 from stratum_git.dispatch.landing import follow
 from stratum_git.dispatch.proving import Prover
 from stratum_git.dispatch.turn import hold, landing_turn
 from stratum_git.errors import BugError
 from stratum_git.git.refs import tip_nowait
-from stratum_git.model.effects import Consider, Effect, Land, Open, Summon, Sync
-from stratum_git.model.ids import FlowId, Json, StepId
+from stratum_git.model.effects import Choose, Consider, Effect, Land, Open, Summon, Sync
+from stratum_git.model.ids import FlowId, Json, StepId, TaskId
 from stratum_git.model.messages import Called, CancelRequested, Event, Resumed, Started, Synced
 from stratum_git.model.spec import SubFlow
 from stratum_git.model.state import Asked, FlowState, Landing, Program
 
-DONE = (Land, Sync, Summon, Consider, Open)
+DONE = (Choose, Land, Sync, Summon, Consider, Open)
 ROUNDS = 1000
 
 
@@ -110,6 +111,8 @@ def _perform(desk: Desk, flow: FlowId, state: FlowState, effect: Effect) -> Flow
     match effect:
         case Land(step):
             return _landed(desk, flow, step)
+        case Choose(step, task):
+            return desk.act(flow, lambda at: _chosen(desk, at, step, task))
         case Sync():
             return _followed(desk, state)
         case Summon(step):
@@ -117,6 +120,11 @@ def _perform(desk: Desk, flow: FlowId, state: FlowState, effect: Effect) -> Flow
         case _:
             # A look that a crash cut off from what it followed from.
             return desk.act(flow, desk.found_out)
+
+
+def _chosen(desk: Desk, at: FlowState, step: StepId, task: TaskId) -> list[Event]:
+    event = choose(desk.context, at, step, task) if at.cursor == step else None
+    return [] if event is None else [event]
 
 
 def _landed(desk: Desk, flow: FlowId, step: StepId) -> FlowState:

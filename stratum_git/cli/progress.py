@@ -9,10 +9,12 @@ from typing import TextIO
 import trio
 
 from stratum_git.cli.words import safe
+from stratum_git.core.contest import total as total_of
 from stratum_git.core.narration import narrate
 from stratum_git.dispatch.notices import Line, Notice, Recorded, Remark
 from stratum_git.model.effects import Effect, Launch
 from stratum_git.model.messages import StepReported, TaskReported
+from stratum_git.model.state import FannedOut
 
 ROWS = 20
 
@@ -106,7 +108,7 @@ class Live:
         for effect in notice.effects:
             self._launch(effect)
         fan = None if notice.state.cursor is None else notice.state.step(notice.state.cursor)
-        total = len(getattr(fan, "tasks", ()))
+        total = total_of(fan) if isinstance(fan, FannedOut) else 0
         if total:
             self._counts = (
                 f"{getattr(fan, 'running', 0)} running, {getattr(fan, 'verified', 0)} verified, "

@@ -18,14 +18,24 @@ from types import ModuleType
 from typing import Literal, TypeAlias, TypeVar, cast, get_args, get_origin
 
 from stratum_git.errors import UserError
-from stratum_git.model import book, graph, messages, passes, proofs, resolutions, spec, state
+from stratum_git.model import (
+    book,
+    choosing,
+    graph,
+    messages,
+    passes,
+    proofs,
+    resolutions,
+    spec,
+    state,
+)
 from stratum_git.model.chunks import Chunks
 from stratum_git.model.ids import Json
 
 T = TypeVar("T")
 Decoder: TypeAlias = Callable[[Json], object]
 
-MODULES = (messages, passes, resolutions, state, graph, spec, book, proofs)
+MODULES = (messages, passes, resolutions, choosing, proofs, state, graph, spec, book)
 PLAIN: Mapping[str, tuple[type, ...]] = {
     "str": (str,), "bool": (bool,), "int": (int,), "float": (float, int),
 }  # fmt: skip

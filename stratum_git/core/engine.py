@@ -15,6 +15,7 @@ from stratum_git.core import afterwards, asking, fanning, gates, resolving, sing
 from stratum_git.core.checkpoints import checkpointed, reverted
 from stratum_git.core.questions import is_over, outstanding
 from stratum_git.core.route import Turn, abandoned, enter, finish, weighed, with_step
+from stratum_git.model.choosing import Chosen
 from stratum_git.model.chunks import Chunks
 from stratum_git.model.effects import Effect, Stop, Sync
 from stratum_git.model.messages import (
@@ -74,6 +75,7 @@ StepEvent: TypeAlias = (
     | Opened
     | StepReported
     | TaskReported
+    | Chosen
     | GateResolved
     | Landed
     | LandingBlocked
@@ -160,6 +162,8 @@ def _step_event(state: FlowState, event: StepEvent) -> Turn:
             return single.reported(state, step, now, task, event)
         case TaskReported(), FannedOut():
             return fanning.task_reported(state, step, now, event)
+        case Chosen(), FannedOut():
+            return fanning.chosen(state, step, now, event)
         case GateResolved(), AtGate():
             return gates.resolved(state, step, now, event)
         case Landed(), Landing():

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from stratum_git.core import fanout, resolving, single, tally
+from stratum_git.core import contest, fanout, resolving, single, tally
 from stratum_git.core.route import Turn, abandoned, failed, succeeded, with_step
 from stratum_git.core.source import graph_of
+from stratum_git.model.choosing import Chosen
 from stratum_git.model.effects import Ask, Effect, Land
 from stratum_git.model.graph import TaskGraph
 from stratum_git.model.ids import Oid, TaskId
@@ -62,13 +63,21 @@ def task_reported(state: FlowState, step: Step, now: FannedOut, event: TaskRepor
     return (state, ()) if turn is None else _fanned(state, step, *turn, event.at)
 
 
+def chosen(state: FlowState, step: Step, now: FannedOut, event: Chosen) -> Turn:
+    """Goes on after one of a task's candidates was taken."""
+    if not isinstance(step.work, Dispatch):
+        return state, ()
+    turn = fanout.chosen(step.id, step.work, now, event, paused=state.paused)
+    return (state, ()) if turn is None else _fanned(state, step, *turn, event.at)
+
+
 def gathered(state: FlowState, step: Step, now: FannedOut, event: Gathered) -> Turn:
     """Goes on after the client reported on several tasks."""
     if not isinstance(step.work, Dispatch):
         return state, ()
     found = {now.graph.index[r.task]: r.outcome for r in event.reports if r.task in now.graph.index}
     fan, effects = fanout.take(step.id, step.work, now, found)
-    if event.conflict and fanout.is_over(fan):
+    if event.conflict and fanout.is_idle(fan):
         return _again(state, step, fan, (CONFLICT,), fan.base, event.at)
     return _fanned(state, step, fan, effects, event.at)
 
@@ -159,7 +168,8 @@ def _why(state: FlowState, step: Step, fan: FannedOut) -> tuple[str, ...]:
     if state.driver == "runner":
         return tally.shortfall(step.work, fan)
     done = sum(isinstance(now, Verified | Merged) for now in fan.tasks)
-    head = f"require={step.work.require!r} not satisfied: {done} completed, {len(fan.tasks) - done} failed"
+    failed_ = contest.total(fan) - done
+    head = f"require={step.work.require!r} not satisfied: {done} completed, {failed_} failed"
     return (head, *_facts(fan))
 
 
@@ -167,6 +177,7 @@ def _facts(fan: FannedOut) -> list[str]:
     """Returns what git and the checks say against tasks; what the client said itself is no news to it."""
     pairs = zip(fan.graph.tasks, fan.tasks, strict=True)
     failures = [(t, now) for t, now in pairs if isinstance(now, Exhausted) and now.kind != "agent"]
+    failures = [(t, now) for t, now in failures if t.candidate_of is None]
     return [f"{task.id}: {now.kind}: {'; '.join(now.findings)}" for task, now in failures[: tally.BLAMED]]
 
 

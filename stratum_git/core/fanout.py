@@ -6,16 +6,17 @@ comes out beside the new state are the effects for the tasks that start or are t
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal, TypeAlias, assert_never
 
-from stratum_git.core import resolving
+from stratum_git.core import contest, resolving, ripples
 from stratum_git.core.quorum import decide, needed
+from stratum_git.core.ranking import reasons
 from stratum_git.core.tally import ENOUGH, HOPELESS_STEP
+from stratum_git.model.choosing import Chosen
 from stratum_git.model.chunks import Chunks
-from stratum_git.model.effects import Effect, Launch, Stop
+from stratum_git.model.effects import Choose, Effect, Launch
 from stratum_git.model.graph import TaskGraph
 from stratum_git.model.ids import Oid, StepId
 from stratum_git.model.messages import (
@@ -38,6 +39,7 @@ from stratum_git.model.state import (
     Parked,
     Pending,
     Running,
+    Standing,
     Stopped,
     TaskState,
     Verified,
@@ -51,8 +53,10 @@ HOPELESS: frozenset[str] = frozenset({"start", "base"})
 
 def fan_out(step: StepId, work: Dispatch, graph: TaskGraph, event: Opened, tries: int) -> Turn:
     """Returns the step with its first tasks launched."""
-    tasks: Chunks[TaskState] = Chunks.of(Pending(len(needs)) for needs in graph.needs)
-    ready = tuple(i for i, needs in enumerate(graph.needs) if not needs)
+    # A task with candidates waits for the choice among them, too.
+    waits = [len(needs) + (i in graph.contests) for i, needs in enumerate(graph.needs)]
+    tasks: Chunks[TaskState] = Chunks.of(Pending(count) for count in waits)
+    ready = tuple(i for i, count in enumerate(waits) if not count)
     fan = FannedOut(event.base, event.target, graph, tasks, ready, since=event.at, tries=tries)
     return _fill(step, work, fan, [])
 
@@ -65,16 +69,26 @@ def report(
     if not isinstance(now, Running):
         return None
     effects: list[Effect] = []
-    after = _judged(work, now, outcome)
+    after = contest.entered(fan.graph, index, _judged(work, now, outcome), outcome)
     if isinstance(after, Running) and paused:
-        return _put_back(fan, index, after), ()
+        return ripples.put_back(fan, index, after), ()
     fan = replace(fan, tasks=fan.tasks.replace(index, after))
     if isinstance(after, Running):
         effects.append(Launch(step, fan.graph.tasks[index].id, after.attempt, after.findings, after.resolves))
         return fan, tuple(effects)
-    fan = replace(fan, running=fan.running - 1)
-    fan = _freed(fan, index) if isinstance(after, Verified) else _buried(fan, index)
+    fan = ripples.over(step, replace(fan, running=fan.running - 1), index, effects)
     return _settle(step, work, fan, effects, paused=paused)
+
+
+def chosen(step: StepId, work: Dispatch, fan: FannedOut, event: Chosen, *, paused: bool) -> Turn | None:
+    """Returns the step with a task's result taken from one of its candidates, or ``None`` if it cannot be."""
+    head, winner = fan.graph.index.get(event.task), fan.graph.index.get(event.candidate)
+    if head is None or winner is None or winner not in fan.graph.contests.get(head, ()):
+        return None
+    if not contest.is_due(fan, head) or not isinstance(fan.tasks[winner], Standing):
+        return None
+    fan = ripples.freed(contest.decided(fan, head, winner, reasons(event.ranking)), head)
+    return _settle(step, work, fan, [], paused=paused)
 
 
 def take(step: StepId, work: Dispatch, fan: FannedOut, reports: Mapping[int, Outcome]) -> Turn:
@@ -101,11 +115,15 @@ def retry(step: StepId, work: Dispatch, fan: FannedOut, base: Oid, at: float) ->
         counts["merged"] += isinstance(now, Merged)
         if isinstance(now, alive):
             continue
+        if contest.is_candidate(fan.graph, index):
+            continue
         waits = sum(not isinstance(fan.tasks[need], alive) for need in fan.graph.needs[index])
         attempt = 0 if isinstance(now, Pending) else now.attempt
         attempt = resolving.last_of(now) if isinstance(now, Parked) else attempt
-        tasks = tasks.replace(index, Pending(waits, attempt, findings=_reproach(now)))
-        ready += [] if waits else [index]
+        contested = index in fan.graph.contests
+        tasks = tasks.replace(index, Pending(waits + contested, attempt, findings=_reproach(now)))
+        tasks, more = contest.again(fan, tasks, index, waits)
+        ready += more if contested or waits else [index]
     again = FannedOut(
         base=base,
         target=fan.target,
@@ -130,10 +148,12 @@ def stop_task(step: StepId, work: Dispatch, fan: FannedOut, index: int, why: str
     now = fan.tasks[index]
     effects: list[Effect] = []
     if isinstance(now, Running) and now.stopping is None:
-        return _stop_running(step, fan, index, why, effects), tuple(effects)
-    if not isinstance(now, Pending):
+        return ripples.stop_running(step, fan, index, why, effects), tuple(effects)
+    if not isinstance(now, Pending | Standing):
         return None
-    return _settle(step, work, _buried(_never_begun(fan, index, why), index), effects, paused=False)
+    for other in (*fan.graph.contests.get(index, ()), index):
+        fan = ripples.given_up(step, fan, other, why, effects)
+    return _settle(step, work, ripples.over(step, fan, index, effects), effects, paused=False)
 
 
 def stop_all(step: StepId, fan: FannedOut, why: str) -> Turn:
@@ -141,9 +161,9 @@ def stop_all(step: StepId, fan: FannedOut, why: str) -> Turn:
     effects: list[Effect] = []
     for index, now in enumerate(fan.tasks):
         if isinstance(now, Pending):
-            fan = replace(_never_begun(fan, index, why), dead=fan.dead + 1)
-        elif isinstance(now, Running) and now.stopping is None:
-            fan = _stop_running(step, fan, index, why, effects)
+            fan = ripples.dropped(fan, index, why)
+        else:
+            fan = ripples.given_up(step, fan, index, why, effects)
     return replace(fan, ready=()), tuple(effects)
 
 
@@ -156,28 +176,37 @@ def reopen(step: StepId, work: Dispatch, fan: FannedOut, *, paused: bool) -> Tur
     merged, ready, tasks = len(alive), [], fan.tasks
     for index in fan.graph.order:
         now, needs = fan.tasks[index], fan.graph.needs[index]
+        if contest.is_candidate(fan.graph, index):
+            continue
         if isinstance(now, Stopped) and now.why == ENOUGH and alive.issuperset(needs):
             alive.add(index)
             waits = sum(not isinstance(fan.tasks[need], Merged) for need in needs)
             # How many of its attempts failed is not known any more: all before the last, to be strict.
             failures = min(max(now.attempt - 1, 0), work.task_retries)
-            tasks = tasks.replace(index, Pending(waits, now.attempt, failures))
-            ready += [] if waits else [index]
-    if len(alive) == merged or len(alive) < needed(work.require, len(fan.tasks)):
+            contested = index in fan.graph.contests
+            tasks = tasks.replace(index, Pending(waits + contested, now.attempt, failures))
+            tasks, more = contest.again(fan, tasks, index, waits, only=ENOUGH)
+            ready += more if contested or waits else [index]
+    if len(alive) == merged or len(alive) < needed(work.require, contest.total(fan)):
         return None
     fan = replace(
         fan,
         tasks=tasks,
         ready=tuple(sorted(ready)),
         merged=merged,
-        dead=len(fan.tasks) - len(alive),
+        dead=contest.total(fan) - len(alive),
         verdict="open",
     )
     return (fan, ()) if paused else _fill(step, work, fan, [])
 
 
 def is_over(fan: FannedOut) -> bool:
-    """Returns whether no task is running and none will start."""
+    """Returns whether no task is running, none will start, and nothing is to be chosen."""
+    return is_idle(fan) and not contest.due(fan)
+
+
+def is_idle(fan: FannedOut) -> bool:
+    """Returns whether no task is running and none will start before something is chosen."""
     return not fan.running and not fan.ready
 
 
@@ -216,24 +245,26 @@ def _taken(
     step: StepId, work: Dispatch, fan: FannedOut, index: int, outcome: Outcome, effects: list[Effect]
 ) -> FannedOut:
     now = fan.tasks[index]
+    if isinstance(now, Pending) and contest.is_open(fan, index):
+        return fan
     if isinstance(now, Pending) and (not now.waits or _is_empty(outcome)):
         ready = tuple(other for other in fan.ready if other != index)
         now = Running(now.attempt + 1, now.failures)
         fan = replace(fan, tasks=fan.tasks.replace(index, now), ready=ready, running=fan.running + 1)
-    if isinstance(now, Verified) and isinstance(outcome, Rejected):
+    if isinstance(now, Verified | Standing) and isinstance(outcome, Rejected):
         said = outcome.output
         withdrawn = Exhausted(now.attempt, outcome.kind, outcome.findings, now.result, said)
-        fan = replace(fan, tasks=fan.tasks.replace(index, withdrawn), verified=fan.verified - 1)
-        return _buried(fan, index)
+        verified = fan.verified - isinstance(now, Verified)
+        fan = replace(fan, tasks=fan.tasks.replace(index, withdrawn), verified=verified)
+        return ripples.over(step, fan, index, effects)
     if not isinstance(now, Running):
         return fan
-    after = _judged(work, now, outcome)
+    after = contest.entered(fan.graph, index, _judged(work, now, outcome), outcome)
     fan = replace(fan, tasks=fan.tasks.replace(index, after))
     if isinstance(after, Running):
         effects.append(Launch(step, fan.graph.tasks[index].id, after.attempt, after.findings, after.resolves))
         return fan
-    fan = replace(fan, running=fan.running - 1)
-    return _freed(fan, index) if isinstance(after, Verified) else _buried(fan, index)
+    return ripples.over(step, replace(fan, running=fan.running - 1), index, effects)
 
 
 def _judged(work: Dispatch, now: Running, outcome: Outcome) -> TaskState:
@@ -258,7 +289,8 @@ def _judged(work: Dispatch, now: Running, outcome: Outcome) -> TaskState:
 
 def _settle(step: StepId, work: Dispatch, fan: FannedOut, effects: list[Effect], *, paused: bool) -> Turn:
     if fan.verdict == "open":
-        verdict = decide(work.require, len(fan.tasks), good=fan.verified + fan.merged, dead=fan.dead)
+        good = fan.verified + fan.merged
+        verdict = decide(work.require, contest.total(fan), good=good, dead=fan.dead)
         fan = replace(fan, verdict=verdict)
         if verdict != "open":
             fan = _wind_up(step, work, fan, verdict, effects)
@@ -277,10 +309,13 @@ def _wind_up(
         fan, stops = stop_all(step, fan, why)
         effects.extend(stops)
     elif work.on_quorum == "drain":
+        waiting = contest.due(fan)
         for index in range(len(fan.tasks)):
-            if isinstance(fan.tasks[index], Pending):
-                fan = _never_begun(fan, index, ENOUGH)
-                fan = replace(fan, dead=fan.dead + 1)
+            # Of candidates that are at work, or done, one is still taken.
+            if isinstance(fan.tasks[index], Pending) and not contest.has_begun(fan, index):
+                fan = ripples.dropped(fan, index, ENOUGH)
+        more = (head for head in contest.due(fan) if head not in waiting)
+        effects.extend(Choose(step, fan.graph.tasks[head].id) for head in more)
     return fan
 
 
@@ -297,74 +332,6 @@ def _fill(step: StepId, work: Dispatch, fan: FannedOut, effects: list[Effect]) -
     started = len(fan.ready[:free])
     fan = replace(fan, tasks=tasks, ready=fan.ready[free:], running=fan.running + started)
     return fan, tuple(effects)
-
-
-def _freed(fan: FannedOut, index: int) -> FannedOut:
-    """Returns the step after task *index* succeeded: its dependents wait for one task less."""
-    tasks, ready = fan.tasks, fan.ready
-    done = [index]
-    for freed in done:
-        for other in fan.graph.dependents[freed]:
-            now = tasks[other]
-            if isinstance(now, Pending) and now.waits == 1 and now.done is not None:
-                # What it did before counts again.
-                tasks = tasks.replace(other, now.done)
-                done.append(other)
-            elif isinstance(now, Pending):
-                tasks = tasks.replace(other, replace(now, waits=now.waits - 1))
-                ready = _inserted(ready, other) if now.waits == 1 else ready
-    return replace(fan, tasks=tasks, ready=ready, verified=fan.verified + len(done))
-
-
-def _inserted(ready: tuple[int, ...], index: int) -> tuple[int, ...]:
-    place = bisect_left(ready, index)
-    return (*ready[:place], index, *ready[place:])
-
-
-def _put_back(fan: FannedOut, index: int, now: Running) -> FannedOut:
-    """Returns the step with a task that was interrupted waiting for its next attempt."""
-    waiting = Pending(0, now.attempt - 1, now.failures, now.findings, now.resolves)
-    tasks = fan.tasks.replace(index, waiting)
-    return replace(fan, tasks=tasks, ready=_inserted(fan.ready, index), running=fan.running - 1)
-
-
-def _buried(fan: FannedOut, index: int) -> FannedOut:
-    """Returns the step after task *index* failed: whatever depends on it, at any depth, never begins."""
-    fan = replace(fan, dead=fan.dead + 1)
-    doomed = [(other, index) for other in fan.graph.dependents[index]]
-    while doomed:
-        other, culprit = doomed.pop()
-        if isinstance(fan.tasks[other], Pending):
-            why = f"needs {fan.graph.tasks[culprit].id}, which did not succeed"
-            fan = _never_begun(fan, other, why)
-            fan = replace(fan, dead=fan.dead + 1)
-            doomed += [(further, other) for further in fan.graph.dependents[other]]
-    return fan
-
-
-def _never_begun(fan: FannedOut, index: int, why: str) -> FannedOut:
-    place = bisect_left(fan.ready, index)
-    ready = fan.ready
-    if place < len(ready) and ready[place] == index:
-        ready = (*ready[:place], *ready[place + 1 :])
-    now = fan.tasks[index]
-    # An attempt that was interrupted counts: its number is not given again.
-    attempt = now.attempt if isinstance(now, Pending) else 0
-    after: TaskState = Stopped(attempt, why)
-    if isinstance(now, Pending) and now.resolves is not None:
-        after = resolving.given_up(now.resolves, attempt)
-    elif isinstance(now, Pending) and now.done is not None:
-        done = now.done
-        after = Exhausted(done.attempt, "needs", (why,), done.result, done.output, done.base)
-    return replace(fan, tasks=fan.tasks.replace(index, after), ready=ready)
-
-
-def _stop_running(step: StepId, fan: FannedOut, index: int, why: str, effects: list[Effect]) -> FannedOut:
-    now = fan.tasks[index]
-    if isinstance(now, Running):
-        effects.append(Stop(step, fan.graph.tasks[index].id, now.attempt, why))
-        fan = replace(fan, tasks=fan.tasks.replace(index, replace(now, stopping=why)))
-    return fan
 
 
 def _placed(now: Verified, entry: LandingEntry) -> TaskState:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias, assert_never
 
+from stratum_git.core.contest import number_of
+from stratum_git.model.choosing import Chosen
 from stratum_git.model.effects import Effect, Launch
 from stratum_git.model.messages import (
     Answered,
@@ -86,6 +88,8 @@ def _tell(event: Event) -> tuple[str, tuple[str, ...]]:
             return _outcome(_name(step, None, attempt), outcome)
         case TaskReported(step=step, task=task, attempt=attempt, outcome=outcome):
             return _outcome(_name(step, task, attempt), outcome)
+        case Chosen():
+            return _choice(event)
         case GateResolved():
             return f"{event.step}: {event.outcome}", (event.rationale,) if event.rationale else ()
         case Landed() | LandedLater():
@@ -166,6 +170,16 @@ def _outcome(name: str, outcome: Outcome) -> tuple[str, tuple[str, ...]]:
             assert_never(never)
 
 
+def _choice(event: Chosen) -> tuple[str, tuple[str, ...]]:
+    why = "".join(f": {one.reason}" for one in event.ranking if one.task == event.candidate)
+    subject = f"{event.step}/{event.task}: chose candidate {_place(event)}{why}"
+    return subject, tuple(f"{one.task}: {one.reason}" for one in event.ranking if one.task != event.candidate)
+
+
+def _place(event: Chosen) -> str:
+    return f"{number_of(event.candidate)} of {len(event.ranking)}"
+
+
 def _landing(event: Landed | LandedLater) -> tuple[str, tuple[str, ...]]:
     landed = [e for e in event.entries if isinstance(e, LandedResult)]
     parked = sum(isinstance(e, ParkedResult) for e in event.entries)
@@ -212,6 +226,12 @@ def _trailers(event: Event, after: FlowState) -> tuple[tuple[str, str], ...]:
         found.append(("Stratum-Outcome", type(event.outcome).__name__))
         if event.outcome.result is not None:
             found.append(("Stratum-Result", event.outcome.result))
+    if isinstance(event, Chosen):
+        found.append(("Stratum-Candidate", _place(event)))
+        for one in event.ranking:
+            if one.task == event.candidate and one.result is not None:
+                found += [("Stratum-Attempt", str(one.attempt)), ("Stratum-Outcome", "Completed")]
+                found.append(("Stratum-Result", one.result))
     if isinstance(event, Landed | LandedLater | Undone):
         found.append(("Stratum-Target", event.target))
         found.append(("Stratum-Landed", event.new))

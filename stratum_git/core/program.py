@@ -82,9 +82,7 @@ def _unserved(spec: Spec, flow: Flow, step: Step) -> list[Problem]:
             wants["flow"] = name
         case Call(function):
             wants["function budget"] = spec.functions[function].budget
-        case Dispatch():
-            wants |= _unserved_dispatch(step.work)
-        case Gate() | Inline() | Decompose():
+        case Gate() | Inline() | Decompose() | Dispatch():
             pass
     hint = "leave it out, or let an MCP client drive the flow: stratum_plan"
     return _problems(flow, step, wants, "`run` does not do it yet", hint)
@@ -100,8 +98,7 @@ def unserved_by_client(program: Program) -> tuple[Problem, ...]:
         seen.add(flow.name)
         for step in flow.steps:
             if isinstance(step.work, Dispatch):
-                wants = _unserved_dispatch(step.work)
-                wants["on_conflict"] = "agent" if step.work.on_conflict == "agent" else None
+                wants = {"on_conflict": "agent" if step.work.on_conflict == "agent" else None}
                 found += _problems(flow, step, wants, "nothing does it yet", "leave it out")
             elif isinstance(step.work, SubFlow) and step.work.flow not in seen:
                 todo.append(program.spec.flows[step.work.flow])
@@ -115,9 +112,3 @@ def _problems(flow: Flow, step: Step, wants: Mapping[str, object], why: str, hin
         for key, value in wants.items()
         if value
     ]
-
-
-def _unserved_dispatch(work: Dispatch) -> dict[str, object]:
-    return {
-        "candidates": work.candidates > 1,
-    }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from stratum_git.model.effects import Ask, AwaitGate, Consider, Effect, Land, Open, Summon, Sync
+from stratum_git.core import contest
+from stratum_git.model.effects import Ask, AwaitGate, Choose, Consider, Effect, Land, Open, Summon, Sync
 from stratum_git.model.ids import Json, StepId, TaskId
 from stratum_git.model.spec import SubFlow
 from stratum_git.model.state import (
@@ -38,6 +39,8 @@ def outstanding(state: FlowState) -> tuple[Effect, ...]:
             again.append(Open(state.cursor))
         case AtGate():
             again.append(AwaitGate(state.cursor))
+        case FannedOut() as fan:
+            again += (Choose(state.cursor, fan.graph.tasks[head].id) for head in contest.due(fan))
         case Landing(blocked=()):
             again.append(Land(state.cursor))
         case _:

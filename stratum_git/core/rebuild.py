@@ -58,7 +58,8 @@ def _checked(state: FlowState) -> FlowState:
         places = range(len(graph.tasks))
         rows = (*graph.needs, *graph.dependents, graph.order)
         whole = len(graph.needs) == len(graph.dependents) == len(graph.order) == len(places)
-        if not whole or any(place not in places for row in rows for place in row):
+        known = all(task.candidate_of is None or task.candidate_of in graph.index for task in graph.tasks)
+        if not whole or not known or any(place not in places for row in rows for place in row):
             raise codec.UnreadableError("the flow's task graph does not fit its tasks")
     return state
 

@@ -6,6 +6,8 @@ from typing import cast, get_args
 
 from stratum_git.core.shape_reader import Reader
 from stratum_git.model.spec import (
+    MOST_CANDIDATES,
+    Candidate,
     Dispatch,
     Isolation,
     LandMode,
@@ -35,13 +37,33 @@ def read_dispatch(reader: Reader, version: Version) -> Dispatch:
         on_quorum=cast("OnQuorum", reader.choice("on_quorum", get_args(OnQuorum), "cancel")),
         on_conflict=cast("OnConflict", reader.choice("on_conflict", get_args(OnConflict), "park")),
         resolver=reader.text("resolver", None, least=1),
-        candidates=reader.whole("candidates", 1),
+        candidates=_candidates(reader, version),
         base=reader.text("base", None, least=1),
         target=reader.text("target", None, least=1),
         task_contract=reader.text("task_contract", None, least=1),
         task_ensure=reader.texts("task_ensure"),
         land_mode=cast("LandMode", reader.choice("land_mode", get_args(LandMode), "speculative")),
         commit_message=reader.text("commit_message", None, least=1),
+    )
+
+
+def _candidates(reader: Reader, version: Version) -> tuple[Candidate, ...]:
+    """Returns how often each task is done: as a number, or as a list of what each does otherwise."""
+    if not reader.has("candidates"):
+        return ()
+    value = reader.fields["candidates"].value
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_CANDIDATES:
+        return (Candidate(),) * value if value > 1 else ()
+    if not isinstance(value, list) or not 1 <= len(value) <= MOST_CANDIDATES:
+        what = f"is neither a number nor a list of 1 to {MOST_CANDIDATES}"
+        reader.wrong("candidates", what, "write candidates: 3, or [{agent: a}, {agent: b}]")
+        return ()
+    readers = [reader.inner(("candidates", place), node) for place, node in enumerate(value)]
+    for one in readers:
+        one.close({"agent": "0.4", "intent_template": "0.4"}, version)
+    return tuple(
+        Candidate(one.text("agent", None, least=1), one.text("intent_template", None, least=1))
+        for one in readers
     )
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import assert_never
 
+from stratum_git.core import contest
 from stratum_git.core.quorum import needed
 from stratum_git.model.ids import Json, TaskId
-from stratum_git.model.spec import Dispatch
+from stratum_git.model.spec import Dispatch, Task
 from stratum_git.model.state import (
+    Elected,
     Exhausted,
     FannedOut,
     Merged,
     Parked,
     Pending,
     Running,
+    Standing,
     Stopped,
     TaskState,
     Verified,
@@ -27,10 +31,11 @@ BLAMED = 20
 def shortfall(work: Dispatch, fan: FannedOut) -> tuple[str, ...]:
     """Returns what keeps a step that is over from success: unmet quorum, with the tasks to blame."""
     merged = sum(isinstance(now, Merged) for now in fan.tasks)
-    wanted = needed(work.require, len(fan.tasks))
+    total = contest.total(fan)
+    wanted = needed(work.require, total)
     if merged >= wanted:
         return ()
-    head = f"require: {work.require} needs {wanted} of {len(fan.tasks)} tasks; {merged} landed"
+    head = f"require: {work.require} needs {wanted} of {total} tasks; {merged} landed"
     return (head, *blame(fan))
 
 
@@ -43,7 +48,7 @@ def aggregate(fan: FannedOut, *, ok: bool, conflict: bool = False, landed: bool 
     rows: list[Json] = []
     done: list[Json] = []
     failed: list[Json] = []
-    for task, now in zip(fan.graph.tasks, fan.tasks, strict=True):
+    for task, now in _counted(fan):
         good = isinstance(now, Merged) or (not landed and isinstance(now, Verified))
         row = _row(task.id, now, good=good)
         (done if good else failed).append(row)
@@ -75,17 +80,41 @@ def check(fan: FannedOut, max_concurrent: int) -> list[str]:
         if isinstance(now, Merged):
             # It landed without what it was built on, whose conflict is being resolved.
             unmet = [n for n in unmet if getattr(tasks[n], "resolves", None) is None]
-        if isinstance(now, Running | Verified | Merged) and unmet:
+        waits = len(unmet) + contest.is_open(fan, index)
+        if isinstance(now, Running | Verified | Merged | Standing) and unmet:
             broken.append(f"task {index} began before {unmet}")
-        if isinstance(now, Pending) and now.waits != len(unmet):
-            broken.append(f"task {index} waits for {now.waits}, not {len(unmet)}")
+        if isinstance(now, Pending) and now.waits != waits:
+            broken.append(f"task {index} waits for {now.waits}, not {waits}")
+    return [*broken, *_check_contests(fan)]
+
+
+def _check_contests(fan: FannedOut) -> list[str]:
+    broken = []
+    dead = sum(isinstance(now, Exhausted | Stopped | Parked) for _, now in _counted(fan))
+    if fan.dead != dead and not fan.merged:
+        broken.append(f"dead is {fan.dead}, not {dead}")
+    for head, entered in fan.graph.contests.items():
+        now, states = fan.tasks[head], [fan.tasks[i] for i in entered]
+        taken = sum(isinstance(one, Elected) for one in states)
+        if taken > 1 or (not taken and isinstance(now, Verified | Merged | Parked)):
+            broken.append(f"of the candidates of task {head} {taken} are taken, and it is {now}")
+        if not isinstance(now, Pending) and any(isinstance(one, Pending | Standing) for one in states):
+            broken.append(f"task {head} is over, and candidates of it are not")
+        if any(isinstance(one, Verified | Merged | Parked) for one in states):
+            broken.append(f"a candidate of task {head} counts as a task")
     return broken
+
+
+def _counted(fan: FannedOut) -> Iterator[tuple[Task, TaskState]]:
+    """Yields the tasks that count, with their states: candidates do not, their task does."""
+    pairs = zip(fan.graph.tasks, fan.tasks, strict=True)
+    return ((task, now) for task, now in pairs if task.candidate_of is None)
 
 
 def blame(fan: FannedOut) -> list[str]:
     """Returns who keeps a step from success, and why, in lines."""
     lines = []
-    for task, now in zip(fan.graph.tasks, fan.tasks, strict=True):
+    for task, now in _counted(fan):
         if isinstance(now, Exhausted):
             lines.append(f"{task.id}: {now.kind}: {'; '.join(now.findings)}")
         elif isinstance(now, Parked):
@@ -111,7 +140,7 @@ def _row(task: TaskId, now: TaskState, *, good: bool) -> Json:
             row |= {"attempt": attempt, "commit": left, "reason": why}
         case Verified(attempt, _, result, output):
             row |= {"result": output, "attempt": attempt, "commit": result, "reason": "not landed"}
-        case Pending() | Running():
+        case Pending() | Running() | Standing() | Elected():
             row |= {"reason": "not over"}
         case _ as never:
             assert_never(never)

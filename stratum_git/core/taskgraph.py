@@ -13,7 +13,7 @@ from stratum_git.core.paths import refusal_of_pattern
 from stratum_git.core.topology import circles, dependents_of, kahn
 from stratum_git.model.graph import TaskGraph
 from stratum_git.model.ids import Json, TaskId
-from stratum_git.model.spec import Command, Problem, Task
+from stratum_git.model.spec import MOST_CANDIDATES, Candidate, Command, Problem, Task
 
 LIMIT = 10_000
 COMPARISONS = 5000
@@ -124,6 +124,7 @@ class _Reader:
             timeout=self._seconds("timeout"),
             verify=self._commands("verify"),
             changes=self._changes("required" if owned else "optional"),
+            candidates=self._candidates(),
         )
 
     def _say(self, field: str, message: str, hint: str = "") -> None:
@@ -193,6 +194,29 @@ class _Reader:
         if value not in CHANGES:
             self._say("changes", f"changes is {_brief(value)}, not one of {', '.join(CHANGES)}")
         return cast("Changes", value)
+
+    def _candidates(self) -> tuple[Candidate, ...] | None:
+        value = self._item.get("candidates")
+        if value is None:
+            return None
+        if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_CANDIDATES:
+            return (Candidate(),) * value if value > 1 else ()
+        if isinstance(value, list) and 1 <= len(value) <= MOST_CANDIDATES:
+            return tuple(self._candidate(entry) for entry in value)
+        self._say("candidates", f"candidates is neither a number nor a list of 1 to {MOST_CANDIDATES}")
+        return None
+
+    def _candidate(self, entry: Json) -> Candidate:
+        known = ("agent", "intent")
+        if not isinstance(entry, dict) or not set(entry) <= set(known):
+            self._say("candidates", "a candidate is an object with agent, intent, or neither")
+            return Candidate()
+        for name in known:
+            value = entry.get(name)
+            if value is not None and (not isinstance(value, str) or not value.strip()):
+                self._say("candidates", f"{name} of a candidate is not a text that says something")
+                return Candidate()
+        return Candidate(cast("str | None", entry.get("agent")), cast("str | None", entry.get("intent")))
 
 
 def _id_refusal(text: str) -> str | None:

@@ -171,6 +171,9 @@ def _dispatch(scope: Scope, place: Place, step: Step, work: Dispatch) -> None:
         message = f"commit_message names {shortened(name)}, which is nothing that it could name"
         hint = "write {task.FIELD}, {input.NAME}, {flow}, {step} or {attempt}"
         scope.terms.notes.semantic((*place, "commit_message"), message, hint)
+    if work.candidates and work.isolation == "none":
+        message = "candidates need places of their own, and isolation is none"
+        scope.terms.notes.semantic((*place, "candidates"), message, "write isolation: worktree")
     if work.base is not None and not REVISION.fullmatch(work.base):
         message = f"{shortened(work.base)!r} does not name a commit"
         scope.terms.notes.semantic((*place, "base"), message, "write a branch, tag or object id")

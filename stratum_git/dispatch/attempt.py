@@ -24,6 +24,7 @@ from stratum_git.agents.base import (
 from stratum_git.agents.base import Outcome as AgentOutcome
 from stratum_git.agents.command import inherited
 from stratum_git.agents.supervise import HolderKilled
+from stratum_git.core.contest import author_id, number_of
 from stratum_git.dispatch.bases import Clash, base_of
 from stratum_git.dispatch.clock import now
 from stratum_git.dispatch.context import DEFAULT_TIMEOUT, Context, UnknownAgentError
@@ -158,7 +159,7 @@ class Attempt:
         return Assignment(
             flow=self.state.flow,
             step=self.launch.step,
-            task=self.launch.task,
+            task=None if errand.task is None else author_id(errand.task.id),
             attempt=self.launch.attempt,
             base=base,
             branch=branch_ref(self.state.flow, self.launch.step, self.launch.task),
@@ -166,7 +167,7 @@ class Attempt:
             slot=place.path,
             folder=place.folder,
             timeout=errand.timeout or DEFAULT_TIMEOUT,
-            env={} if errand.model is None else {"STRATUM_MODEL": errand.model},
+            env=_environment(errand),
             guard=place.guard,
         )
 
@@ -192,7 +193,8 @@ class Attempt:
         finding = finding or await self._run_commands(errand.wants.verify, place, "verify")
         if finding is not None:
             return Rejected(finding.kind, finding.lines, base, result)
-        return Completed(base, result, output)
+        usage = {**told.usage, "ms": round(told.seconds * 1000)} if isinstance(told, Finished) else {}
+        return Completed(base, result, output, usage)
 
     async def _run_commands(
         self, commands: Sequence[Command], place: Workplace, kind: Literal["setup", "verify"]
@@ -225,6 +227,13 @@ class Attempt:
     def _signature(self, name: str | None) -> Signature:
         who = self.context.identity
         return Signature(name or who.name, who.email, now(), who.tz)
+
+
+def _environment(errand: Errand) -> dict[str, str]:
+    """Returns what an attempt adds to its agent's environment."""
+    number = None if errand.task is None else number_of(errand.task.id)
+    found = {} if errand.model is None else {"STRATUM_MODEL": errand.model}
+    return found if number is None else {**found, "STRATUM_CANDIDATE": str(number)}
 
 
 def _failure(told: AgentOutcome) -> Finding | None:

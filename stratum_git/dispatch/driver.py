@@ -17,6 +17,7 @@ from typing import TypeVar, assert_never
 import trio
 
 from stratum_git.dispatch.attempt import Attempt
+from stratum_git.dispatch.choosing import choose
 from stratum_git.dispatch.clock import now
 from stratum_git.dispatch.context import Context
 from stratum_git.dispatch.journal import Beaten, Journal
@@ -31,6 +32,7 @@ from stratum_git.git.refs import RefUpdate, tip_nowait
 from stratum_git.model.effects import (
     Ask,
     AwaitGate,
+    Choose,
     Consider,
     Effect,
     Finish,
@@ -188,6 +190,8 @@ class Driver:
                     running.halt(why)
             case Open(step):
                 self._spawn(self._open, step)
+            case Choose():
+                self._spawn(self._choose, effect)
             case Land(step):
                 self._spawn(self._land, step)
             case Sync():
@@ -275,6 +279,13 @@ class Driver:
             await self._deliver(
                 await self.context.git(partial(open_step, self.context, self.journal.state, step))
             )
+
+    async def _choose(self, effect: Choose) -> None:
+        if not self.interrupted:
+            work = partial(choose, self.context, self.journal.state, effect.step, effect.task)
+            event = await self.context.git(work)
+            if event is not None:
+                await self._deliver(event)
 
     async def _land(self, step: StepId) -> None:
         prover = Prover(self.context, self.journal.state, step)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from stratum_git.core.contest import number_of
 from stratum_git.dispatch.keeping import moves_to
 from stratum_git.dispatch.names import attempt_ref, branch_ref, conflict_ref
 from stratum_git.git.refs import RefUpdate, tip_nowait
 from stratum_git.git.repository import Repository
+from stratum_git.model.choosing import Chosen
 from stratum_git.model.ids import FlowId, Oid, RefName, StepId, TaskId
 from stratum_git.model.messages import (
     Completed,
@@ -41,6 +43,9 @@ def result_updates(repo: Repository, flow: FlowId, events: Sequence[Event]) -> t
                 wanted |= dict(_published(flow, event.step, report.task, report.attempt, report.outcome))
         elif isinstance(event, Undone):
             landings.append(event)
+        elif isinstance(event, Chosen):
+            results = (one.result for one in event.ranking if one.task == event.candidate)
+            wanted |= {branch_ref(flow, event.step, event.task): oid for oid in results if oid is not None}
         elif isinstance(event, Landed | LandedLater):
             landings.append(event)
             wanted |= {
@@ -60,8 +65,8 @@ def _published(
     if result is None or result == base:
         return
     # A completed result is on its branch and a parent of its event; only what is nobody's result yet
-    # needs a ref of its own to be found by.
-    if not isinstance(outcome, Completed):
+    # needs a ref of its own to be found by. So do candidates, of which all but one never land.
+    if not isinstance(outcome, Completed) or (task is not None and number_of(task) is not None):
         yield attempt_ref(flow, step, task, attempt), result
     yield branch_ref(flow, step, task), result
 

@@ -80,3 +80,31 @@ def is_ancestor(repo: Repository, old: Oid, new: Oid) -> bool:
 def _change(facts: bytes, path: bytes) -> Change:
     old_mode, new_mode, old, new, status = facts.decode().lstrip(":").split(" ")
     return Change(os.fsdecode(path), status[0], old_mode, new_mode, Oid(old), Oid(new))
+
+
+def extent(repo: Repository, base: Oid, result: Oid) -> tuple[int, int]:
+    """Returns in how many files two commits differ, and in how many lines, added and removed.
+
+    In a file that is not text, every 80 bytes of the larger side count as a line.
+    """
+    asked = ("-z", "--numstat", "--no-renames", "--no-ext-diff", "--no-textconv", "--ignore-submodules=none")
+    rows = repo.git.run("diff-tree", "-r", *asked, base, result).stdout.split(b"\0")
+    lines, binary = 0, set()
+    for added, removed, path in (row.split(b"\t", 2) for row in rows if row):
+        if added == b"-":
+            binary.add(os.fsdecode(path))
+        else:
+            lines += int(added) + int(removed)
+    if binary:
+        lines += sum(
+            -(-_larger(repo, c) // 80) for c in changed_paths(repo, base, result) if c.path in binary
+        )
+    return sum(1 for row in rows if row), lines
+
+
+def _larger(repo: Repository, change: Change) -> int:
+    """Returns the bytes of the larger side of a change."""
+    sides = [oid for oid in (change.old, change.new) if oid.strip("0")]
+    asked = "".join(f"{oid}\n" for oid in sides).encode()
+    found = repo.git.run("cat-file", "--batch-check=%(objectsize)", stdin=asked)
+    return max((int(line) for line in found.stdout.split() if line.isdigit()), default=0)

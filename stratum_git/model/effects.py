@@ -67,6 +67,14 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
+class Choose:
+    """Find out which of a task's candidates is to be taken: all are over, and one at least is good."""
+
+    step: StepId
+    task: TaskId
+
+
+@dataclass(frozen=True, slots=True)
 class Land:
     """Merge the step's verified results onto its target."""
 
@@ -99,4 +107,4 @@ class Finish:
     status: EndStatus
 
 
-Effect: TypeAlias = Consider | Ask | Summon | Open | Launch | Stop | Land | Sync | AwaitGate | Finish
+Effect: TypeAlias = Consider | Ask | Summon | Open | Launch | Stop | Choose | Land | Sync | AwaitGate | Finish

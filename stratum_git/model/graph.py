@@ -15,7 +15,8 @@ class TaskGraph:
 
     ``needs[i]`` and ``dependents[i]`` are the direct neighbours of task ``i``, ascending. ``order`` is a
     topological order of all indices: Kahn's algorithm with a FIFO queue, seeded in the order given.
-    ``index`` finds a task by its id; it follows from ``tasks``.
+    ``index`` finds a task by its id, ``contests`` the candidates of one that has such; both follow from
+    ``tasks``.
     """
 
     tasks: tuple[Task, ...]
@@ -23,7 +24,15 @@ class TaskGraph:
     dependents: tuple[tuple[int, ...], ...]
     order: tuple[int, ...]
     index: Mapping[TaskId, int] = field(init=False, repr=False, compare=False)
+    contests: Mapping[int, tuple[int, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Fills in ``index``."""
-        object.__setattr__(self, "index", {task.id: i for i, task in enumerate(self.tasks)})
+        """Fills in ``index`` and ``contests``."""
+        index = {task.id: i for i, task in enumerate(self.tasks)}
+        contests: dict[int, tuple[int, ...]] = {}
+        for i, task in enumerate(self.tasks):
+            head = None if task.candidate_of is None else index.get(task.candidate_of)
+            if head is not None:
+                contests[head] = (*contests.get(head, ()), i)
+        object.__setattr__(self, "index", index)
+        object.__setattr__(self, "contests", contests)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from stratum_git.model.choosing import Chosen
 from stratum_git.model.ids import FlowId, Json, Oid, RefName, StepId, TaskId
 from stratum_git.model.passes import LoopAborted as LoopAborted  # noqa: PLC0414 - named here by everybody
 from stratum_git.model.passes import LoopReported as LoopReported  # noqa: PLC0414
@@ -386,6 +387,7 @@ Event: TypeAlias = (
     | Opened
     | StepReported
     | TaskReported
+    | Chosen
     | GateResolved
     | Landed
     | LandedLater

@@ -103,6 +103,20 @@ class Decompose:
     intent: str
 
 
+MOST_CANDIDATES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One of several attempts at the same task, and what it does otherwise than the task says.
+
+    ``intent`` is a template.
+    """
+
+    agent: str | None = None
+    intent: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Dispatch:
     """A step that runs the tasks of a graph in parallel and lands their results.
@@ -110,6 +124,7 @@ class Dispatch:
     ``source`` is a reference (``$.steps.plan.output.tasks`` or ``$.input.tasks``). ``timeout`` is seconds per
     attempt. ``verify`` runs on each result, ``land_verify`` on each prefix of the landing, ``setup`` in a
     slot before the agent starts. ``resolver`` is the agent that resolves conflicts, or else the task's.
+    slot before the agent starts. With ``candidates`` each task is done once for each of them.
     """
 
     source: str
@@ -126,7 +141,7 @@ class Dispatch:
     on_quorum: OnQuorum = "cancel"
     on_conflict: OnConflict = "park"
     resolver: str | None = None
-    candidates: int = 1
+    candidates: tuple[Candidate, ...] = ()
     base: str | None = None
     target: str | None = None
     task_contract: str | None = None
@@ -243,3 +258,7 @@ class Task:
     verify: tuple[Command, ...] | None = None
     changes: Literal["required", "optional", "none"] = "optional"
     """Whether a result must touch a file. ``required`` by default for a task that owns files."""
+    candidates: tuple[Candidate, ...] | None = None
+    """What the task says itself of how often it is done; ``()`` is once, ``None`` as the step says."""
+    candidate_of: TaskId | None = None
+    """The task of which this is a candidate. No author writes it: see ``core/contest.py``."""

@@ -137,7 +137,30 @@ class Parked:
     resolving: Resolving | None = None
 
 
-TaskState: TypeAlias = Pending | Running | Verified | Exhausted | Stopped | Merged | Parked
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A candidate whose result passed its checks; which one is taken is not known yet."""
+
+    attempt: int
+    base: Oid
+    result: Oid
+    output: Json = None
+    usage: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Elected:
+    """The candidate whose result is now that of its task, and ``why``."""
+
+    attempt: int
+    base: Oid
+    result: Oid
+    why: str
+
+
+TaskState: TypeAlias = (
+    Pending | Running | Verified | Exhausted | Stopped | Merged | Parked | Standing | Elected
+)
 
 
 # --- steps ------------------------------------------------------------------------------------------------

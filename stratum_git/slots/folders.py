@@ -17,7 +17,7 @@ from stratum_git.model.ids import OWN
 
 OURS = re.compile(r".+-[0-9a-f]{8}|lost\+found")
 """What is in a folder of slots: one for each repository."""
-PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
+PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._@-]{0,127}")
 FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, FS_TOPDIR_FL = 0x80086601, 0x40086602, 0x00020000
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from stratum_git.core.codec import UnreadableError, decode_any, dump, encode, load
 from stratum_git.model import messages
+from stratum_git.model.choosing import Chosen, Ranked
 from stratum_git.model.ids import FlowId, Json, Oid, RefName, StepId, TaskId
 from stratum_git.model.messages import (
     Answered,
@@ -79,6 +80,20 @@ AT = st.floats(0, 1e10)
 TEXTS = st.lists(TEXT, max_size=3).map(tuple)
 STEP = ID.map(StepId)
 REPORTS = st.builds(TaskReport, ID.map(TaskId), OUTCOMES)
+RANKED = st.builds(
+    Ranked,
+    ID.map(lambda task: TaskId(f"{task}@1")),
+    st.sampled_from(["verified", "failed"]),
+    st.integers(0, 9),
+    st.none() | OID,
+    st.none() | OID,
+    st.lists(ID.map(TaskId), max_size=2).map(tuple),
+    st.integers(0, 9),
+    st.integers(0, 9),
+    st.dictionaries(TEXT, JSON, max_size=2),
+    st.none() | st.integers(1, 9),
+    TEXT,
+)
 EVENTS: st.SearchStrategy[Event] = st.one_of(
     st.builds(Considered, AT, TEXT, STEP, st.booleans()),
     st.builds(Answered, AT, TEXT, STEP, JSON, st.sampled_from(["ok", "ensure_failed"]), TEXTS, JSON),
@@ -94,6 +109,9 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(
     st.builds(Opened, AT, TEXT, ID.map(StepId), OID, REF),
     st.builds(StepReported, AT, TEXT, ID.map(StepId), st.integers(1, 9), OUTCOMES),
     st.builds(TaskReported, AT, TEXT, ID.map(StepId), ID.map(TaskId), st.integers(1, 9), OUTCOMES),
+    st.builds(
+        Chosen, AT, TEXT, STEP, ID.map(TaskId), ID.map(TaskId), st.lists(RANKED, max_size=3).map(tuple)
+    ),
     st.builds(GateResolved, AT, TEXT, ID.map(StepId), st.sampled_from(["approve", "kill"]), TEXT),
     st.builds(
         Landed,
@@ -137,7 +155,7 @@ def test_every_event_is_tried() -> None:
         "Synced", "CancelRequested", "Suspended", "Resumed", "Considered", "Answered",
             "SkipRequested",
             "Called", "Gathered", "LoopStarted", "LoopReported", "LoopAborted", "Checkpointed", "Reverted",
-        "ResolvingBegan", "ResolvingEnded",
+            "ResolvingBegan", "ResolvingEnded", "Chosen",
     }  # fmt: skip
     assert kinds == built
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import hypothesis.strategies as st
@@ -14,7 +15,8 @@ from stratum_git.core.parse import load_spec
 from stratum_git.core.program import compile_program
 from stratum_git.core.questions import fan_of, in_flight, is_over, outstanding
 from stratum_git.core.rebuild import rebuild
-from stratum_git.model.effects import Effect, Finish, Land, Launch, Open, Stop, Sync
+from stratum_git.model.choosing import Chosen, Ranked
+from stratum_git.model.effects import Choose, Effect, Finish, Land, Launch, Open, Stop, Sync
 from stratum_git.model.ids import FlowId, Json, Oid, RefName, StepId, TaskId
 from stratum_git.model.messages import (
     CancelRequested,
@@ -104,7 +106,9 @@ def graphs(draw: st.DrawFn) -> list[Json]:
     found: list[Json] = []
     for i, name in enumerate(names):
         needs = sorted(draw(st.sets(st.sampled_from(names[:i])))) if i else []
-        found.append({"id": name, "depends_on": list(needs)})
+        found.append(
+            {"id": name, "depends_on": list(needs), "candidates": draw(st.sampled_from([1, 1, 1, 2, 3]))}
+        )
     return found
 
 
@@ -125,6 +129,7 @@ class EngineMachine(RuleBasedStateMachine):
         self.launched: list[Launch] = []
         self.opens: list[StepId] = []
         self.lands: list[StepId] = []
+        self.choices: list[Choose] = []
         self.finished = 0
         first = Started(0.0, "me", FlowId("f-1"), "main", {"tasks": graph}, BASE, MAIN)
         self.log.append(first)
@@ -150,6 +155,8 @@ class EngineMachine(RuleBasedStateMachine):
                     self.opens.append(step)
                 case Land(step):
                     self.lands.append(step)
+                case Choose():
+                    self.choices.append(effect)
                 case Finish(status):
                     self.finished += status != "blocked"
                 case _:
@@ -161,6 +168,7 @@ class EngineMachine(RuleBasedStateMachine):
             return
         index = fan.graph.index[launch.task]
         assert all(isinstance(fan.tasks[n], Verified | Merged) for n in fan.graph.needs[index])
+        assert index not in fan.graph.contests
 
     @rule(data=st.data())
     @precondition(lambda self: bool(getattr(self, "opens", [])))
@@ -175,6 +183,15 @@ class EngineMachine(RuleBasedStateMachine):
             self.feed(StepReported(2.0, "a", launch.step, launch.attempt, outcome))
         else:
             self.feed(TaskReported(2.0, "a", launch.step, launch.task, launch.attempt, outcome))
+
+    @rule(data=st.data())
+    @precondition(lambda self: bool(getattr(self, "choices", [])))
+    def choose(self, data: st.DataObject) -> None:
+        choice = data.draw(st.sampled_from(self.choices))
+        fan = fan_of(self.state.step(choice.step))
+        if fan is not None:
+            names = [fan.graph.tasks[i].id for i in fan.graph.contests[fan.graph.index[choice.task]]]
+            self.feed(chosen(choice.task, data.draw(st.permutations(names))))
 
     @rule(data=st.data(), blocked=st.booleans(), park=st.booleans())
     @precondition(lambda self: bool(getattr(self, "lands", [])))
@@ -211,7 +228,7 @@ class EngineMachine(RuleBasedStateMachine):
     def decide(self, outcome: Literal["approve", "revise", "kill"]) -> None:
         self.feed(GateResolved(4.0, "me", StepId("gate"), outcome))
 
-    @rule(task=st.sampled_from([None, "t0", "t3"]))
+    @rule(task=st.sampled_from([None, "t0", "t3", "t1@1", "t2@2"]))
     @precondition(lambda self: len(getattr(self, "log", [])) > 6)
     def cancel(self, task: str | None) -> None:
         self.feed(CancelRequested(5.0, "me", "enough", None if task is None else TaskId(task)))
@@ -265,6 +282,12 @@ class EngineMachine(RuleBasedStateMachine):
     def is_never_stuck(self) -> None:
         if hasattr(self, "state") and self.state.status == "running" and not self.state.paused:
             assert in_flight(self.state) or outstanding(self.state)
+
+
+def chosen(task: TaskId, names: Sequence[TaskId]) -> Chosen:
+    """Returns the choice of the first of *names*."""
+    ranking = tuple(Ranked(name, "verified", 1, RESULT, reason=f"{name} it is") for name in names)
+    return Chosen(2.5, "s", BUILD, task, names[0], ranking)
 
 
 EngineMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)

@@ -9,6 +9,7 @@ from stratum_git.model.ids import StepId
 from stratum_git.model.spec import (
     Budget,
     Call,
+    Candidate,
     Decompose,
     Dispatch,
     Field,
@@ -261,7 +262,7 @@ flows:
         setup=(),
         on_quorum="drain",
         on_conflict="agent",
-        candidates=3,
+        candidates=(Candidate(),) * 3,
         base="HEAD~1",
         target="work/next",
         task_contract="C",

@@ -707,7 +707,7 @@ def test_who_merges_by_hand_finds_the_results_on_their_branches(server: Portal) 
     assert server.repo.show(f"stratum/{name}/hand:by-hand.txt") == "x"
 
 
-@pytest.mark.parametrize("field", ["candidates: 2", "on_conflict: agent"])
+@pytest.mark.parametrize("field", ["on_conflict: agent"])
 def test_what_nobody_does_at_a_landing_is_refused_and_not_left_out(server: Portal, field: str) -> None:
     text = spec(dispatch() + f", {field}").replace('"0.3"', '"0.4"')
     refused = plan(server, text, {"tasks": [{"id": "a"}]})
