@@ -31,6 +31,7 @@ flows:
         task_retries: 1
         require: 1
         on_quorum: keep
+        land_verify: "true"
       - {id: pass, function: look, depends_on: [build], on_approve: null, on_revise: build, on_kill: null}
 """
 AGENT = """\
@@ -174,6 +175,8 @@ def test_every_verb_leaves_what_is_listed_and_nothing_else(watch: Watch) -> None
     watch.run("gate", "revise", flow, "pass")
     watch.run("resume", flow, agent, "--quiet", code=1)
     assert list((shell.home / "state").rglob("old-1-1"))
+    assert list((shell.home / "state").rglob("-landing/1/land_verify-1.log"))
+    assert shell.repo.git("for-each-ref", "refs/stratum/verdicts")
     watch.run("gate", "approve", flow, "pass")
     watch.run("salvage", flow, "one", "--attempt", "1", "--branch", "back")
     watch.run("undo", flow, "--dry-run", nothing=True)
