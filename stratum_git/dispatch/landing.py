@@ -8,7 +8,8 @@ is looked at first: where it is in the way, nothing lands and the reason is give
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from stratum_git.dispatch.ladder import Ladder
@@ -72,6 +73,13 @@ class Lander:
         """Returns what landing *items* in order on commit *old* would do. Writes objects, moves nothing."""
         return Queue(self, old, items).plan({})
 
+    @contextmanager
+    def batched(self) -> Iterator[Lander]:
+        """Gives one whose objects go to the disk together, by the end."""
+        with self.merger.batched() as merger:
+            ladder = None if self.ladder is None else replace(self.ladder, merger=merger)
+            yield replace(self, merger=merger, ladder=ladder)
+
     def extend(self, on: Prefix, item: Item, commits: Mapping[Oid, Commit]) -> Placed:
         """Returns *on* with a result on top of it, or what keeps the result from it."""
         change = item.change
@@ -122,11 +130,13 @@ class Queue:
         """Returns the target as it is before."""
         return Prefix(self.old, self._commits[self.old].tree)
 
-    def walk(self, dropped: Mapping[int, tuple[str, ...]]) -> Iterator[tuple[int, Placed]]:
+    def walk(
+        self, dropped: Mapping[int, tuple[str, ...]], lander: Lander | None = None
+    ) -> Iterator[tuple[int, Placed]]:
         """Yields each item in its place, with findings for those that are *dropped*."""
         at, missing = self.start, dict[TaskId | None, str]()
         for index, item in enumerate(self.items):
-            placed = self._placed(at, index, dropped, missing)
+            placed = self._placed(lander or self.lander, at, index, dropped, missing)
             if not isinstance(placed.entry, LandedResult):
                 missing[item.change.task] = str(item.change.task)
             at = placed.prefix
@@ -134,12 +144,14 @@ class Queue:
 
     def plan(self, dropped: Mapping[int, tuple[str, ...]]) -> LandingPlan:
         """Returns what it comes to without the items that are *dropped*."""
-        placed = [place for _, place in self.walk(dropped)]
+        with self.lander.batched() as lander:
+            placed = [place for _, place in self.walk(dropped, lander)]
         last = placed[-1].prefix if placed else self.start
         return LandingPlan(self.old, last.commit, tuple(place.entry for place in placed))
 
     def _placed(
         self,
+        lander: Lander,
         at: Prefix,
         index: int,
         dropped: Mapping[int, tuple[str, ...]],
@@ -156,7 +168,7 @@ class Queue:
             return Placed(at, DroppedResult(change.task, change.result, "needs", findings))
         known = self._known.get((at.commit, index))
         if known is None:
-            known = self.lander.extend(at, self.items[index], self._commits)
+            known = lander.extend(at, self.items[index], self._commits)
             self._known[at.commit, index] = known
         return known
 

@@ -100,6 +100,7 @@ def _by_git(repo: Repository, merger: TreeMerger, trees: tuple[Oid, Oid, Oid], l
     root = writer.commit(base, (), "base\n", NOBODY, NOBODY, passing=True)
     left = writer.commit(ours, (root,), "ours\n", NOBODY, NOBODY, passing=True)
     right = writer.commit(theirs, (root,), "theirs\n", NOBODY, NOBODY, passing=True)
+    writer.reveal()
     asked = ("merge-tree", "--write-tree", "-z", "--messages", left, right)
     done = run_with_attributes(repo, merger.attributes, ours, *asked)
     head, _, rest = done.stdout.partition(b"\0")

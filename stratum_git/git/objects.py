@@ -1,10 +1,9 @@
 """Objects: written in process, read in batches, and put on the disk before a ref speaks of them.
 
 Starting ``git hash-object`` costs more than the object. A loose object is a file with a fixed form, so it is
-written here: to a temporary file that is flushed and then renamed, together with others where it can be.
-Where that is not certain to be right (a repository shared by permissions), git writes it. Git itself flushes
-no loose object unless it is told to, and an agent's own commits were not told: what git wrote is found by
-what a ref is about to reach.
+written here, to a temporary file that is flushed and then renamed, and by git where that is not certain to be right
+(a repository shared by permissions). Git itself flushes no loose object unless it is told to, and an agent's
+own commits were not told: what git wrote is found by what a ref is about to reach.
 """
 
 from __future__ import annotations
@@ -141,6 +140,10 @@ class ObjectWriter:
             with self._lock:
                 self._debt.oids.update(oids)
 
+    def deferring(self) -> ObjectWriter:
+        """Returns a late writer for the same repository; what it writes is remembered here as well."""
+        return ObjectWriter(self.repo, self.durable, late=True, _memory=self._memory)
+
     def reveal(self) -> None:
         """Gives late objects their names, once they are on the disk; the names are so after :meth:`sync`."""
         with self._settling() as debt:
@@ -161,7 +164,8 @@ class ObjectWriter:
 
     def heal(self) -> int:
         """Writes again what somebody's git has deleted meanwhile; returns how many objects that were."""
-        missing = {path: data for path, data in self._memory.missing().items() if not self._is_late(path)}
+        late = self._debt.unnamed
+        missing = {path: data for path, data in self._memory.missing().items() if path not in late}
         if not missing:
             return 0
         stdin = "".join(f"{path.parent.name}{path.name}\n" for path in missing).encode()
@@ -170,9 +174,6 @@ class ObjectWriter:
         for path in lost:
             write_whole(path, missing[path], flushed=self.durable)
         return len(lost)
-
-    def _is_late(self, path: Path) -> bool:
-        return path in self._debt.unnamed
 
     @contextlib.contextmanager
     def _settling(self) -> Iterator[_Debt]:

@@ -14,6 +14,8 @@ Attributes, settings and merge drivers speak of files that both sides changed, a
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from stratum_git.git.attributes import Attributes
@@ -37,10 +39,17 @@ NAMELESS = frozenset({"", ".", "..", ".git"})
 class TreeMerger:
     """Merges trees of one repository. *attributes* is what it says about how files merge."""
 
-    def __init__(self, trees: TreeReader, writer: ObjectWriter) -> None:
+    def __init__(self, trees: TreeReader, writer: ObjectWriter, attributes: Attributes | None = None) -> None:
         self.trees = trees
         self.writer = writer
-        self.attributes = Attributes(trees)
+        self.attributes = attributes or Attributes(trees)
+
+    @contextmanager
+    def batched(self) -> Iterator[TreeMerger]:
+        """Gives a merger for many merges: what it writes goes to the disk together, by the end."""
+        late = self.writer.deferring()
+        yield TreeMerger(self.trees, late, self.attributes)
+        late.sync()
 
     def merge(self, base: Oid, ours: Oid, theirs: Oid) -> Oid | None:
         """Returns the tree of a merge, or ``None`` where it takes git to say what it is."""
@@ -49,7 +58,7 @@ class TreeMerger:
             merged = work.merged(("", base), ("", ours), ("", theirs))
             alike = work.alike and any(_may_rename(self.trees, base, side) for side in (ours, theirs))
         except MissingObject:
-            # Of a partial clone: git may fetch it.
+            # Of a partial clone: git may fetch it. Or written late, and forgotten since.
             return None
         if merged is None or alike:
             return None
@@ -89,7 +98,12 @@ class _Merge:
                 result[name] = chosen
         if not _is_plain(result):
             return None
-        return self.writer.tree(result) if result else Oid("")
+        if not result:
+            return Oid("")
+        tree = self.writer.tree(result)
+        # The next merge asks for it, and it may not have a name yet.
+        self.trees.remember(tree, result)
+        return tree
 
 
 def _may_rename(trees: TreeReader, base: Oid, side: Oid) -> bool:

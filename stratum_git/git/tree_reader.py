@@ -88,6 +88,12 @@ class TreeReader:
         with self._lock:
             return self._read(oid)
 
+    def remember(self, tree: Oid, entries: Entries) -> None:
+        """Takes in what is in a tree that was just written."""
+        with self._lock:
+            if tree not in self._known:
+                self._remember(tree, entries)
+
     def _remember(self, tree: Oid, entries: Entries) -> None:
         self._known[tree] = entries
         self._kept += len(entries) + 1

@@ -8,7 +8,7 @@ from tests.server.driven import Answer, dispatch, plan, reported, row, spec
 from tests.support.portal import Portal
 
 
-def begun(server: Portal, *tasks: str, **keys: object) -> Answer:
+def begun(server: Portal, *tasks: str, **keys: str) -> Answer:
     text = spec(dispatch(require=1, **keys)).replace('"0.3"', '"0.4"')
     said = plan(server, text, {"tasks": [{"id": task} for task in tasks]})
     for one in said["batch"]:
