@@ -143,7 +143,7 @@ def scratch(folders: StateFolders) -> Iterator[Path]:
     Those of processes that are gone are thrown away as well.
     """
     for left in folders.merges.iterdir():
-        if is_dead(left.name.partition("@")[2]):
+        if "@" not in left.name or is_dead(left.name.partition("@")[2]):
             _thrown_away(folders, left)
     folder = folders.merges / f"{secrets.token_hex(8)}@{own_mark()}"
     folder.mkdir(mode=0o700)

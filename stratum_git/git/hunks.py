@@ -9,9 +9,12 @@ is in exactly one region does not depend on it. Pure: bytes in, regions out.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from itertools import pairwise
 from typing import Literal, TypeAlias
 
 Kind: TypeAlias = Literal["same", "ours", "theirs", "both", "conflict"]
@@ -20,8 +23,8 @@ Lines: TypeAlias = Sequence[bytes]
 LINE = re.compile(rb"[^\n]*\n|[^\n]+")
 LARGEST = 1024 * 1024
 """Bytes of a version that is compared line by line."""
-MANY = 4000
-"""Lines between the first and the last difference that are compared; more are one region."""
+MANY = 40_000
+"""Pairs of lines that are compared where none is there only once; more are taken to differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,15 +141,49 @@ def _joined(found: Sequence[Region]) -> Iterator[Region]:
 
 
 def _matches(old: Lines, new: Lines) -> dict[int, int]:
-    """Returns which line of *new* a line of *old* is, in order."""
-    start, end = _alike(old, new)
-    found = {line: line for line in range(start)}
-    found |= {len(old) - n: len(new) - n for n in range(1, end + 1)}
-    middle = (old[start : len(old) - end], new[start : len(new) - end])
-    if max(map(len, middle)) <= MANY:
-        for a, b, size in SequenceMatcher(None, *middle, autojunk=False).get_matching_blocks():
-            found |= {start + a + n: start + b + n for n in range(size)}
+    """Returns which line of *new* a line of *old* is, in order.
+
+    Lines that are there once in both come first, and then what is between these: that is what people take for
+    the same, and its time does not explode as that of a diff of lines that come up again and again.
+    """
+    found: dict[int, int] = {}
+    todo = [(Span(0, len(old)), Span(0, len(new)))]
+    while todo:
+        a, b = todo.pop()
+        start, end = _alike(old[a.start : a.end], new[b.start : b.end])
+        found |= {a.start + n: b.start + n for n in range(start)}
+        found |= {a.end - n: b.end - n for n in range(1, end + 1)}
+        a, b = Span(a.start + start, a.end - end), Span(b.start + start, b.end - end)
+        anchors = _anchors(old, new, a, b)
+        found |= dict(anchors)
+        if anchors:
+            ends = [(a.start - 1, b.start - 1), *anchors, (a.end, b.end)]
+            todo += [(Span(x + 1, p), Span(y + 1, q)) for (x, y), (p, q) in pairwise(ends)]
+        elif a.size * b.size <= MANY:
+            blocks = SequenceMatcher(None, old[a.start : a.end], new[b.start : b.end], autojunk=False)
+            for x, y, size in blocks.get_matching_blocks():
+                found |= {a.start + x + n: b.start + y + n for n in range(size)}
     return found
+
+
+def _anchors(old: Lines, new: Lines, a: Span, b: Span) -> list[tuple[int, int]]:
+    """Returns the longest row of lines that are there once in both parts, and in the same order."""
+    here, there = (Counter(one[span.start : span.end]) for one, span in ((old, a), (new, b)))
+    place = {new[line]: line for line in range(b.start, b.end) if there[new[line]] == 1}
+    pairs = [(n, place[old[n]]) for n in range(a.start, a.end) if here[old[n]] == 1 and old[n] in place]
+    tops: list[int] = []
+    last: list[int] = []
+    before: list[int | None] = []
+    for number, (_, line) in enumerate(pairs):
+        at = bisect_left(tops, line)
+        before.append(last[at - 1] if at else None)
+        tops[at : at + 1], last[at : at + 1] = [line], [number]
+    found: list[tuple[int, int]] = []
+    at_last = last[-1] if last else None
+    while at_last is not None:
+        found.append(pairs[at_last])
+        at_last = before[at_last]
+    return found[::-1]
 
 
 def _alike(one: Lines, other: Lines) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, cast
 
@@ -87,9 +88,11 @@ class Resolutions:
     trees: TreeReader
 
     def find(self, triple: Triple) -> Resolution | None:
-        """Returns the resolution of exactly these three sides."""
+        """Returns the resolution of exactly these three sides; none where it cannot be read."""
         tip = tip_nowait(self.repo, REF)
-        return None if tip is None else self._at(self.trees.root(tip), triple.digest)
+        with suppress(HostError):
+            return None if tip is None else self._at(self.trees.root(tip), triple.digest)
+        return None
 
     def every(self) -> tuple[Resolution, ...]:
         """Returns all that is remembered, oldest first; what cannot be read is left out."""
