@@ -133,7 +133,8 @@ class Ladder:
 def remembered(path: str, known: Resolution) -> Mend:
     """Returns how a resolution that is used again is recorded."""
     whence = known.whence
-    return Mend(path, "memory", f"{known.triple.digest[:12]}, {whence.rung} {whence.by} in {whence.flow}")
+    who = whence.by if whence.by.startswith(f"{whence.rung} ") else f"{whence.rung} {whence.by}"
+    return Mend(path, "memory", f"{known.triple.digest[:12]}, {who} in {whence.flow}")
 
 
 @contextmanager

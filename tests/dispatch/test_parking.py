@@ -73,9 +73,7 @@ def test_who_names_a_file_cannot_forge_stages() -> None:
         ([content("m.py")], ["content"]),
         (["CONFLICT (add/add): Merge conflict in m.py"], ["add/add"]),
         (
-            [
-                "CONFLICT (modify/delete): m.py deleted in x and modified in y.  Version y of m.py left in tree."
-            ],
+            ["CONFLICT (modify/delete): m.py deleted in x and modified in y.  Version y left in tree."],
             ["modify/delete"],
         ),
         (["warning: Cannot merge binary files: m.py (x vs. y)", content("m.py")], ["content"]),
