@@ -10,7 +10,7 @@ from stratum_git.app.reading import UnknownTaskError
 from stratum_git.app.surroundings import Surroundings
 from stratum_git.core.questions import fan_of
 from stratum_git.dispatch.errand import intent_of, title_of
-from stratum_git.dispatch.parking import Told, sides_of, told_by
+from stratum_git.dispatch.parking import Told, sides_of, speaks_of, told_by
 from stratum_git.git.bounded import read_small_objects
 from stratum_git.git.commits import Commit, commits_of
 from stratum_git.git.hunks import LARGEST, Hunk, Part, hunks_of, is_text
@@ -129,7 +129,7 @@ def _paths_of(told: Told) -> tuple[str, ...]:
 def _file(
     view: _View, told: Told, path: str, triple: Triple | None, against: Mapping[str, list[Json]]
 ) -> dict[str, Json]:
-    said = [line for line in told.messages.split("\n") if path in line]
+    said = [line for line in told.messages.split("\n") if speaks_of(line, path)]
     kinds = list(dict.fromkeys(kind for line in said for kind in KIND.findall(line)))
     row: dict[str, Json] = {
         "path": path,

@@ -92,6 +92,11 @@ def kind_of(line: str, path: str) -> Kind | None:
     return None
 
 
+def speaks_of(line: str, path: str) -> bool:
+    """Returns whether a line of git's is about *path*, and not about one that only ends like it."""
+    return re.search(rf"(?:^|[\s'\"]){re.escape(path)}(?=$|[\s.,;:~'\"])", line) is not None
+
+
 def without(messages: str, paths: Iterable[str]) -> str:
     """Returns what git says of anything but *paths*."""
     known = tuple(paths)

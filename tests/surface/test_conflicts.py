@@ -17,7 +17,7 @@ from stratum_git.git.repository import open_repository
 from stratum_git.store.resolutions import Provenance
 from tests.support.contracts import conforms
 from tests.support.drivers import calls, fake_mergiraf
-from tests.support.shell import Shell
+from tests.support.shell import SPEC, Shell
 
 BASE = "import os\n\n\ndef work():\n    return os.name\n"
 AGENT = """\
@@ -150,3 +150,127 @@ def remembered(shell: Shell) -> list[dict[str, Any]]:
     said = shell.run("conflicts", "--remembered", "--json")
     conforms(said.json(), "resolutions.v1")
     return cast("list[dict[str, Any]]", said.json())
+
+
+MANY = """\
+sed -i "s/^5$/five of $STRATUM_TASK/" "text ü.txt"
+printf "$STRATUM_TASK\\\\0" > bin.dat
+ln -sfn "to-$STRATUM_TASK" link
+case "$STRATUM_TASK" in
+a) git rm -q gone.txt; git mv old.txt one.txt ;;
+b) echo more >> gone.txt; git mv old.txt two.txt ;;
+esac
+"""
+
+
+def test_conflicts_of_every_kind_are_told(shell: Shell) -> None:
+    lines = "".join(f"{n}\n" for n in range(10))
+    files: dict[str, str | bytes] = {
+        "text ü.txt": lines,
+        "bin.dat": b"0\0",
+        "gone.txt": "g\n",
+        "old.txt": lines * 3,
+    }
+    (shell.repo.path / "link").symlink_to("to")
+    shell.repo.commit("files", files)
+    tasks = shell.tasks({"id": "a", "intent": "Do a"}, {"id": "b", "intent": "Do b"})
+    assert shell.run("run", shell.spec(), tasks, shell.agent(MANY), "--quiet").code == 1
+    flow = shell.flow()
+    (row,) = shown(shell, flow, "b", "--context", "1")
+    told = {file["path"]: file for file in row["files"]}
+    assert set(told) == set(row["paths"])
+    (hunk,) = told["text ü.txt"]["hunks"]
+    assert hunk == {
+        "base": {"start": 6, "lines": ["5\n"]},
+        "ours": {"start": 6, "lines": ["five of a\n"]},
+        "theirs": {"start": 6, "lines": ["five of b\n"]},
+        "before": ["4\n"],
+        "after": ["6\n"],
+    }
+    assert told["text ü.txt"]["words"] == ""
+    assert told["bin.dat"]["words"].startswith("binary: it was ")
+    assert told["gone.txt"]["words"].startswith("deleted on the target, changed in the result: it was ")
+    assert (told["gone.txt"]["kind"], told["gone.txt"]["ours"]) == ("modify/delete", None)
+    assert told["link"]["words"].startswith("a symbolic link: to, to-a, to-b (it was ")
+    assert told["one.txt"]["words"].startswith("only on the target: ")
+    assert told["two.txt"]["words"].startswith("only in the result: ")
+    assert told["old.txt"]["words"] == "on neither side: renamed, or gone into a folder"
+    assert {told[path]["kind"] for path in ("one.txt", "two.txt", "old.txt")} == {"rename/rename"}
+    assert [one["task_id"] for one in told["gone.txt"]["against"]] == ["a"]
+
+    said = shell.run("conflicts", flow)
+    assert (said.code, said.err) == (0, "")
+    for line in (
+        f"b: Do b  (b, parked as {row['conflict'][:10]})",
+        "  b wants: Do b",
+        f"    against a: Do a ({shell.repo.head()[:10]}, task a)",
+        "    @@ was 6, target 6, result 6 @@",
+        "    | 5",
+        "    < five of a",
+        "    > five of b",
+        f"  next: stratum-git resolve {flow} b",
+    ):
+        assert line in said.out.splitlines(), line
+    assert "\x1b" not in said.out
+
+
+def test_who_else_changed_a_file_meanwhile_is_named(shell: Shell) -> None:
+    agent = shell.agent(
+        'echo "by $STRATUM_TASK" > a.txt; git -C "$HOME/../repo" log -1 >/dev/null 2>&1; exit 0'
+    )
+    spec = shell.spec(SPEC + "        base: HEAD~1\n")
+    shell.repo.commit("by hand", {"a.txt": "by hand\n"})
+    assert shell.run("run", spec, shell.tasks({"id": "x"}), agent, "--quiet").code == 1
+    (row,) = shown(shell, shell.flow(), "x")
+    assert [(one["title"], one["author"], one["task_id"]) for one in row["files"][0]["against"]] == [
+        ("by hand", "Tess Ter", None)
+    ]
+
+
+def test_what_cannot_be_asked_is_said(shell: Shell) -> None:
+    assert shell.run("conflicts").code == 2
+    assert shell.run("conflicts", "nothing").code == 2
+    assert shell.run("conflicts", "--forget", "m.py").code == 2
+    assert shell.run("conflicts", "--remembered").code == 1
+    shell.run("run", shell.spec(), shell.tasks({"id": "x"}), shell.agent("echo x > x.txt"), "--quiet")
+    flow = shell.flow()
+    assert (shell.run("conflicts", flow).code, shell.run("conflicts", flow, "--json").json()) == (1, [])
+    said = shell.run("conflicts", flow, "nobody", "--json")
+    conforms(said.json(), "error.v1")
+    assert said.code == 2
+
+
+def test_drivers_of_the_settings_come_first_and_doctor_names_them(
+    imports: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = fake_mergiraf(tmp_path / "bin")
+    use(monkeypatch, tmp_path / "bin")
+    driver = imports.file("own driver", '#!/bin/sh\ncat "$1" > "$2"; echo "# $3" >> "$2"\n')
+    driver.chmod(0o755)
+    settings = imports.repo.path / ".stratum/config.yaml"
+    settings.parent.mkdir()
+    (imports.repo.path / ".git/info").mkdir(exist_ok=True)
+    (imports.repo.path / ".git/info/exclude").write_text("/.stratum/\n")
+    row = f"{{command: ['{driver}', '%B', '%A', '%P'], files: ['*.py'], timeout: 5}}"
+    settings.write_text(f"merge_drivers: {{own: {row}}}\n")
+    findings = cast("list[dict[str, Any]]", imports.run("doctor", "--json").json())
+    assert {f["check"]: f["detail"] for f in findings if f["check"].startswith("merge driver")} == {
+        "merge driver own": f"{driver}, for *.py",
+        "merge driver mergiraf": f"{tmp_path}/bin/mergiraf, for the files it knows",
+    }
+    assert calls(log) == []
+    code, _ = run(imports)
+    assert (code, calls(log)) == (0, [])
+    assert imports.repo.show("HEAD:m.py").endswith("# m.py")
+    assert "Stratum-Mended: m.py (driver own)" in imports.repo.git("log", "-1", "--format=%B")
+    settings.write_text("merge_drivers: {mergiraf: off}\n")
+    imports.repo.git("reset", "-q", "--hard", "HEAD~2")
+    assert run(imports)[0] == 1
+    for wrong, said in (
+        ("{x: {command: [a, '%A']}}", "files is not a list of patterns"),
+        ("{x: {command: [a], files: ['*']}}", "does not name %A"),
+        ("{x: {command: [sh, -c, 'tool %A %P'], files: ['*']}}", "%P among other words"),
+        ("{x: {command: [a, '%A'], files: ['*'], timeout: 0}}", "timeout is not a number"),
+    ):
+        settings.write_text(f"merge_drivers: {wrong}\n")
+        assert said in imports.run("run", imports.spec(), imports.agent("true")).err
