@@ -16,7 +16,7 @@ from stratum_git.dispatch.ladder import Ladder
 from stratum_git.dispatch.parking import message_of, notes_of
 from stratum_git.dispatch.stack import Change, apply
 from stratum_git.dispatch.strategies import Prefix, Strategy, Words
-from stratum_git.git.checkout import Refused, checkouts_left, checkouts_of, obstacle, sync
+from stratum_git.git.checkout import Refused, checkouts_left, checkouts_of, obstacle, rebased_in, sync
 from stratum_git.git.commits import Commit, commits_of
 from stratum_git.git.merge import Conflicted
 from stratum_git.git.objects import Signature
@@ -177,7 +177,7 @@ def in_the_way(repo: Repository, target: RefName, old: Oid, new: Oid) -> Refused
     """Returns what keeps the checkouts of *target* from following it, if anything does."""
     if old == new:
         return None
-    for path in checkouts_of(repo, target):
+    for path in (*checkouts_of(repo, target), *rebased_in(repo, target)):
         refused = obstacle(repo, path, old, new)
         if refused is not None:
             return refused
@@ -192,7 +192,7 @@ def follow(
     *held* are those whose index the caller holds.
     """
     notes = []
-    for path in checkouts_left(repo, target, new):
+    for path in checkouts_left(repo, target, old, new):
         answer = sync(path, old, new, held=path in held)
         if isinstance(answer, Refused):
             notes.append(f"{path}: {answer.reason} {', '.join(answer.paths)}".strip())

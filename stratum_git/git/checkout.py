@@ -6,6 +6,7 @@ the two commits and refuses when one of them has uncommitted changes.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -20,9 +21,10 @@ from stratum_git.errors import HostError
 from stratum_git.git import stale_locks
 from stratum_git.git.diff import Change, changed_paths, changes_in
 from stratum_git.git.flushing import flush
+from stratum_git.git.hidden import FORMATS, hidden_dirt, is_link_to, marks_of
 from stratum_git.git.process import Done, Git, GitFailed
 from stratum_git.git.refs import tip_nowait
-from stratum_git.git.registration import checked_out
+from stratum_git.git.registration import checked_out, place_of
 from stratum_git.git.repository import Repository
 from stratum_git.git.snapshot import STATES
 from stratum_git.git.worktree import common_dir_of, git_dir_of
@@ -31,7 +33,6 @@ from stratum_git.model.ids import Oid, RefName
 DURABLE = ("core.fsync=index",)
 OBJECTION = re.compile(r"error: (Entry|Updating|Untracked|Working tree|Submodule) |Aborting")
 """How git says that something in the checkout is in the way."""
-FORMATS = {40: "sha1", 64: "sha256"}
 EMPTY = frozenset(
     hashlib.new(name, b"blob 0\0", usedforsecurity=False).hexdigest() for name in FORMATS.values()
 )
@@ -63,15 +64,45 @@ def checkouts_of(repo: Repository, branch: RefName) -> tuple[Path, ...]:
     return tuple(place for place, on in checked_out(repo).items() if on == branch and place.is_dir())
 
 
-def checkouts_left(repo: Repository, branch: RefName, new: Oid) -> tuple[Path, ...]:
-    """Returns the worktrees that are to follow *branch*, which has moved to *new*.
+def rebased_in(repo: Repository, branch: RefName) -> tuple[Path, ...]:
+    """Returns the worktrees that are in the middle of a rebase which will move *branch* at its end."""
+    places = {repo.git_dir: repo.root, repo.common_dir: repo.common_dir.parent}
+    for marker in (repo.common_dir / "worktrees").glob("*/gitdir"):
+        place = place_of(marker)
+        if place is not None and place.is_dir():
+            places[marker.parent] = place
+    return tuple(dict.fromkeys(place for folder, place in places.items() if branch in _rebased(folder)))
+
+
+def _rebased(folder: Path) -> set[str]:
+    names: set[str] = set()
+    for name in ("rebase-merge/head-name", "rebase-apply/head-name", "rebase-merge/update-refs"):
+        with contextlib.suppress(OSError):
+            names |= set(os.fsdecode((folder / name).read_bytes()).split("\n"))
+    return names
+
+
+def checkouts_left(repo: Repository, branch: RefName, old: Oid, new: Oid) -> tuple[Path, ...]:
+    """Returns the worktrees that are to follow *branch*, which has moved from *old* to *new*.
 
     Besides those that have it checked out: where somebody made, or switched to, another branch at *new* in
-    the moment between, git kept the files of before. Elsewhere following changes nothing. Slots are left out.
+    the moment between, git kept the files of before. Who was at *new* all along is left alone; so are slots.
     """
     on = [(place, at) for place, at in checked_out(repo).items() if place.is_dir()]
-    others = (place for place, at in on if not at.startswith(OURS) and tip_nowait(repo, at) == new)
-    return tuple(dict.fromkeys([*(place for place, at in on if at == branch), *others]))
+    own = [place for place, at in on if at == branch]
+    others = [place for place, at in on if not at.startswith(OURS) and tip_nowait(repo, at) == new]
+    return (*own, *(place for place in others if place not in own and _is_behind(place, old, new)))
+
+
+def _is_behind(checkout: Path, old: Oid, new: Oid) -> bool:
+    """Returns whether a checkout has the files of *old* in its index, wherever those of *new* are others."""
+    git = Git(checkout)
+    # Not by comparing with the commit: of that git 2.39 dies where the index is sparse.
+    rows = (os.fsdecode(row).partition("\t") for row in git.run("ls-files", "-s", "-z").stdout.split(b"\0"))
+    index = {name: facts.split(" ")[1] for facts, _, name in rows if name}
+    changes = changes_in(git, old, new)
+    none = "0" * len(new)
+    return bool(changes) and all(index.get(change.path, none) == change.old for change in changes)
 
 
 def obstacle(repo: Repository, checkout: Path, old: Oid, new: Oid) -> Refused | None:
@@ -83,9 +114,11 @@ def obstacle(repo: Repository, checkout: Path, old: Oid, new: Oid) -> Refused | 
     lock = folder / "index.lock"
     if not stale_locks.clear(repo.common_dir, lock) and not _is_free(lock):
         return Refused(f"another git is at work in {checkout}, or was killed: {lock} exists")
-    changed = {PurePosixPath(change.path) for change in changed_paths(repo, old, new)}
+    changes = changed_paths(repo, old, new)
+    changed = {PurePosixPath(change.path) for change in changes}
     above = {parent for path in changed for parent in path.parents}
     dirt = tuple(path for path in _dirt(checkout) if _touches(PurePosixPath(path), changed, above))
+    dirt = tuple(dict.fromkeys((*dirt, *hidden_dirt(checkout, [change.path for change in changes]))))
     if dirt:
         return Refused(f"uncommitted changes in {checkout} would be overwritten", dirt)
     return None
@@ -141,6 +174,7 @@ def _synced_aside(checkout: Path, old: Oid, new: Oid, changes: Sequence[Change])
 
 
 def _followed(tree: _Tree, old: Oid, new: Oid, changes: Sequence[Change]) -> Answer:
+    assumed = [name for name, mark in marks_of(tree.git, changes).items() if mark.islower()]
     refused = _moved(tree, old, new)
     removed = _take_back(tree.checkout, changes) if refused is not None else ()
     if removed:
@@ -148,8 +182,17 @@ def _followed(tree: _Tree, old: Oid, new: Oid, changes: Sequence[Change]) -> Ans
         if refused is not None:
             _put_back(tree, new, removed)
     if refused is None:
+        _assume_again(tree, assumed, changes)
         _flush_files(tree, changes)
     return refused or Synced()
+
+
+def _assume_again(tree: _Tree, assumed: Sequence[str], changes: Sequence[Change]) -> None:
+    """Marks files as unchanged that were so before: git forgets it of those that it writes."""
+    there = marks_of(tree.git, changes, every=True) if assumed else {}
+    stdin = b"".join(os.fsencode(name) + b"\0" for name in assumed if name in there)
+    if stdin:
+        tree.git("update-index", "--assume-unchanged", "-z", "--stdin", stdin=stdin)
 
 
 def _moved(tree: _Tree, old: Oid, new: Oid) -> Refused | None:
@@ -197,7 +240,7 @@ def _take_back(checkout: Path, changes: Sequence[Change]) -> tuple[Change, ...]:
     stdin = b"".join(os.fsencode(change.path) + b"\n" for change in files)
     rows = Git(checkout).run("hash-object", "--stdin-paths", stdin=stdin).stdout.decode().split()
     own = [c for c, oid in zip(files, rows, strict=True) if oid == c.new or not _size(checkout / c.path)]
-    own += [c for c in changes if _is_link_to(checkout / c.path, c.new)]
+    own += [c for c in changes if is_link_to(checkout / c.path, c.new)]
     for change in own:
         (checkout / change.path).unlink()
     return tuple(own)
@@ -215,6 +258,9 @@ def _flush_files(tree: _Tree, changes: Sequence[Change]) -> None:
     checkout = tree.checkout
     files = [checkout / change.path for change in changes]
     lost = [c for c, file in zip(changes, files, strict=True) if _is_lost(file, c.new)]
+    # What a sparse checkout leaves out is not lost.
+    outside = marks_of(tree.git, lost) if lost else {}
+    lost = [change for change in lost if outside.get(change.path, "").upper() != "S"]
     if lost:
         # The index had them before a power cut, and they had not been flushed.
         stdin = b"\0".join(os.fsencode(change.path) for change in lost)
@@ -236,15 +282,6 @@ def _size(file: Path) -> int:
     return file.stat().st_size
 
 
-def _is_link_to(path: Path, oid: Oid) -> bool:
-    """Returns whether *path* is a symlink, and the one that git knows as *oid*."""
-    if not path.is_symlink():
-        return False
-    text = os.fsencode(path.readlink())
-    name = hashlib.new(FORMATS[len(oid)], b"blob %d\0" % len(text) + text, usedforsecurity=False)
-    return name.hexdigest() == oid
-
-
 def _is_file(path: Path) -> bool:
     return path.is_file() and not path.is_symlink()
 
@@ -253,23 +290,26 @@ def _index_lock(checkout: Path) -> Path:
     return git_dir_of(checkout) / "index.lock"
 
 
-def _dirt(checkout: Path, codes: str = "") -> tuple[str, ...]:
-    """Returns the paths that are not as in HEAD, those with these two letters if any are given."""
+def _dirt(checkout: Path) -> tuple[str, ...]:
+    """Returns the paths that are not as in HEAD."""
     asked = ("status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=all")
     out = Git(checkout).run(*asked, "--ignored=matching", env={"GIT_OPTIONAL_LOCKS": "0"}).stdout
     rows = (os.fsdecode(row) for row in out.split(b"\0") if row)
-    return tuple(row[3:] for row in rows if row.startswith(codes))
+    return tuple(row[3:] for row in rows)
 
 
 def _ignored_in_the_way(checkout: Path, old: Oid, new: Oid) -> tuple[str, ...]:
     """Returns ignored files where new ones come: read-tree minds untracked files, and overwrites ignored."""
     asked = ("diff-tree", "-r", "-z", "--name-only", "--no-renames", "--diff-filter=A", old, new)
+    # Not by `status`: the branch has moved, and git 2.39 dies of comparing that with a sparse index.
+    listed = ("ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory")
     names = (os.fsdecode(name) for name in Git(checkout).run(*asked).stdout.split(b"\0") if name)
     added = {PurePosixPath(name) for name in names}
     if not any(_is_taken(checkout, path) for path in added):
         return ()
     above = {parent for path in added for parent in path.parents}
-    return tuple(path for path in _dirt(checkout, "!! ") if _touches(PurePosixPath(path), added, above))
+    ignored = (os.fsdecode(row) for row in Git(checkout).run(*listed).stdout.split(b"\0") if row)
+    return tuple(path for path in ignored if _touches(PurePosixPath(path), added, above))
 
 
 def _is_taken(checkout: Path, path: PurePosixPath) -> bool:

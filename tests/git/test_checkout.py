@@ -146,6 +146,6 @@ def test_whoever_switches_away_in_the_moment_between_gets_the_files_too(
     scratch.git("checkout", "-q", "-B", "elsewhere")
     assert scratch.git("status", "--porcelain") != ""
     assert checkouts_of(repo, MAIN) == ()
-    (place,) = checkouts_left(repo, MAIN, moved[1])
+    (place,) = checkouts_left(repo, MAIN, *moved)
     assert sync(place, *moved) == Synced()
     assert scratch.git("status", "--porcelain") == ""
