@@ -20,7 +20,6 @@ from stratum_git.app.refused import Refused
 from stratum_git.app.settling import settle
 from stratum_git.app.stepping import refused_spec
 from stratum_git.app.workshop import make_context
-from stratum_git.core import contest
 from stratum_git.core.answers import Answer, told
 from stratum_git.core.questions import fan_of, is_over
 from stratum_git.dispatch.clock import monotonic, now
@@ -237,7 +236,7 @@ def _line(state: FlowState) -> str:
     where = f" at {state.cursor}" if state.cursor is not None else ""
     if fan is None:
         return f"{state.status}{where}"
-    return f"{state.status}{where}: {fan.verified + fan.merged} of {contest.total(fan)} tasks done"
+    return f"{state.status}{where}: {fan.verified + fan.merged} of {fan.graph.size} tasks done"
 
 
 def _last_words(state: FlowState) -> Answer:

@@ -9,7 +9,6 @@ from typing import TextIO
 import trio
 
 from stratum_git.cli.words import safe
-from stratum_git.core.contest import total as total_of
 from stratum_git.core.narration import narrate
 from stratum_git.dispatch.notices import Line, Notice, Recorded, Remark
 from stratum_git.model.effects import Effect, Launch
@@ -108,7 +107,7 @@ class Live:
         for effect in notice.effects:
             self._launch(effect)
         fan = None if notice.state.cursor is None else notice.state.step(notice.state.cursor)
-        total = total_of(fan) if isinstance(fan, FannedOut) else 0
+        total = fan.graph.size if isinstance(fan, FannedOut) else 0
         if total:
             self._counts = (
                 f"{getattr(fan, 'running', 0)} running, {getattr(fan, 'verified', 0)} verified, "

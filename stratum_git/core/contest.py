@@ -95,11 +95,6 @@ def refusals(graph: TaskGraph, work: Dispatch, limit: int) -> Iterator[Problem]:
         yield Problem("", said, hint="let fewer tasks have candidates")
 
 
-def total(fan: FannedOut) -> int:
-    """Returns how many tasks the step has: candidates are none."""
-    return len(fan.graph.tasks) - sum(map(len, fan.graph.contests.values()))
-
-
 def is_candidate(graph: TaskGraph, index: int) -> bool:
     """Returns whether task *index* is a candidate of another one."""
     return graph.tasks[index].candidate_of is not None
@@ -150,7 +145,7 @@ def defeat(fan: FannedOut, head: int) -> Exhausted | Stopped | None:
         return None
     if any(isinstance(now, Pending | Running | Standing) for now in states):
         return None
-    said = [_told(fan, i) for i in entered_]
+    said = [f"{fan.graph.tasks[i].id}: {reason_of(fan.tasks[i])}" for i in entered_]
     failed = next((now for now in states if isinstance(now, Exhausted)), None)
     if failed is None:
         return Stopped(0, "; ".join(said))
@@ -193,6 +188,17 @@ def words_of(fan: FannedOut, head: int) -> str | None:
     return f"{number_of(fan.graph.tasks[winner].id)} of {len(fan.graph.contests[head])}"
 
 
+def reason_of(now: TaskState) -> str:
+    """Returns why a candidate was taken, or was not."""
+    match now:
+        case Exhausted(kind=kind, findings=findings):
+            return f"{kind}: {'; '.join(findings)}"
+        case Stopped(why=why) | Elected(why=why):
+            return why
+        case _:
+            return "it is not over"
+
+
 def again(
     fan: FannedOut, tasks: Chunks[TaskState], head: int, waits: int, *, only: str | None = None
 ) -> tuple[Chunks[TaskState], list[int]]:
@@ -212,14 +218,3 @@ def again(
 
 def _all(places: list[int], rows: list[tuple[Task, tuple[Task, ...]]], place: int) -> range:
     return range(places[place], places[place] + 1 + len(rows[place][1]))
-
-
-def _told(fan: FannedOut, index: int) -> str:
-    task, now = fan.graph.tasks[index].id, fan.tasks[index]
-    match now:
-        case Exhausted(kind=kind, findings=findings):
-            return f"{task}: {kind}: {'; '.join(findings)}"
-        case Stopped(why=why):
-            return f"{task}: {why}"
-        case _:
-            return f"{task}: {type(now).__name__.lower()}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from stratum_git.core import contest, fanout, resolving, single, tally
+from stratum_git.core import fanout, resolving, single, tally
 from stratum_git.core.route import Turn, abandoned, failed, succeeded, with_step
 from stratum_git.core.source import graph_of
 from stratum_git.model.choosing import Chosen
@@ -168,7 +168,7 @@ def _why(state: FlowState, step: Step, fan: FannedOut) -> tuple[str, ...]:
     if state.driver == "runner":
         return tally.shortfall(step.work, fan)
     done = sum(isinstance(now, Verified | Merged) for now in fan.tasks)
-    failed_ = contest.total(fan) - done
+    failed_ = fan.graph.size - done
     head = f"require={step.work.require!r} not satisfied: {done} completed, {failed_} failed"
     return (head, *_facts(fan))
 

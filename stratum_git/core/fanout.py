@@ -187,14 +187,14 @@ def reopen(step: StepId, work: Dispatch, fan: FannedOut, *, paused: bool) -> Tur
             tasks = tasks.replace(index, Pending(waits + contested, now.attempt, failures))
             tasks, more = contest.again(fan, tasks, index, waits, only=ENOUGH)
             ready += more if contested or waits else [index]
-    if len(alive) == merged or len(alive) < needed(work.require, contest.total(fan)):
+    if len(alive) == merged or len(alive) < needed(work.require, fan.graph.size):
         return None
     fan = replace(
         fan,
         tasks=tasks,
         ready=tuple(sorted(ready)),
         merged=merged,
-        dead=contest.total(fan) - len(alive),
+        dead=fan.graph.size - len(alive),
         verdict="open",
     )
     return (fan, ()) if paused else _fill(step, work, fan, [])
@@ -290,7 +290,7 @@ def _judged(work: Dispatch, now: Running, outcome: Outcome) -> TaskState:
 def _settle(step: StepId, work: Dispatch, fan: FannedOut, effects: list[Effect], *, paused: bool) -> Turn:
     if fan.verdict == "open":
         good = fan.verified + fan.merged
-        verdict = decide(work.require, contest.total(fan), good=good, dead=fan.dead)
+        verdict = decide(work.require, fan.graph.size, good=good, dead=fan.dead)
         fan = replace(fan, verdict=verdict)
         if verdict != "open":
             fan = _wind_up(step, work, fan, verdict, effects)

@@ -28,7 +28,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
-from stratum_git.core import codec, contest
+from stratum_git.core import codec
 from stratum_git.core.questions import fan_of
 from stratum_git.model.book import Book
 from stratum_git.model.chunks import SIZE, Chunks
@@ -294,5 +294,5 @@ def _tallies(state: FlowState) -> Json:
     fan = fan_of(state.step(state.cursor)) if state.cursor is not None else None
     if fan is None:
         return None
-    total = contest.total(fan)
+    total = fan.graph.size
     return {"total": total, "running": fan.running, "verified": fan.verified, "dead": fan.dead}

@@ -31,7 +31,7 @@ BLAMED = 20
 def shortfall(work: Dispatch, fan: FannedOut) -> tuple[str, ...]:
     """Returns what keeps a step that is over from success: unmet quorum, with the tasks to blame."""
     merged = sum(isinstance(now, Merged) for now in fan.tasks)
-    total = contest.total(fan)
+    total = fan.graph.size
     wanted = needed(work.require, total)
     if merged >= wanted:
         return ()
@@ -50,7 +50,7 @@ def aggregate(fan: FannedOut, *, ok: bool, conflict: bool = False, landed: bool 
     failed: list[Json] = []
     for task, now in _counted(fan):
         good = isinstance(now, Merged) or (not landed and isinstance(now, Verified))
-        row = _row(task.id, now, good=good)
+        row = {**_row(task.id, now, good=good), **_contest(fan, task.id)}
         (done if good else failed).append(row)
         rows.append(row)
     conflict = conflict or any(isinstance(now, Parked) for now in fan.tasks)
@@ -125,7 +125,24 @@ def blame(fan: FannedOut) -> list[str]:
     return [*lines[:BLAMED], f"and {more} more"] if more > 0 else lines
 
 
-def _row(task: TaskId, now: TaskState, *, good: bool) -> Json:
+def _contest(fan: FannedOut, task: TaskId) -> dict[str, Json]:
+    """Returns the candidates of a task that has such, and what became of each."""
+    head = fan.graph.index[task]
+    if head not in fan.graph.contests:
+        return {}
+    winner = contest.winner_of(fan, head)
+    rows: list[Json] = [
+        {
+            "task_id": fan.graph.tasks[index].id,
+            "state": type(fan.tasks[index]).__name__.lower(),
+            "reason": contest.reason_of(fan.tasks[index]),
+        }
+        for index in fan.graph.contests[head]
+    ]
+    return {"candidates": rows, "chosen": None if winner is None else fan.graph.tasks[winner].id}
+
+
+def _row(task: TaskId, now: TaskState, *, good: bool) -> dict[str, Json]:
     row: dict[str, Json] = {"task_id": task, "status": "complete" if good else "failed", "result": None}
     match now:
         case Merged(attempt, _, result, commit, output):

@@ -68,12 +68,12 @@ def _facts(
             )
             tree = commits[result].tree
             return Ranked(task, "verified", attempt, result, tree, collisions, files, lines, usage)
-        case Exhausted(attempt, kind, findings, result):
-            return Ranked(task, "failed", attempt, result, reason=f"{kind}: {'; '.join(findings)}")
-        case Stopped(attempt, why, result):
-            return Ranked(task, "stopped", attempt, result, reason=why)
+        case Exhausted(attempt=attempt, result=left):
+            return Ranked(task, "failed", attempt, left, reason=contest.reason_of(at))
+        case Stopped(attempt=attempt, result=left):
+            return Ranked(task, "stopped", attempt, left, reason=contest.reason_of(at))
         case _:
-            return Ranked(task, "stopped", reason="it is not over")
+            return Ranked(task, "stopped", reason=contest.reason_of(at))
 
 
 def _collide(context: Context, commits: dict[Oid, Commit], mine: Change, other: Change) -> bool:

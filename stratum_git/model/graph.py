@@ -15,8 +15,8 @@ class TaskGraph:
 
     ``needs[i]`` and ``dependents[i]`` are the direct neighbours of task ``i``, ascending. ``order`` is a
     topological order of all indices: Kahn's algorithm with a FIFO queue, seeded in the order given.
-    ``index`` finds a task by its id, ``contests`` the candidates of one that has such; both follow from
-    ``tasks``.
+    ``index`` finds a task by its id, ``contests`` the candidates of one that has such, ``size`` is how many
+    tasks there are without candidates; these follow from ``tasks``.
     """
 
     tasks: tuple[Task, ...]
@@ -25,9 +25,10 @@ class TaskGraph:
     order: tuple[int, ...]
     index: Mapping[TaskId, int] = field(init=False, repr=False, compare=False)
     contests: Mapping[int, tuple[int, ...]] = field(init=False, repr=False, compare=False)
+    size: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Fills in ``index`` and ``contests``."""
+        """Fills in what follows from the tasks."""
         index = {task.id: i for i, task in enumerate(self.tasks)}
         contests: dict[int, tuple[int, ...]] = {}
         for i, task in enumerate(self.tasks):
@@ -36,3 +37,4 @@ class TaskGraph:
                 contests[head] = (*contests.get(head, ()), i)
         object.__setattr__(self, "index", index)
         object.__setattr__(self, "contests", contests)
+        object.__setattr__(self, "size", sum(task.candidate_of is None for task in self.tasks))

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
+import trio
+
 from stratum_git.agents.base import Assignment
 from stratum_git.agents.scripted import Script, ScriptedAgent
-from stratum_git.dispatch.notices import Recorded
+from stratum_git.core.contest import number_of
+from stratum_git.dispatch.notices import Notice, Recorded
 from stratum_git.model.choosing import Chosen
 from stratum_git.model.ids import Json
-from stratum_git.model.state import Elected, Exhausted, FlowState, Merged, Stopped
+from stratum_git.model.messages import TaskReported
+from stratum_git.model.state import Elected, Exhausted, Merged, Stopped
 from tests.support.flows import Stage, dispatch_spec, fan, words, writes
 
 
@@ -22,12 +28,6 @@ def ids(*names: str) -> list[Json]:
 def choices(stage: Stage) -> list[Chosen]:
     events = [notice.event for notice in stage.notices if isinstance(notice, Recorded)]
     return [event for event in events if isinstance(event, Chosen)]
-
-
-def landed(stage: Stage, state: FlowState) -> list[str]:
-    """Returns the files that came with the flow."""
-    assert stage.scratch.git("status", "--porcelain") == ""
-    return sorted(set(stage.scratch.files()) - {"a.txt", "b.txt", "dir/c.txt"})
 
 
 async def test_the_smallest_change_that_passes_is_taken_and_lands_once(stage: Stage) -> None:
@@ -77,3 +77,115 @@ async def test_candidates_may_have_agents_and_prompts_of_their_own(stage: Stage)
         "x": "merged", "x@1": "stopped", "x@2": "elected", "x@3": "stopped", "y": "merged",
     }  # fmt: skip
     assert stage.scratch.show("HEAD:x.txt") == "other"
+
+
+async def test_what_conflicts_with_other_results_comes_after_what_does_not(stage: Stage) -> None:
+    taken = trio.Event()
+
+    def play(assignment: Assignment) -> Script:
+        if assignment.task == "other":
+            return writes("a.txt", "other\n")
+        if number(assignment) == 1:
+            return Script(files={"a.txt": b"x\n"}, until=taken)
+        return Script(files={"x.txt": b"x\n" * 30}, until=taken)
+
+    tasks: list[Json] = [{"id": "other"}, {"id": "x", "candidates": 2}]
+    driver, effects = stage.prepare(dispatch_spec(), play, {"tasks": tasks})
+
+    def watch(notice: Notice) -> None:
+        stage.notices.append(notice)
+        if isinstance(notice, Recorded) and isinstance(notice.event, TaskReported):
+            taken.set()
+
+    driver.watch = watch
+    with driver.journal.log, closing(driver.context):
+        state = await driver.drive(effects)  # type: ignore[arg-type]
+
+    assert words(state) == {"other": "merged", "x": "merged", "x@1": "stopped", "x@2": "elected"}
+    (choice,) = choices(stage)
+    assert [(one.task, one.collisions, one.lines) for one in choice.ranking] == [
+        ("x@2", (), 30),
+        ("x@1", ("other",), 2),
+    ]
+    assert choice.ranking[1].reason == (
+        "x@2 was chosen: it conflicts with 0 other results, this one with 1 (other)"
+    )
+
+
+async def test_what_needs_a_task_with_candidates_builds_on_the_chosen_one(stage: Stage) -> None:
+    def play(assignment: Assignment) -> Script:
+        if assignment.task == "x":
+            return writes("x.txt", "small\n" if number(assignment) == 2 else "very\nlarge\n")
+        if assignment.task == "y":
+            # It changes what x and what z did: on their base that is no conflict.
+            text = (assignment.slot / "x.txt").read_text() + (assignment.slot / "z.txt").read_text()
+            return writes("x.txt" if number(assignment) == 2 else "y.txt", text)
+        return writes(f"{assignment.task}.txt", f"{assignment.task}\n")
+
+    tasks: list[Json] = [
+        {"id": "x", "candidates": 2},
+        {"id": "z"},
+        {"id": "y", "depends_on": ["x", "z"], "candidates": 2},
+        {"id": "end", "depends_on": ["y"]},
+    ]
+    state = await stage.play(dispatch_spec(), play, tasks)
+
+    assert state.status == "complete"
+    assert stage.scratch.show("HEAD:x.txt") == "small\nz"
+    subjects = stage.scratch.git("log", "--format=%s", "-4").splitlines()
+    assert sorted(subjects) == ["end: do end", "x: do x", "y: do y", "z: do z"]
+    ranking = {choice.task: choice.ranking for choice in choices(stage)}
+    assert all(one.collisions == () for one in ranking["y"])
+
+
+async def test_candidates_with_the_same_files_are_one(stage: Stage) -> None:
+    def play(assignment: Assignment) -> Script:
+        if number(assignment) == 1:
+            return writes("x.txt", "1\n2\n")
+        return Script(files={"x.txt": b"1\n"}, seconds=0.2 if number(assignment) == 2 else 0)
+
+    state = await stage.play(dispatch_spec(candidates=3), play, ids("x"))
+
+    assert words(state)["x@3"] == "elected"
+    (choice,) = choices(stage)
+    assert [(one.task, one.rank) for one in choice.ranking] == [("x@3", 1), ("x@2", 1), ("x@1", 2)]
+    assert choice.ranking[0].reason == "it changes 1 line, x@1 2; x@2 has the same files"
+    assert choice.ranking[1].reason.startswith("x@3 was chosen: the files are the same, and it took ")
+
+
+async def test_a_binary_file_has_the_size_of_its_bytes(stage: Stage) -> None:
+    def play(assignment: Assignment) -> Script:
+        return Script(files={"x.bin": b"\0" * 8000} if number(assignment) == 1 else {"x.txt": b"x\n" * 99})
+
+    state = await stage.play(dispatch_spec(candidates=2), play, ids("x"))
+
+    assert words(state)["x@2"] == "elected"
+    assert [one.lines for one in choices(stage)[0].ranking] == [99, 100]
+
+
+async def test_when_all_candidates_fail_the_task_does(stage: Stage) -> None:
+    def play(assignment: Assignment) -> Script:
+        return Script(files={"half.txt": b"x\n"}, fails=f"no {number(assignment)}")
+
+    state = await stage.play(dispatch_spec(candidates=2), play, ids("x"))
+
+    assert state.status == "failed"
+    assert words(state) == {"x": "exhausted", "x@1": "exhausted", "x@2": "exhausted"}
+    now = fan(state).tasks[0]
+    assert isinstance(now, Exhausted)
+    assert now.findings == ("none of its candidates can be taken", "x@1: agent: no 1", "x@2: agent: no 2")
+    assert choices(stage) == []
+    assert stage.scratch.git("rev-parse", "HEAD") == state.base
+
+
+async def test_candidates_of_tasks_in_clones_and_those_that_change_nothing(stage: Stage) -> None:
+    def play(assignment: Assignment) -> Script:
+        return Script(output={"n": number(assignment)})
+
+    state = await stage.play(dispatch_spec(candidates=2, isolation="branch"), play, ids("x"))
+
+    assert state.status == "complete"
+    now = fan(state).tasks[0]
+    assert isinstance(now, Merged)
+    assert (now.commit, now.output) == (None, {"n": number_of(choices(stage)[0].candidate)})
+    assert choices(stage)[0].ranking[0].files == 0

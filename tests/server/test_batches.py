@@ -713,3 +713,39 @@ def test_what_nobody_does_at_a_landing_is_refused_and_not_left_out(server: Porta
     refused = plan(server, text, {"tasks": [{"id": "a"}]})
     assert refused["error_type"] == "ir_semantic_error"
     assert refused["path"] == f"flows.main.steps.s1.{field.partition(':')[0]}"
+
+
+def test_candidates_are_tasks_of_the_batch_and_one_of_them_lands(server: Portal) -> None:
+    text = spec(dispatch(max_concurrent=4), "intent: x").replace('"0.3"', '"0.4"')
+    begun = plan(server, text, {"tasks": [{"id": "b", "candidates": 2}, {"id": "c"}]})
+    name, where = begun["flow_id"], places(begun)
+    assert list(where) == ["b@1", "b@2", "c"]
+    write(where["b@1"], "best.txt", "long\n" * 9)
+    write(where["b@2"], "best.txt", "short\n")
+    write(where["c"], "c.txt")
+    refused = reported(server, name, row("b"))
+    assert (refused["error_type"], refused["hint"]) == ("task_has_candidates", "report b@1, b@2")
+
+    said = reported(server, name, row("c"), row("b@2"))
+    assert (said["status"], list(places(said))) == ("parallel_dispatch", ["b@1"])
+    end = reported(server, name, row("b@1"))
+
+    assert (end["status"], end["step_id"]) == ("execute_step", "s2")
+    assert server.repo.show("main:best.txt") == "short"
+    assert {key: "best.txt" in files for key, files in kept(server.repo, name).items()} == {
+        "s1/b@1/1": True,
+        "s1/b@2/1": True,
+    }
+    assert server.repo.show(f"stratum/{name}/b:best.txt") == "short"
+    assert (leases(server.repo, name), occupied(server, name)) == ([], [])
+
+
+def test_a_client_whose_merge_failed_does_the_candidates_again(server: Portal) -> None:
+    text = spec(dispatch(max_concurrent=4) + ", retries: 2").replace('"0.3"', '"0.4"')
+    begun = plan(server, text, {"tasks": [{"id": "again", "candidates": 2}]})
+    name = begun["flow_id"]
+    said = reported(server, name, row("again@1"), row("again@2", "failed"), merge="conflict")
+    assert (said["status"], list(places(said))) == ("ensure_failed", ["again@1", "again@2"])
+    end = reported(server, name, row("again@1", "failed"), row("again@2"))
+    assert end["status"] == "complete"
+    assert end["output"]["completed"][0]["chosen"] == "again@2"
