@@ -20,6 +20,7 @@
         timeout: 10
       mergiraf: off             # else it is used where it is on PATH
     retention: 30d
+    radar: on                   # off: nobody looks for collisions while agents are at work
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ class Config:
     retention: str = "30d"
     drivers: Mapping[str, DriverSpec | None] = field(default_factory=dict)
     """Merge drivers by name; ``None`` is one that is not to be used."""
+    radar: bool = True
 
 
 def read_config(root: Path) -> Config:
@@ -102,9 +104,8 @@ def _parsed(path: Path, text: str) -> object:
 
 
 def _config(path: Path, data: object) -> Config:
-    top = _mapping(
-        path, "the file", {} if data is None else data, ("agents", "slots", "merge_drivers", "retention")
-    )
+    known = ("agents", "slots", "merge_drivers", "retention", "radar")
+    top = _mapping(path, "the file", {} if data is None else data, known)
     agents = _mapping(path, "agents", top.get("agents") or {}, None)
     slots = _mapping(path, "slots", top.get("slots") or {}, ("root", "keep"))
     root, keep = slots.get("root"), slots.get("keep", 8)
@@ -118,6 +119,7 @@ def _config(path: Path, data: object) -> Config:
         slots_keep=keep,
         retention=str(top.get("retention") or "30d"),
         drivers=_drivers(path, top.get("merge_drivers") or {}),
+        radar=_is_on(path, "radar", top.get("radar", True)),
     )
 
 
@@ -132,7 +134,7 @@ def _agent(path: Path, name: str, value: object) -> AgentSpec:
     if wrong is not None:
         raise ConfigError(f"{path}: {where}.env: {wrong!r} cannot be the name of a variable")
     hooks = _hooks(path, where, row.get("hooks", "inherit"))
-    fence = _fence(path, where, row.get("fence", True))
+    fence = _is_on(path, f"{where}.fence", row.get("fence", True))
     if hooks != "inherit" and not fence:
         raise ConfigError(f"{path}: {where}.hooks is what the fence does, and {where}.fence is off")
     return AgentSpec(
@@ -224,12 +226,12 @@ def _secrets(path: Path, where: str, value: Json) -> tuple[str, ...]:
     )
 
 
-def _fence(path: Path, where: str, value: Json) -> bool:
+def _is_on(path: Path, where: str, value: object) -> bool:
     if isinstance(value, bool):
         return value
-    if value in {"on", "off"}:
+    if isinstance(value, str) and value in {"on", "off"}:
         return value == "on"
-    raise ConfigError(f"{path}: {where}.fence is not on or off")
+    raise ConfigError(f"{path}: {where} is not on or off")
 
 
 def _mapping(path: Path, where: str, value: object, known: Sequence[str] | None) -> dict[str, Json]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from stratum_git.app.colliding import in_the_way
 from stratum_git.app.surroundings import Surroundings
 from stratum_git.core import contest
 from stratum_git.core.codec import encode
@@ -46,6 +47,7 @@ def long_flow(around: Surroundings, name: FlowId) -> dict[str, Json]:
         row: dict[str, Json] = {"id": step, "state": _word(now)}
         if fan is not None:
             row["tasks"] = [_task(fan, index) for index in range(len(fan.tasks))]
+            row |= in_the_way(fan)
         findings = getattr(now, "findings", ())
         if findings:
             row["findings"] = list(findings)

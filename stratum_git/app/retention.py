@@ -236,7 +236,8 @@ def _deleted(session: RefSession, refs: Mapping[RefName, Oid], removed: Removed)
 
 
 def _paths(folders: StateFolders, name: str) -> Iterator[Path]:
-    for path in (folders.root / "attempts" / name, folders.root / "runners" / f"{name}.log"):
+    own = (folders.root / "attempts" / name, folders.root / "radar" / name)
+    for path in (*own, folders.root / "runners" / f"{name}.log"):
         if path.exists():
             yield path
 

@@ -17,6 +17,7 @@ from stratum_git.app.surroundings import Surroundings
 from stratum_git.dispatch.clock import local_offset
 from stratum_git.dispatch.context import Context
 from stratum_git.dispatch.ladder import Ladder
+from stratum_git.dispatch.pace import Pace
 from stratum_git.git.aftermath import mend_after_boot
 from stratum_git.git.fence import Fence
 from stratum_git.git.objects import ObjectWriter, Signature
@@ -65,6 +66,7 @@ def make_context(around: Surroundings, repo: Repository, agents: Sequence[str]) 
         git_limit=trio.CapacityLimiter(max(4, os.cpu_count() or 1)),
         owner_limit=trio.CapacityLimiter(1),
         ladder=Ladder(repo, merger, Resolutions(repo, trees), folders, drivers_of(around, repo, config)),
+        radar=Pace() if config.radar else None,
     )
 
 

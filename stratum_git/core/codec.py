@@ -22,10 +22,12 @@ from stratum_git.model import (
     book,
     choosing,
     graph,
+    landings,
     messages,
     passes,
     proofs,
     resolutions,
+    sightings,
     spec,
     state,
 )
@@ -35,7 +37,7 @@ from stratum_git.model.ids import Json
 T = TypeVar("T")
 Decoder: TypeAlias = Callable[[Json], object]
 
-MODULES = (messages, passes, resolutions, choosing, proofs, state, graph, spec, book)
+MODULES = (messages, landings, passes, resolutions, choosing, proofs, sightings, state, graph, spec, book)
 PLAIN: Mapping[str, tuple[type, ...]] = {
     "str": (str,), "bool": (bool,), "int": (int,), "float": (float, int),
 }  # fmt: skip

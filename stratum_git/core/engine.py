@@ -45,6 +45,7 @@ from stratum_git.model.messages import (
     Undone,
 )
 from stratum_git.model.resolutions import ResolvingBegan, ResolvingEnded
+from stratum_git.model.sightings import Sighted
 from stratum_git.model.spec import Dispatch, Step
 from stratum_git.model.state import (
     Asked,
@@ -79,8 +80,9 @@ StepEvent: TypeAlias = (
     | GateResolved
     | Landed
     | LandingBlocked
+    | Sighted
 )
-FOLLOWS = (Considered, Called, Opened, Synced)
+FOLLOWS = (Considered, Called, Opened, Synced, Sighted)
 """Events that only follow from the one before: what that one was told off for still stands."""
 
 
@@ -164,6 +166,10 @@ def _step_event(state: FlowState, event: StepEvent) -> Turn:
             return fanning.task_reported(state, step, now, event)
         case Chosen(), FannedOut():
             return fanning.chosen(state, step, now, event)
+        case Sighted(), FannedOut():
+            same = event.collisions == now.collisions
+            after = replace(now, collisions=event.collisions)
+            return (state, ()) if same else (with_step(state, step.id, after), ())
         case GateResolved(), AtGate():
             return gates.resolved(state, step, now, event)
         case Landed(), Landing():

@@ -223,7 +223,8 @@ def landed(fan: FannedOut, entries: Sequence[LandingEntry]) -> FannedOut:
         entry = by_task.get(fan.graph.tasks[index].id)
         if isinstance(now, Verified) and entry is not None:
             fan = replace(fan, tasks=fan.tasks.replace(index, _placed(now, entry)))
-    return replace(fan, verified=sum(isinstance(now, Verified) for now in fan.tasks))
+    verified = sum(isinstance(now, Verified) for now in fan.tasks)
+    return replace(fan, verified=verified, collisions=())
 
 
 def _is_empty(outcome: Outcome) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias, assert_never
 
+from stratum_git.core.collisions import sighting
 from stratum_git.core.contest import number_of
 from stratum_git.model.choosing import Chosen
 from stratum_git.model.effects import Effect, Launch
@@ -45,6 +46,7 @@ from stratum_git.model.messages import (
 )
 from stratum_git.model.proofs import Proof
 from stratum_git.model.resolutions import ResolvingBegan, ResolvingEnded
+from stratum_git.model.sightings import Sighted
 from stratum_git.model.state import FlowState
 
 ClientEvent: TypeAlias = (
@@ -116,6 +118,8 @@ def _tell(event: Event) -> tuple[str, tuple[str, ...]]:
             return f"Checkpoint {event.label}", ()
         case Reverted():
             return f"Go back to checkpoint {event.label}", ()
+        case Sighted():
+            return sighting(event)
         case _:
             return _tell_client(event)
 

@@ -17,11 +17,17 @@ def step_prompt(
     return _joined([intent], given, _result(contract), _before(findings))
 
 
-def task_prompt(intent: str, task: Task, contract: Contract | None, findings: Sequence[str]) -> str:
-    """Returns the prompt of a task of a graph."""
+def task_prompt(
+    intent: str,
+    task: Task,
+    contract: Contract | None,
+    findings: Sequence[str],
+    beside: Sequence[str] = (),
+) -> str:
+    """Returns the prompt of a task of a graph; *beside* are words about tasks that change the same places."""
     owned = [f"- {pattern}" for pattern in task.files_owned]
     scope = _section("Files", ["Change only these:", *owned]) if owned else []
-    return _joined([intent], scope, _result(contract), _before(findings))
+    return _joined([intent], scope, _result(contract), _before(findings), _beside(beside))
 
 
 def conflict_prompt(
@@ -80,6 +86,13 @@ def _before(findings: Sequence[str]) -> list[str]:
         return []
     lines = [f"- {finding}" for finding in findings]
     return _section("The attempt before this one was rejected", lines)
+
+
+def _beside(words: Sequence[str]) -> list[str]:
+    if not words:
+        return []
+    said = "What the attempt before this one did conflicts with the work of other tasks:"
+    return _section("Others change the same places", [said, *(f"- {line}" for line in words)])
 
 
 def _fenced(value: Json) -> str:

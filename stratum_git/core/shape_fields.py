@@ -11,7 +11,7 @@ GATE = ("on_approve", "on_revise", "on_kill", "policy", "policy_fallback")
 FAN_OUT_3 = ("source", "intent_template", "isolation", "require", "merge")
 FAN_OUT_4 = (
     "timeout", "task_retries", "verify", "land_verify", "on_quorum", "on_conflict", "resolver", "candidates",
-    "base", "target", "task_contract", "task_ensure", "setup", "land_mode", "commit_message",
+    "base", "target", "task_contract", "task_ensure", "setup", "land_mode", "commit_message", "land_order",
 )  # fmt: skip
 SINCE: Mapping[str, str] = (
     dict.fromkeys(("id", "function", "inputs", "depends_on", "output_schema"), "0.1")

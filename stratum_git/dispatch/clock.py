@@ -25,3 +25,8 @@ def local_offset() -> str:
 def monotonic() -> float:
     """Returns seconds on a clock that nobody sets."""
     return time.monotonic()
+
+
+def thread_time() -> float:
+    """Returns seconds of the CPU that this thread has taken."""
+    return time.thread_time()

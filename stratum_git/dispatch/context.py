@@ -11,6 +11,7 @@ import trio
 from stratum_git.agents.base import Agent
 from stratum_git.agents.secrets import Secrets
 from stratum_git.dispatch.ladder import Ladder
+from stratum_git.dispatch.pace import Pace
 from stratum_git.errors import UserError
 from stratum_git.git.fence import Fence
 from stratum_git.git.objects import ObjectWriter, Signature
@@ -53,6 +54,8 @@ class Context:
     """The owner's own thread."""
     ladder: Ladder
     """What merges results, and resolves what git cannot."""
+    radar: Pace | None = None
+    """How often to look which attempts collide; ``None`` for never."""
 
     def close(self) -> None:
         """Ends the gits that wait for questions."""

@@ -27,6 +27,7 @@ from stratum_git.dispatch.notices import Line, Recorded, Remark, Watcher
 from stratum_git.dispatch.opening import consider, open_step
 from stratum_git.dispatch.proving import Prover
 from stratum_git.dispatch.publishing import result_updates
+from stratum_git.dispatch.radar import keep_watch
 from stratum_git.dispatch.turn import hold, own_turn
 from stratum_git.git.refs import RefUpdate, tip_nowait
 from stratum_git.model.effects import (
@@ -108,6 +109,9 @@ class Driver:
             self.nursery = nursery
             self.followed.set()
             nursery.start_soon(self._poll)
+            nursery.start_soon(
+                keep_watch, self.context, self.journal, self.attempts, self._deliver, self.watch
+            )
             self._perform(first)
             while self.active or outbox.statistics().current_buffer_used:
                 await self._take(outbox)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stratum_git.core.certificate import is_certified, with_sections
+from stratum_git.core.collisions import before_retry, warning
 from stratum_git.core.program import function_of
 from stratum_git.core.prompt import step_prompt, task_prompt
 from stratum_git.core.questions import outputs
@@ -113,13 +114,25 @@ def _task_errand(
     return Errand(
         step=step,
         task=task,
-        prompt=task_prompt(rendered.text, task, contract, launch.findings),
+        prompt=task_prompt(rendered.text, task, contract, launch.findings, _beside(state, step, task)),
         words=rendered.text,
         title=title_of(state, step, task),
         timeout=task.timeout or work.timeout,
         isolation=work.isolation,
         setup=work.setup,
         wants=wants,
+    )
+
+
+def _beside(state: FlowState, step: Step, task: Task) -> tuple[str, ...]:
+    """Returns what is known of tasks that changed the same places as the attempt before."""
+    fan = state.step(step.id)
+    if not isinstance(fan, FannedOut):
+        return ()
+    pairs = ((fan.graph.index[other], collision) for other, collision in before_retry(fan, task.id))
+    return tuple(
+        warning(title_of(state, step, fan.graph.tasks[i]), collision, fan.tasks[i], state.updated)
+        for i, collision in pairs
     )
 
 

@@ -15,6 +15,7 @@ from stratum_git.dispatch.errand import message_of, title_of
 from stratum_git.dispatch.judge import TreeFiles
 from stratum_git.dispatch.landing import Item, Lander, LandingPlan, Placed, Queue, in_the_way
 from stratum_git.dispatch.opening import tip_of
+from stratum_git.dispatch.ordering import landing_sequence
 from stratum_git.dispatch.stack import Change
 from stratum_git.errors import BugError
 from stratum_git.git.objects import Signature
@@ -78,7 +79,7 @@ def approach(context: Context, state: FlowState, step: StepId) -> Approach:
     landing = state.step(step)
     if not isinstance(landing, Landing):
         raise BugError(f"{step} has nothing to land")
-    items = _items(state, state.program.steps[step], landing.work)
+    items = _items(context, state, state.program.steps[step], landing.work)
     return plan_landing(context, state, step, landing.work.target, items)
 
 
@@ -158,7 +159,7 @@ def _unmoved(old: Oid, items: Sequence[Item]) -> LandingPlan:
     return LandingPlan(old, old, tuple(LandedResult(i.change.task, i.change.result, None) for i in items))
 
 
-def _items(state: FlowState, step: Step, work: Working | FannedOut) -> list[Item]:
+def _items(context: Context, state: FlowState, step: Step, work: Working | FannedOut) -> list[Item]:
     if isinstance(work, Working):
         now_ = work.task
         if not isinstance(now_, Verified):
@@ -166,7 +167,7 @@ def _items(state: FlowState, step: Step, work: Working | FannedOut) -> list[Item
         change = Change(None, now_.attempt, now_.base, now_.result)
         return [Item(change, title_of(state, step, None))]
     items = []
-    for index in fanout.candidates(work):
+    for index in landing_sequence(context, state.flow, step, work):
         done, task = work.tasks[index], work.graph.tasks[index]
         if isinstance(done, Verified):
             change = Change(task.id, done.attempt, done.base, done.result)

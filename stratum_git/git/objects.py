@@ -1,7 +1,7 @@
 """Objects: written in process, read in batches, and put on the disk before a ref speaks of them.
 
 Starting ``git hash-object`` costs more than the object. A loose object is a file with a fixed form, so it is
-written here, to a temporary file that is flushed and then renamed, and by git where that is not certain to be right
+written here: to a temporary file that is flushed and then renamed; by git where that is not sure to be right
 (a repository shared by permissions). Git itself flushes no loose object unless it is told to, and an agent's
 own commits were not told: what git wrote is found by what a ref is about to reach.
 """

@@ -12,11 +12,18 @@ from typing import Literal, TypeAlias
 
 from stratum_git.model.choosing import Chosen
 from stratum_git.model.ids import FlowId, Json, Oid, RefName, StepId, TaskId
+from stratum_git.model.landings import DroppedResult as DroppedResult  # noqa: PLC0414
+from stratum_git.model.landings import LandedResult as LandedResult  # noqa: PLC0414
+from stratum_git.model.landings import LandingEntry as LandingEntry  # noqa: PLC0414
+from stratum_git.model.landings import Mend as Mend  # noqa: PLC0414
+from stratum_git.model.landings import ParkedResult as ParkedResult  # noqa: PLC0414
+from stratum_git.model.landings import Rung as Rung  # noqa: PLC0414
 from stratum_git.model.passes import LoopAborted as LoopAborted  # noqa: PLC0414 - named here by everybody
 from stratum_git.model.passes import LoopReported as LoopReported  # noqa: PLC0414
 from stratum_git.model.passes import LoopStarted as LoopStarted  # noqa: PLC0414
 from stratum_git.model.proofs import Proof
 from stratum_git.model.resolutions import Resolution
+from stratum_git.model.sightings import Sighted
 
 RejectionKind: TypeAlias = Literal[
     "agent",  # it reported failure
@@ -39,10 +46,6 @@ RejectionKind: TypeAlias = Literal[
     "needs",  # a result that it builds on did not land
     "conflict",  # a conflict was to be resolved, and is not
 ]
-
-Rung: TypeAlias = Literal["line", "driver", "memory", "agent", "person"]
-"""What merged a file: git line by line, a merge driver, what was resolved before, an agent, a person."""
-
 
 # --- outcomes of an attempt -------------------------------------------------------------------------------
 
@@ -239,49 +242,6 @@ class GateResolved:
 
 
 @dataclass(frozen=True, slots=True)
-class Mend:
-    """How a file was merged that lines alone could not merge; ``by`` says by whom or by what exactly."""
-
-    path: str
-    rung: Rung
-    by: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class LandedResult:
-    """A result is on the target as ``commit``, ``None`` if it changed nothing; ``note`` is for people."""
-
-    task: TaskId | None
-    result: Oid
-    commit: Oid | None
-    mends: tuple[Mend, ...] = ()
-    note: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ParkedResult:
-    """A result conflicts with what landed before it; the conflict is kept as commit ``conflict``."""
-
-    task: TaskId | None
-    result: Oid
-    conflict: Oid
-    paths: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class DroppedResult:
-    """A result was left out of the landing, and why: with it a check fails, or what it needs is not there."""
-
-    task: TaskId | None
-    result: Oid
-    kind: Literal["land_verify", "needs"]
-    findings: tuple[str, ...]
-
-
-LandingEntry: TypeAlias = LandedResult | ParkedResult | DroppedResult
-
-
-@dataclass(frozen=True, slots=True)
 class Landed:
     """A step landed, and the target moved with that. ``findings``: postconditions that the whole breaks."""
 
@@ -398,4 +358,5 @@ Event: TypeAlias = (
     | CancelRequested
     | Suspended
     | Resumed
+    | Sighted
 )

@@ -17,6 +17,7 @@ Merge: TypeAlias = Literal["sequential_apply", "squash", "rebase", "manual"]
 LandMode: TypeAlias = Literal["serial", "speculative", "batch"]
 OnQuorum: TypeAlias = Literal["cancel", "drain", "keep"]
 OnConflict: TypeAlias = Literal["park", "fail", "agent"]
+LandOrder: TypeAlias = Literal["least_conflicts", "graph"]
 Require: TypeAlias = Literal["all", "any"] | int
 Mode: TypeAlias = Literal["infer", "compute", "gate"]
 Policy: TypeAlias = Literal["gate", "flag", "skip"]
@@ -140,6 +141,7 @@ class Dispatch:
     setup: tuple[Command, ...] = ()
     on_quorum: OnQuorum = "cancel"
     on_conflict: OnConflict = "park"
+    land_order: LandOrder = "least_conflicts"
     resolver: str | None = None
     candidates: tuple[Candidate, ...] = ()
     base: str | None = None

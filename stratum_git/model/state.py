@@ -15,6 +15,7 @@ from stratum_git.model.chunks import Chunks
 from stratum_git.model.graph import TaskGraph
 from stratum_git.model.ids import FlowId, Json, Oid, RefName, StepId
 from stratum_git.model.messages import RejectionKind, Verdict
+from stratum_git.model.sightings import Collision
 from stratum_git.model.spec import Flow, Spec, Step
 
 # --- tasks ------------------------------------------------------------------------------------------------
@@ -215,7 +216,7 @@ class FannedOut:
     ``tasks`` and is kept because finding it again would make a run quadratic. So do the counts; ``merged`` is
     not 0 only when some results have landed and others are still needed. ``verdict`` is ``met`` or ``missed``
     once the quorum is decided. ``tip`` is where the target was after results had landed, while others are
-    still at work.
+    still at work. ``collisions`` are those that were seen last, some of attempts that are over.
     """
 
     base: Oid
@@ -231,6 +232,7 @@ class FannedOut:
     since: float = 0.0
     tries: int = 0
     tip: Oid | None = None
+    collisions: tuple[Collision, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

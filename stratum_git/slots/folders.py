@@ -8,6 +8,7 @@ import fcntl
 import os
 import re
 import stat
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,6 +62,17 @@ class StateFolders:
         if not PART.fullmatch(flow) or ".." in flow:
             raise BugError(f"{flow!r} cannot be the name of a file")
         return _made(self.root, "runners") / f"{flow}.log"
+
+    def radar(self, flow: str) -> Path:
+        """Returns a new folder for what is seen of a flow's slots; whoever asked for it throws it away."""
+        if not PART.fullmatch(flow) or ".." in flow:
+            raise BugError(f"{flow!r} cannot be the name of a folder")
+        return Path(tempfile.mkdtemp(dir=_made(self.root, "radar", flow)))
+
+    def radar_of(self, flow: str) -> list[Path]:
+        """Returns the folders that :meth:`radar` made for a flow and that are still there."""
+        folder = self.root / "radar" / flow
+        return sorted(folder.iterdir()) if folder.is_dir() else []
 
     def attempts(self, flow: str) -> Path:
         """Returns where the folders of a flow's attempts are, without making it."""

@@ -47,9 +47,10 @@ from stratum_git.model.messages import (
     Undone,
 )
 from stratum_git.model.resolutions import ResolvingBegan, ResolvingEnded
+from stratum_git.model.sightings import Collision, Sighted
 
 TEXT = st.text(max_size=12)
-ID = st.text("abAB019._-", max_size=8).map(lambda text: "x" + text.replace("..", "."))
+ID = st.text("abAB019._-", max_size=8).map(lambda text: "x" + re.sub(r"\.\.+", ".", text))
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
@@ -93,6 +94,9 @@ RANKED = st.builds(
     st.dictionaries(TEXT, JSON, max_size=2),
     st.none() | st.integers(1, 9),
     TEXT,
+)
+COLLISIONS = st.builds(
+    Collision, ID.map(TaskId), ID.map(TaskId), TEXTS, AT, st.just((1, 2)), st.integers(0, 9)
 )
 EVENTS: st.SearchStrategy[Event] = st.one_of(
     st.builds(Considered, AT, TEXT, STEP, st.booleans()),
@@ -144,6 +148,7 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(
     st.builds(CancelRequested, AT, TEXT, TEXT, TASK),
     st.builds(Suspended, AT, TEXT),
     st.builds(Resumed, AT, TEXT),
+    st.builds(Sighted, AT, TEXT, STEP, st.lists(COLLISIONS, max_size=3).map(tuple), st.integers(0, 9)),
 )
 
 
@@ -156,6 +161,7 @@ def test_every_event_is_tried() -> None:
             "SkipRequested",
             "Called", "Gathered", "LoopStarted", "LoopReported", "LoopAborted", "Checkpointed", "Reverted",
             "ResolvingBegan", "ResolvingEnded", "Chosen",
+            "Sighted",
     }  # fmt: skip
     assert kinds == built
 

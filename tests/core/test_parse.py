@@ -242,6 +242,7 @@ flows:
         setup: []
         on_quorum: drain
         on_conflict: agent
+        land_order: graph
         candidates: 3
         base: HEAD~1
         target: work/next
@@ -262,6 +263,7 @@ flows:
         setup=(),
         on_quorum="drain",
         on_conflict="agent",
+        land_order="graph",
         candidates=(Candidate(),) * 3,
         base="HEAD~1",
         target="work/next",

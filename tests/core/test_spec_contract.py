@@ -63,6 +63,7 @@ flows:
         setup: [[make]]
         on_quorum: keep
         on_conflict: agent
+        land_order: graph
         candidates: 2
         base: main
         target: other

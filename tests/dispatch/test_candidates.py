@@ -134,7 +134,7 @@ async def test_what_needs_a_task_with_candidates_builds_on_the_chosen_one(stage:
     assert stage.scratch.show("HEAD:x.txt") == "small\nz"
     subjects = stage.scratch.git("log", "--format=%s", "-4").splitlines()
     assert sorted(subjects) == ["end: do end", "x: do x", "y: do y", "z: do z"]
-    ranking = {choice.task: choice.ranking for choice in choices(stage)}
+    ranking = {str(choice.task): choice.ranking for choice in choices(stage)}
     assert all(one.collisions == () for one in ranking["y"])
 
 

@@ -167,7 +167,8 @@ def test_every_verb_leaves_what_is_listed_and_nothing_else(watch: Watch) -> None
     assert shell.repo.git("for-each-ref", f"refs/stratum/conflicts/{flow}")
     for words in (
         ("query", "flows", "--long"), ("query", "flow", flow), ("query", "gates"), ("log", flow),
-        ("diff", flow, "one"), ("logs", flow, "one"), ("salvage", flow, "one"), ("doctor",), ("conflicts", flow),
+        ("diff", flow, "one"), ("logs", flow, "one"), ("salvage", flow, "one"), ("doctor",),
+        ("conflicts", flow),
         ("gc", "--dry-run", "--older-than", "0s"),
     ):  # fmt: skip
         watch.run(*words, nothing=True)
