@@ -14,6 +14,7 @@ import trio
 
 from stratum_git.app.batches import batch_of, halt_unwanted
 from stratum_git.app.desk import Desk
+from stratum_git.app.recovery import see_out
 from stratum_git.app.refused import Refused
 from stratum_git.core.answers import Answer, resolved_inputs, told
 from stratum_git.core.program import compile_program
@@ -133,6 +134,8 @@ def _landed(desk: Desk, flow: FlowId, step: StepId) -> FlowState:
     prover = Prover(desk.context, before, step)
     while before.cursor == step and isinstance(before.step(step), Landing):
         if prover.begin():
+            # Whoever tested it before may have been killed, and his tests still be running.
+            see_out(desk.context, flow)
             trio.from_thread.run(prover.prove)
         with landing_turn(desk.context):
             state = _touched_down(desk, flow, step, prover)

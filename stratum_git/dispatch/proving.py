@@ -9,7 +9,7 @@ target has moved by then, the landing is planned again, on what is known.
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
@@ -24,6 +24,7 @@ from stratum_git.core.questions import fan_of
 from stratum_git.dispatch.checks import Check, Ran, last_attempt, run_check
 from stratum_git.dispatch.clock import now
 from stratum_git.dispatch.context import Context
+from stratum_git.dispatch.landing import LandingPlan
 from stratum_git.dispatch.opening import tip_of
 from stratum_git.dispatch.strategies import Prefix
 from stratum_git.dispatch.touchdown import Approach, approach, settled
@@ -44,13 +45,33 @@ class Subject:
     check: Check
 
 
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """What lands has passed; ``proofs`` tell what was tested."""
+
+    plan: LandingPlan
+    proofs: tuple[Proof, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Unproven:
+    """Nothing can land, and nobody's result is to blame; ``findings`` are the last words of the check."""
+
+    reason: str
+    findings: tuple[str, ...]
+
+
 @dataclass
 class Prover:
-    """Lands one step with everything in it tested, as far as the step wants that."""
+    """Lands one step with everything in it tested, as far as the step wants that.
+
+    ``look`` gives what is to land on the target as it is when asked: the step's landing, or another one.
+    """
 
     context: Context
     state: FlowState
     step: StepId
+    look: Callable[[], Approach] | None = None
     coming: Approach | None = None
     known: dict[TestId, Verdict] = field(default_factory=dict)
     cached: set[TestId] = field(default_factory=set)
@@ -88,20 +109,30 @@ class Prover:
             nursery.cancel_scope.cancel()
 
     def event(self, state: FlowState) -> Landed | LandingBlocked | None:
-        """Returns what the landing comes to on the target as it is; ``None`` when more has to be tested."""
+        """Returns what the landing of the step comes to; ``None`` when more has to be tested."""
         self.state = state
+        match self.conclusion():
+            case None:
+                return None
+            case Passed(plan, proofs):
+                return settled(self.context, state, self._before(), plan, proofs)
+            case Unproven(reason, findings):
+                return LandingBlocked(now(), "stratum-git", self.step, reason, findings)
+
+    def conclusion(self) -> Passed | Unproven | None:
+        """Returns what is known of a landing on the target as it is; ``None``: more has to be tested."""
         coming = self._approached()
         match self._decision(self._colours()):
             case Try():
                 return None
             case Proven(dropped):
-                return self._landed(coming, dropped)
+                return self._passed(coming, {item: TestId(test) for item, test in dropped.items()})
             case Barren(test):
                 branch = coming.target.removeprefix("refs/heads/")
-                findings = self.known[TestId(test)].findings
-                return self._blocked(f"land_verify fails on {branch} already", findings)
+                reason = f"land_verify fails on {branch} already"
+                return Unproven(reason, self.known[TestId(test)].findings)
             case Stuck(test):
-                return self._blocked("land_verify could not be run", self.errors[TestId(test)][-1].findings)
+                return Unproven("land_verify could not be run", self.errors[TestId(test)][-1].findings)
             case _ as never:
                 assert_never(never)
 
@@ -126,7 +157,8 @@ class Prover:
         """Returns the landing on the target as it is now."""
         coming = self.coming
         if coming is None or tip_of(self.context, self.state, coming.target) != coming.old:
-            coming = self.coming = approach(self.context, self.state, self.step)
+            coming = self.look() if self.look else approach(self.context, self.state, self.step)
+            self.coming = coming
         return coming
 
     def _decision(self, colours: Mapping[str, Colour]) -> Decision:
@@ -149,17 +181,17 @@ class Prover:
         return seen
 
     def _points(self, dropped: frozenset[int]) -> Iterator[Point]:
-        for index, place in self._approached_before().walk(dropped):
+        for index, place in self._before().walk(dropped):
             if isinstance(place.entry, LandedResult) and place.entry.commit is not None:
                 yield Point(index, self._test(place.prefix, place.entry))
 
-    def _approached_before(self) -> Approach:
+    def _before(self) -> Approach:
         if self.coming is None:
             raise BugError(f"{self.step} was not looked at")
         return self.coming
 
     def _base(self) -> TestId | None:
-        return self._named(self._approached_before().queue.start, self._checks) if self._checks else None
+        return self._named(self._before().queue.start, self._checks) if self._checks else None
 
     def _test(self, prefix: Prefix, entry: LandedResult) -> TestId | None:
         commands = self._checks
@@ -221,17 +253,14 @@ class Prover:
 
     # --- what came of it --------------------------------------------------------------------------------
 
-    def _landed(self, coming: Approach, dropped: Mapping[int, str]) -> Landed | LandingBlocked:
-        tests = {item: TestId(test) for item, test in dropped.items()}
-        findings = {item: self.known[test].findings for item, test in tests.items()}
-        plan = coming.plan(findings)
+    def _passed(self, coming: Approach, dropped: Mapping[int, TestId]) -> Passed:
+        plan = coming.plan({item: self.known[test].findings for item, test in dropped.items()})
         base = self._base()
-        asked = ([] if base is None else [base], tests.values(), self._passed(frozenset(dropped)))
-        proofs = (self._proof(test) for test in dict.fromkeys(chain(*asked)) if test in self.known)
-        return settled(self.context, self.state, coming, plan, tuple(proofs))
-
-    def _passed(self, dropped: frozenset[int]) -> Iterator[TestId]:
-        return (TestId(point.test) for point in self._points(dropped) if point.test is not None)
+        # Last, because it says which commit has which tree then.
+        points = (TestId(p.test) for p in list(self._points(frozenset(dropped))) if p.test is not None)
+        asked = chain([] if base is None else [base], dropped.values(), points)
+        told = (self._proof(test) for test in dict.fromkeys(asked) if test in self.known)
+        return Passed(plan, tuple(told))
 
     def _proof(self, test: TestId) -> Proof:
         verdict, prefix = self.known[test], self.subjects[test].prefix
@@ -243,9 +272,6 @@ class Prover:
             flaky=verdict.flaky,
             seconds=round(verdict.seconds, 3),
         )
-
-    def _blocked(self, reason: str, findings: tuple[str, ...]) -> LandingBlocked:
-        return LandingBlocked(now(), "stratum-git", self.step, reason, findings)
 
 
 def _is_mended(entry: LandingEntry) -> bool:

@@ -121,6 +121,37 @@ def test_what_a_killed_server_had_started_is_over_before_the_place_is_entered_ag
         second.kill()
 
 
+def test_a_landing_that_was_being_tested_is_taken_up_by_the_next_server(shell: Shell, tmp_path: Path) -> None:
+    check = script(
+        shell,
+        "check",
+        'echo x >> "$HOME/ran"\nif [ -e made-b ] && [ -e "$HOME/slow" ]; then echo $$ > "$HOME/pid.new"\n'
+        'mv "$HOME/pid.new" "$HOME/pid"; trap \'\' TERM; sleep 60; fi',
+    )
+    (shell.home / "slow").touch()
+    with mortals(shell, tmp_path) as servers:
+        first = next(servers)
+        said = planned(first, spec(dispatch(land_verify=check)), "a", "b")
+        for row in said["batch"]:
+            Path(row["path"], f"made-{row['task_id']}").write_text("x\n")
+        tip = shell.repo.head()
+        asked(first, "stratum_parallel_done", **report(said, "a"))
+        first.ask("stratum_parallel_done", **report(said, "b"))
+        wait_for(shell.home / "pid")
+        wait_for(shell.repo.path / ".git/refs/stratum/verdicts/known")
+        pid = int((shell.home / "pid").read_text())
+        os.kill(int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]), signal.SIGSTOP)
+        first.kill()
+        assert shell.repo.head() == tip
+        (shell.home / "slow").unlink()
+        second = next(servers)
+        assert asked(second, "stratum_resume", flow_id=said["flow_id"])["status"] == "complete"
+        assert not is_running(pid)
+        second.kill()
+    assert shell.repo.git("log", "--format=%s", "-2").splitlines() == ["b: do b", "a: do a"]
+    assert (shell.home / "ran").read_text() == "x\n" * 3, "what had passed was not tested again"
+
+
 def everything(shell: Shell, slots: Path) -> tuple[str, str, dict[str, str]]:
     """Returns the refs, the worktrees, and the records and files of slots."""
     files = {str(path): path.read_text() for path in slots.glob("*.json")}
