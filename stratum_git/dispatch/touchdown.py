@@ -172,12 +172,11 @@ def _items(context: Context, state: FlowState, step: Step, work: Working | Fanne
         if isinstance(done, Verified):
             change = Change(task.id, done.attempt, done.base, done.result)
             needs = tuple(work.graph.tasks[need].id for need in work.graph.needs[index])
-            items.append(Item(change, message_for(state, step, task, done.attempt), needs))
+            items.append(Item(change, _message(state, step, task, done.attempt), needs))
     return items
 
 
-def message_for(state: FlowState, step: Step, task: Task, attempt: int) -> str:
-    """Returns the message with which a task lands."""
+def _message(state: FlowState, step: Step, task: Task, attempt: int) -> str:
     message = message_of(state, step, task, attempt)
     # Of a task that was handed out this was looked at before; a client may have done it without.
     return title_of(state, step, task) if isinstance(message, MissingField) else message

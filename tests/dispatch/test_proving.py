@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,9 +14,17 @@ from stratum_git.agents.base import Assignment
 from stratum_git.agents.scripted import Script
 from stratum_git.app import running
 from stratum_git.app.running import Handle
+from stratum_git.app.workshop import make_context
+from stratum_git.dispatch.landing import Item, Lander, Placed, Queue
 from stratum_git.dispatch.notices import Recorded
-from stratum_git.model.ids import Json
-from stratum_git.model.messages import Event, Landed, LandingBlocked
+from stratum_git.dispatch.proving import Passed, Prover
+from stratum_git.dispatch.stack import Change
+from stratum_git.dispatch.strategies import Prefix
+from stratum_git.dispatch.touchdown import Approach
+from stratum_git.git.commits import Commit
+from stratum_git.git.objects import Signature
+from stratum_git.model.ids import Json, Oid, RefName, StepId
+from stratum_git.model.messages import DroppedResult, Event, Landed, LandedResult, LandingBlocked, Mend
 from stratum_git.model.state import Exhausted, FlowState, Merged
 from tests.support.flows import Stage, dispatch_spec, fan, words, writes
 
@@ -264,6 +274,46 @@ async def test_steps_without_checks_start_nothing(stage: Stage) -> None:
     assert isinstance(fan(state).tasks[0], Merged)
     assert landing(stage).proofs == ()
     assert not _verdicts(stage)
+
+
+class Mending(Lander):
+    """Says of one task that a driver has merged it."""
+
+    def extend(self, on: Prefix, item: Item, commits: Mapping[Oid, Commit]) -> Placed:
+        placed = super().extend(on, item, commits)
+        if item.change.task != "two" or not isinstance(placed.entry, LandedResult):
+            return placed
+        mends = (Mend("two.txt", "driver", "mergiraf"),)
+        return dataclasses.replace(placed, entry=dataclasses.replace(placed.entry, mends=mends))
+
+
+async def test_what_more_than_lines_have_merged_has_to_pass_the_verify_of_its_task(stage: Stage) -> None:
+    first = stage.scratch.head()
+    spec = dispatch_spec(verify='"! test -e one.txt || ! test -e two.txt"', max_concurrent=2)
+    state = await stage.play(spec, own_file, ids("one", "two", "three"))
+    assert words(state) == {"one": "merged", "two": "merged", "three": "merged"}
+    stage.scratch.git("reset", "-q", "--hard", first)
+
+    step, target, at = StepId("build"), RefName("refs/heads/main"), 1.7e9
+    with closing(make_context(stage.around, stage.around.repository(), ())) as context:
+        lander = Mending(context.repo, context.merger, Signature("Tess", "t@x", at), state.flow, step)
+        items = [
+            Item(Change(task.id, now.attempt, now.base, now.result), task.id)
+            for task, now in zip(fan(state).graph.tasks, fan(state).tasks, strict=True)
+            if isinstance(now, Merged)
+        ]
+        queue = Queue(lander, Oid(first), items)
+        prover = Prover(context, state, step, look=lambda: Approach(target, Oid(first), at, step, queue))
+        await prover.prove()
+        done = prover.conclusion()
+
+    assert isinstance(done, Passed)
+    one, two, three = done.plan.entries
+    assert isinstance(one, LandedResult)
+    assert isinstance(two, DroppedResult)
+    assert isinstance(three, LandedResult)
+    assert two.findings == ("`! test -e one.txt || ! test -e two.txt` exited with 1",)
+    assert [proof.verdict for proof in done.proofs] == ["fail"], "what only lines have merged is not tested"
 
 
 def _verdicts(stage: Stage) -> str:
