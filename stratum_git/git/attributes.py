@@ -10,6 +10,7 @@ run there.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import tempfile
@@ -17,34 +18,38 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from stratum_git.git.diff import FOLDER
 from stratum_git.git.process import Done, merge_settings
 from stratum_git.git.repository import Repository
-from stratum_git.git.tree_reader import TreeReader
+from stratum_git.git.tree_reader import TreeReader, differences
 from stratum_git.model.ids import Oid
 
 NAME = ".gitattributes"
 REGULAR = "100"
 """How the modes of files begin. A link of this name is not followed by git either."""
-REMEMBERED = 100_000
 PLACEHOLDER = re.compile(r"%([%OAB])")
 
 
 class Attributes:
-    """Finds the ``.gitattributes`` of trees. What was found below a tree is remembered."""
+    """Finds the ``.gitattributes`` of trees, of one after what is known of the one before."""
 
-    def __init__(self, trees: TreeReader) -> None:
+    def __init__(self, trees: TreeReader, repo: Repository) -> None:
         self._trees = trees
-        self._found: dict[Oid, Mapping[str, Oid]] = {}
+        self._repo = repo
+        self._last: tuple[Oid, Mapping[str, Oid]] | None = None
 
     def files(self, tree: Oid) -> Mapping[str, Oid]:
         """Returns the ``.gitattributes`` of a tree: the path of each, and its blob."""
-        found = self._found.get(tree)
-        if found is None:
-            found = self._searched(tree)
-            if len(self._found) > REMEMBERED:
-                self._found.clear()
-            self._found[tree] = found
+        last = self._last
+        if last is None:
+            found = _listed(self._repo, tree)
+        else:
+            found = dict(last[1])
+            for change in differences(self._trees, last[0], tree):
+                if _is_one(change.path, change.old_mode):
+                    found.pop(change.path, None)
+                if _is_one(change.path, change.new_mode):
+                    found[change.path] = change.new
+        self._last = (tree, found)
         return found
 
     @contextmanager
@@ -58,15 +63,6 @@ class Attributes:
                 place.write_bytes(self._trees.data(blob))
             yield folder
 
-    def _searched(self, tree: Oid) -> Mapping[str, Oid]:
-        found: dict[str, Oid] = {}
-        for name, (mode, oid) in self._trees.entries(tree).items():
-            if mode == FOLDER:
-                found |= {f"{name}/{path}": blob for path, blob in self.files(oid).items()}
-            elif name == NAME and mode.startswith(REGULAR):
-                found[name] = oid
-        return found
-
 
 def run_with_attributes(repo: Repository, attributes: Attributes, ours: Oid, *words: str) -> Done:
     """Runs a git that merges, with the attributes of the tree *ours*; it may end with 0 or 1."""
@@ -79,6 +75,21 @@ def run_with_attributes(repo: Repository, attributes: Attributes, ours: Oid, *wo
         named = merge_settings(repo.root)
         config = tuple(f"{key}={_from_here(key, value, folder, repo.root)}" for key, value in named.items())
         return repo.git.run(*words, ok=(0, 1), env=env, config=config, within=folder)
+
+
+def _listed(repo: Repository, tree: Oid) -> dict[str, Oid]:
+    """Returns what is found in all of a tree, which takes one git and no tree that is remembered."""
+    rows = repo.git.run("ls-tree", "-r", "-z", "--full-tree", tree).stdout.split(b"\0")
+    found = {}
+    for facts, _, path in (row.partition(b"\t") for row in rows if row.endswith(NAME.encode())):
+        mode, _, oid = facts.decode("ascii").split(" ")
+        if _is_one(os.fsdecode(path), mode):
+            found[os.fsdecode(path)] = Oid(oid)
+    return found
+
+
+def _is_one(path: str, mode: str) -> bool:
+    return mode.startswith(REGULAR) and path.rpartition("/")[2] == NAME
 
 
 def _from_here(key: str, value: str, folder: Path, root: Path) -> str:

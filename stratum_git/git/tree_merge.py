@@ -42,7 +42,7 @@ class TreeMerger:
     def __init__(self, trees: TreeReader, writer: ObjectWriter, attributes: Attributes | None = None) -> None:
         self.trees = trees
         self.writer = writer
-        self.attributes = attributes or Attributes(trees)
+        self.attributes = attributes or Attributes(trees, writer.repo)
 
     @contextmanager
     def batched(self) -> Iterator[TreeMerger]:

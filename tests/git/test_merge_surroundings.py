@@ -106,6 +106,26 @@ def test_a_name_that_is_taken_is_left_alone(place: ScratchRepo) -> None:
     assert place.show(f"{found.tree}:t~feature_api") == "taken"
 
 
+def test_attributes_follow_our_side_from_merge_to_merge(place: ScratchRepo) -> None:
+    ours, theirs = files(d_f=changed(3, "ours"), x="x\n"), files(d_f=changed(3, "theirs"), x="x\n")
+    import_sides(place, files(d_f=LINES, x="x\n"), ours, theirs)
+    repo = open_repository(place.path)
+    writer = ObjectWriter(repo, durable=False)
+    base, mine, other = (Oid(place.git("rev-parse", f"{n}^{{tree}}")) for n in ("base", "ours", "theirs"))
+    rules = {text: writer.blob(text) for text in (b"f -merge\n", b"f merge=union\n")}
+    with TreeReader(repo) as trees:
+        merger = TreeMerger(trees, writer)
+        below = trees.entries(trees.entries(mine)["d"][1])
+        found = []
+        for rule in (b"", b"f merge=union\n", b"f -merge\n", b"f merge=union\n", b""):
+            inner = {**below, **({".gitattributes": (PLAIN, rules[rule])} if rule else {})}
+            tree = writer.tree({**trees.entries(mine), "d": ("040000", writer.tree(inner))})
+            found.append(merge(repo, writer, base=base, ours=tree, theirs=other, merger=merger))
+    text = [place.show(f"{one.tree}:d/f") for one in found]
+    assert [isinstance(one, Conflicted) for one in found] == [True, False, True, False, True]
+    assert ["<<<" in one for one in text] == [True, False, False, False, True]
+
+
 def partial_clone(source: ScratchRepo, to: Path) -> ScratchRepo:
     source.git("config", "uploadpack.allowFilter", "true")
     source.git("config", "uploadpack.allowAnySHA1InWant", "true")
