@@ -28,8 +28,12 @@ LINK, SUBMODULE = "120000", "160000"
 COMMITS = 50
 """Commits of the target that are looked at for each conflict, the newest."""
 LINES = 400
-"""Lines of hunks of a file that are told; the rest is counted."""
+"""Lines of hunks of a file that are told; the rest is counted. Of a long line the beginning is."""
+LONG = 1000
+FILES = 200
+"""Files of a conflict that are compared."""
 NAMES = ("base", "ours", "theirs")
+NOWHERE = Triple(None, None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +117,10 @@ def _row(view: _View, place: _Place) -> dict[str, Json]:
         "ref": ref if view.refs.get(f"{place.step}/{name}") == place.commit else None,
         "conflict": place.commit,
         "paths": list(paths),
-        "files": [_file(view, told, path, triples.get(path), against) for path in paths],
+        "files": [
+            _file(view, told, path, triples.get(path, NOWHERE), against.get(path, []), compare=number < FILES)
+            for number, path in enumerate(paths)
+        ],
         "mended": [_mend(one) for one in told.mends],
         "tried": [_mend(one) for one in told.tried],
         "next": f"stratum-git resolve {flow} {place.task or place.step}",
@@ -127,32 +134,24 @@ def _paths_of(told: Told) -> tuple[str, ...]:
 
 
 def _file(
-    view: _View, told: Told, path: str, triple: Triple | None, against: Mapping[str, list[Json]]
+    view: _View,
+    told: Told,
+    path: str,
+    triple: Triple,
+    against: list[Json],
+    *,
+    compare: bool,
 ) -> dict[str, Json]:
     said = [line for line in told.messages.split("\n") if speaks_of(line, path)]
     kinds = list(dict.fromkeys(kind for line in said for kind in KIND.findall(line)))
-    row: dict[str, Json] = {
-        "path": path,
-        "kind": ", ".join(kinds) or "conflict",
-        "against": against.get(path, []),
-    }
-    if triple is None:
-        return {
-            **row,
-            "words": "\n".join(said),
-            "base": None,
-            "ours": None,
-            "theirs": None,
-            "hunks": [],
-            "more": 0,
-        }
-    sides = dict(zip(NAMES, triple.sides, strict=True))
-    words, hunks = _compared(view, triple)
+    words, hunks = _compared(view, triple) if compare and triple != NOWHERE else ("", ())
     shown = list(_shown(hunks))
     return {
-        **row,
+        "path": path,
+        "kind": ", ".join(kinds) or "conflict",
+        "against": against,
         "words": words or ("" if hunks else "\n".join(said)),
-        **{name: _side(side) for name, side in sides.items()},
+        **{name: _side(side) for name, side in zip(NAMES, triple.sides, strict=True)},
         "hunks": [_hunk(one) for one in shown],
         "more": len(hunks) - len(shown),
     }
@@ -199,9 +198,9 @@ def _ids(triple: Triple) -> str:
 
 def _shown(hunks: Iterable[Hunk]) -> Iterator[Hunk]:
     lines = 0
-    for number, one in enumerate(hunks):
+    for one in hunks:
         lines += sum(len(part.lines) for part in (one.base, one.ours, one.theirs))
-        if number and lines > LINES:
+        if lines > LINES:
             return
         yield one
 
@@ -255,7 +254,8 @@ def _part(part: Part) -> Json:
 
 
 def _texts(lines: Iterable[bytes]) -> list[Json]:
-    return [line.decode("utf-8", "replace") for line in lines]
+    texts = (line.decode("utf-8", "replace") for line in lines)
+    return [text if len(text) <= LONG else f"{text[:LONG]}..." for text in texts]
 
 
 def _mend(one: Mend) -> Json:

@@ -83,7 +83,7 @@ def _conflict(row: Row, is_coloured: bool) -> Iterator[str]:  # noqa: FBT001 - p
         for hunk in file["hunks"]:
             yield from (f"    {line}" for line in _hunk(hunk, ink))
         if file["more"]:
-            yield f"    and {file['more']} more"
+            yield safe(f"    and {file['more']} more: git show {row['conflict'][:SHORT]}:{file['path']}")
     for mend in row["mended"]:
         yield safe(f"  merged already: {mend['path']}, by {mend['rung']} {mend['by']}")
     for mend in row["tried"]:

@@ -108,7 +108,12 @@ def _register_tasks(server: MCPServer[Any], around: Surroundings) -> None:
         start = max(0, cursor)
         shown = _within(found[start:])
         end = start + len(shown)
-        return {"flow_id": flow_id, "conflicts": shown, "cursor": end, "total": len(found)}
+        return {
+            "flow_id": flow_id,
+            "conflicts": [_brief(one) for one in shown],
+            "cursor": end,
+            "total": len(found),
+        }
 
 
 def _entries(repo: Repository, flow: FlowId, after: int, seconds: float) -> tuple[tuple[LogEntry, ...], int]:
@@ -126,6 +131,16 @@ def _entries(repo: Repository, flow: FlowId, after: int, seconds: float) -> tupl
             return (), total
         while tip_nowait(repo, ref) == tip and monotonic() < deadline:
             trio.from_thread.run(trio.sleep, PAUSE)
+
+
+def _brief(conflict: Answer) -> Answer:
+    """Returns a conflict without the hunks of files, from the last on, for which an answer has no room."""
+    files = list(conflict["files"])
+    for number, file in reversed(list(enumerate(files))):
+        if len(json.dumps(conflict | {"files": files}, ensure_ascii=False)) <= LONGEST:
+            break
+        files[number] = file | {"hunks": [], "more": file["more"] + len(file["hunks"])}
+    return conflict | {"files": files}
 
 
 def _within(events: list[Answer]) -> list[Answer]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.client import call, client_of
+from tests.support.contracts import conforms
 from tests.support.shell import SPEC, Shell
 
 WORKFLOW = """\
@@ -114,8 +115,15 @@ async def test_a_flow_is_looked_at_from_its_events_to_its_conflicts(shell: Shell
         assert (patch["next_cursor"], len(patch["text"])) == (10, 10)
         log = await call(client, "stratum_task_log", flow_id=flow, task_id="x")
         assert (log["text"], log["next_cursor"]) == ("by x\n", None)
-        (parked,) = (await call(client, "stratum_conflicts", flow_id=flow))["conflicts"]
-    assert (parked["task_id"], parked["paths"]) == ("y", ["same.txt"])
+        found = await call(client, "stratum_conflicts", flow_id=flow, task_id="y")
+        (parked,) = found["conflicts"]
+        beyond = await call(client, "stratum_conflicts", flow_id=flow, cursor=found["cursor"])
+        assert (beyond["conflicts"], beyond["total"]) == ([], 1)
+        assert (await call(client, "stratum_conflicts", flow_id=flow, task_id="z"))["status"] == "error"
+    conforms(found["conflicts"], "conflicts.v1")
+    assert (parked["task_id"], parked["paths"], parked["intent"]) == ("y", ["same.txt"], "do y")
+    (hunk,) = parked["files"][0]["hunks"]
+    assert (hunk["ours"]["lines"], hunk["theirs"]["lines"]) == (["x\n"], ["y\n"])
     assert "<<<<<<<" in shell.repo.show(f"{parked['conflict']}:same.txt")
     assert shell.repo.git("rev-parse", parked["ref"]) == parked["conflict"]
 

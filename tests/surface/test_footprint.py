@@ -168,8 +168,7 @@ def test_every_verb_leaves_what_is_listed_and_nothing_else(watch: Watch) -> None
     for words in (
         ("query", "flows", "--long"), ("query", "flow", flow), ("query", "gates"), ("log", flow),
         ("diff", flow, "one"), ("logs", flow, "one"), ("salvage", flow, "one"), ("doctor",),
-        ("conflicts", flow),
-        ("gc", "--dry-run", "--older-than", "0s"),
+        ("conflicts", flow), ("gc", "--dry-run", "--older-than", "0s"),
     ):  # fmt: skip
         watch.run(*words, nothing=True)
     watch.run("land", flow, "--dry-run", code=1)
