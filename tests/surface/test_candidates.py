@@ -78,9 +78,8 @@ def test_three_agents_do_a_task_and_the_best_result_lands(shell: Shell, tmp_path
     assert found["x@2"]["why"] == "it changes 5 lines, x@1 50"
     assert [found["x@3"]["state"], found["x@3"]["kind"]] == ["exhausted", "agent"]
 
-    told = shell.run("log", flow, "--json").json()
-    conforms(told, "events.v1")
-    log = cast("list[dict[str, Any]]", told)
+    log = cast("list[dict[str, Any]]", shell.run("log", flow, "--json").json())
+    conforms(cast("Json", log), "events.v1")
     (choice,) = [row for row in log if row["trailers"]["Stratum-Event"] == "Chosen"]
     assert choice["trailers"]["Stratum-Candidate"] == "2 of 3"
     assert "x@1: x@2 was chosen: it changes 5 lines, this one 50" in choice["body"]
