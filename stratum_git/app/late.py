@@ -1,7 +1,7 @@
 """Lands what a flow has left: results to be merged by hand, parked or left out ones, and what was undone.
 
-Planned in memory as any landing, recorded as an event of its own; a look at it moves nothing. Nothing lands
-that breaks the step's own postconditions.
+Planned in memory and tested as any landing, recorded as an event of its own; a look at it moves nothing and
+tests nothing. Nothing lands that breaks the step's own postconditions.
 """
 
 from __future__ import annotations
@@ -9,30 +9,46 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+import trio
+
 from stratum_git.app import afterwards
 from stratum_git.app.afterwards import Bench, at_bench
 from stratum_git.app.reading import step_of
+from stratum_git.app.recovery import tidy
 from stratum_git.app.surroundings import Surroundings
 from stratum_git.core import tally
 from stratum_git.core.afterwards import is_manual, is_news, left, noted
 from stratum_git.core.expr import judge
 from stratum_git.core.questions import fan_of
+from stratum_git.core.template import MissingField
 from stratum_git.dispatch.clock import now
-from stratum_git.dispatch.errand import title_of
+from stratum_git.dispatch.context import Context
+from stratum_git.dispatch.errand import message_of, title_of
 from stratum_git.dispatch.judge import TreeFiles
 from stratum_git.dispatch.landing import Item, Lander, LandingPlan, Queue, in_the_way
 from stratum_git.dispatch.opening import tip_of
+from stratum_git.dispatch.proving import Prover
 from stratum_git.dispatch.stack import Change
+from stratum_git.dispatch.touchdown import Approach
 from stratum_git.dispatch.turn import hold, landing_turn
-from stratum_git.errors import UserError
+from stratum_git.errors import BugError, UserError
 from stratum_git.git.figures import Figures, FileSize, between, file_sizes
 from stratum_git.git.objects import Signature
 from stratum_git.model.ids import FlowId, Json, Oid, RefName, StepId
-from stratum_git.model.messages import DroppedResult, LandedLater, LandedResult, LandingEntry
-from stratum_git.model.spec import Dispatch, Merge, Step
+from stratum_git.model.messages import (
+    DroppedResult,
+    Landed,
+    LandedLater,
+    LandedResult,
+    LandingBlocked,
+    LandingEntry,
+)
+from stratum_git.model.spec import Dispatch, Merge, Step, Task
 from stratum_git.model.state import FannedOut, FlowState, Landing, Merged
 from stratum_git.store.moves import Lone, lone_results
 
+TIDYING = 0.5
+"""Seconds that are spent on deleting the slots of tests that nobody needs any more."""
 LANDED, NO_RESULT = "has landed", "has no result that could land"
 
 
@@ -104,6 +120,7 @@ def land(around: Surroundings, flow: FlowId, request: Request) -> LandReport:
         report.steps = _looked(bench, steps, request)
         if not request.is_dry:
             report.steps = _all_landed(bench, report.steps, request)
+            tidy(bench.context, TIDYING)
         report.status = bench.state.status
         report.went_on = before == "failed" and report.status != before
         report.others = dict(_others(bench.state, request, report))
@@ -156,9 +173,14 @@ def _of_tasks(state: FlowState, step: Step, fan: FannedOut, tasks: Sequence[str]
             continue
         needs = tuple(fan.graph.tasks[need].id for need in fan.graph.needs[index])
         change = Change(task.id, getattr(fan.tasks[index], "attempt", 0), base, result)
-        items.append(Item(change, title_of(state, step, task), needs))
+        items.append(Item(change, _message(state, step, task, change.attempt), needs))
         there.add(index)
     return Heap(step, fan.target, tuple(items), tuple(unready)) if items or unready else None
+
+
+def _message(state: FlowState, step: Step, task: Task, attempt: int) -> str:
+    message = message_of(state, step, task, attempt)
+    return title_of(state, step, task) if isinstance(message, MissingField) else message
 
 
 def _others(state: FlowState, request: Request, report: LandReport) -> Iterator[tuple[str, str]]:
@@ -175,33 +197,42 @@ def _others(state: FlowState, request: Request, report: LandReport) -> Iterator[
 # --- planning ---------------------------------------------------------------------------------------------
 
 
-def _plan(bench: Bench, heap: Heap, request: Request, old: Oid) -> tuple[StepLanding, float]:
-    """Returns what landing a heap on commit *old* would come to, and when that was. Moves nothing."""
+def _approach(bench: Bench, heap: Heap, request: Request, old: Oid) -> Approach:
+    """Returns the landing of a heap on commit *old*."""
     context, at = bench.context, now()
     committer = Signature(context.identity.name, context.identity.email, at, context.identity.tz)
     strategy = request.strategy or _strategy_of(heap.step)
     lander = Lander(context.repo, context.merger, committer, bench.state.flow, heap.step.id, strategy)
-    plan = Queue(lander, old, heap.items).plan({})
-    findings = _findings(bench, heap, plan)
-    if findings:
-        plan = LandingPlan(plan.old, plan.old, ())
-    context.writer.sync()
-    tree = context.merger.trees.root(plan.new)
-    done = StepLanding(heap.step.id, heap.target, strategy, plan.old, plan.new, tree, plan.entries)
-    done.unready, done.findings = heap.unready, findings
-    if plan.new != plan.old:
-        done.commits = between(context.repo, plan.old, plan.new)
-        done.files = file_sizes(context.repo, plan.old, plan.new)
-    refused = in_the_way(context.repo, heap.target, plan.old, plan.new)
-    if refused is not None:
-        done.blocked = afterwards.in_the_way(refused, bench.state.flow, "land").message
-    return done, at
+    return Approach(heap.target, old, at, heap.step.id, Queue(lander, old, heap.items))
 
 
 def _strategy_of(step: Step) -> Merge:
     if isinstance(step.work, Dispatch) and not is_manual(step):
         return step.work.merge
     return "sequential_apply"
+
+
+def _outcome(bench: Bench, heap: Heap, request: Request, plan: LandingPlan) -> StepLanding:
+    """Returns what a landing comes to. Moves nothing."""
+    repo, findings = bench.context.repo, _findings(bench, heap, plan)
+    if findings:
+        plan = LandingPlan(plan.old, plan.old, ())
+    bench.context.writer.sync()
+    done = StepLanding(
+        step=heap.step.id,
+        target=heap.target,
+        strategy=request.strategy or _strategy_of(heap.step),
+        old=plan.old,
+        new=plan.new,
+        tree=bench.context.merger.trees.root(plan.new),
+        entries=plan.entries,
+        unready=heap.unready,
+        findings=findings,
+    )
+    if plan.new != plan.old:
+        done.commits = between(repo, plan.old, plan.new)
+        done.files = file_sizes(repo, plan.old, plan.new)
+    return done
 
 
 def _findings(bench: Bench, heap: Heap, plan: LandingPlan) -> tuple[str, ...]:
@@ -216,68 +247,87 @@ def _findings(bench: Bench, heap: Heap, plan: LandingPlan) -> tuple[str, ...]:
     return judge(step.ensure, names, TreeFiles(bench.context.repo, plan.new))
 
 
-# --- landing ----------------------------------------------------------------------------------------------
-
-
 def _looked(bench: Bench, steps: Sequence[StepId], request: Request) -> list[StepLanding]:
-    """Returns what it would come to now, each step on top of those before it. Moves nothing."""
+    """Returns what it would come to now, untested, each step on top of those before it. Moves nothing."""
     tips: dict[RefName, Oid] = {}
     found = []
     for step in steps:
         heap = _heap(bench, step, request.tasks)
         if heap is not None:
             old = tips.get(heap.target) or tip_of(bench.context, bench.state, heap.target)
-            done, _ = _plan(bench, heap, request, old)
+            done = _outcome(bench, heap, request, _approach(bench, heap, request, old).plan())
+            refused = in_the_way(bench.context.repo, heap.target, done.old, done.new)
+            if refused is not None:
+                done.blocked = afterwards.in_the_way(refused, bench.state.flow, "land").message
             tips[heap.target] = done.new
             found.append(done)
     return found
 
 
+# --- landing ----------------------------------------------------------------------------------------------
+
+
 def _all_landed(bench: Bench, coming: Sequence[StepLanding], request: Request) -> list[StepLanding]:
     """Lands all of it, in order; nothing where a checkout is in the way of any."""
     for one in coming:
-        _check_free(bench, one)
-    done = [_land(bench, one.step, request) for one in coming]
-    return [one for one in done if one is not None]
+        if one.blocked:
+            raise _stopped(bench, one.blocked)
+    return [done for one in coming if (done := _land(bench, one.step, request)) is not None]
 
 
-def _check_free(bench: Bench, one: StepLanding) -> None:
-    if one.blocked:
-        hint = f"commit it, or move it away, then `stratum-git land {bench.state.flow}` again"
-        raise afterwards.InTheWayError(one.blocked, hint=hint)
+def _stopped(bench: Bench, why: str) -> afterwards.InTheWayError:
+    hint = f"see to that, then `stratum-git land {bench.state.flow}` again"
+    return afterwards.InTheWayError(why, hint=hint)
 
 
 def _land(bench: Bench, step: StepId, request: Request) -> StepLanding | None:
-    with landing_turn(bench.context):
-        for _ in range(afterwards.RACES):
-            heap = _heap(bench, step, request.tasks)
-            if heap is None:
-                return None
-            done, at = _plan(bench, heap, request, tip_of(bench.context, bench.state, heap.target))
-            _check_free(bench, done)
-            if _landed(bench, heap, done, at):
+    """Lands what a step has left, tested as the step wants it; the turn to land is taken when it is."""
+
+    def look(_: Context, state: FlowState, name: StepId) -> Approach:
+        heap = _heap(bench, name, request.tasks)
+        if heap is None:
+            raise BugError(f"{name} has nothing left")
+        return _approach(bench, heap, request, tip_of(bench.context, state, heap.target))
+
+    heap = _heap(bench, step, request.tasks)
+    if heap is None:
+        return None
+    prover = Prover(bench.context, bench.state, step, look=look)
+    for _ in range(afterwards.RACES):
+        if prover.begin():
+            trio.run(prover.prove)
+        with landing_turn(bench.context):
+            event = prover.event(bench.state)
+            if isinstance(event, LandingBlocked):
+                raise _stopped(
+                    bench, f"{event.reason}: {', '.join(event.paths)}" if event.paths else event.reason
+                )
+            done = None if event is None else _landed(bench, heap, request, event)
+            if done is not None:
                 return done
     raise afterwards.restless(bench.state.flow)
 
 
-def _landed(bench: Bench, heap: Heap, done: StepLanding, at: float) -> bool:
-    """Records a landing and lets checkouts follow; returns whether nobody was there before."""
+def _landed(bench: Bench, heap: Heap, request: Request, proven: Landed) -> StepLanding | None:
+    """Records a landing and lets checkouts follow; ``None`` when somebody was there before."""
+    done = _outcome(bench, heap, request, LandingPlan(proven.old, proven.new, proven.entries))
     if done.findings or not _is_news(bench.state, heap, done):
-        return True
+        return done
     event = LandedLater(
-        at=at,
+        at=proven.at,
         by=bench.context.identity.name,
         step=done.step,
         target=done.target,
         old=done.old,
         new=done.new,
         entries=done.entries,
+        proofs=proven.proofs,
     )
     with hold(bench.context, event) as held:
         if held is None or not bench.record([event]):
-            return False
+            return None
         done.notes = bench.catch_up(held)
-        return True
+        return done
 
 
 def _is_news(state: FlowState, heap: Heap, done: StepLanding) -> bool:

@@ -71,8 +71,9 @@ class Prover:
     context: Context
     state: FlowState
     step: StepId
-    look: Callable[[], Approach] | None = None
     coming: Approach | None = None
+    look: Callable[[Context, FlowState, StepId], Approach] = approach
+    """How the landing is found, on the target as it is."""
     known: dict[TestId, Verdict] = field(default_factory=dict)
     cached: set[TestId] = field(default_factory=set)
     suspects: dict[TestId, Ran] = field(default_factory=dict)
@@ -157,8 +158,7 @@ class Prover:
         """Returns the landing on the target as it is now."""
         coming = self.coming
         if coming is None or tip_of(self.context, self.state, coming.target) != coming.old:
-            coming = self.look() if self.look else approach(self.context, self.state, self.step)
-            self.coming = coming
+            coming = self.coming = self.look(self.context, self.state, self.step)
         return coming
 
     def _decision(self, colours: Mapping[str, Colour]) -> Decision:

@@ -303,7 +303,7 @@ async def test_what_more_than_lines_have_merged_has_to_pass_the_verify_of_its_ta
             if isinstance(now, Merged)
         ]
         queue = Queue(lander, Oid(first), items)
-        prover = Prover(context, state, step, look=lambda: Approach(target, Oid(first), at, step, queue))
+        prover = Prover(context, state, step, look=lambda *_: Approach(target, Oid(first), at, step, queue))
         await prover.prove()
         done = prover.conclusion()
 

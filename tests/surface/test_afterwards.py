@@ -180,6 +180,41 @@ def test_what_is_parked_lands_when_it_does_not_conflict_any_more_and_the_flow_go
     assert (shell.repo.path / "last.txt").exists()
 
 
+def test_what_lands_later_has_passed_what_every_landing_has_to_pass(shell: Shell) -> None:
+    shell.repo.commit("check", {"check.sh": "test ! -e clash.txt\n"})
+    flow = run(shell, "one", "clash", spec=SPEC.replace("depends_on: [first]", "land_verify: sh check.sh"))
+    assert states(shell, flow) == {"one": "merged", "clash": "exhausted"}
+    before = everything(shell)
+    red = shell.run("land", flow)
+    assert red.code == 1
+    assert "clash: left out: `sh check.sh` exited with 1" in red.out
+    assert everything(shell) == before
+    shell.repo.commit("let it in", {"check.sh": "true\n"})
+
+    green = shell.run("land", flow)
+
+    assert green.code == 0, green
+    assert states(shell, flow)["clash"] == "merged"
+    assert "passes, in" in shell.run("log", flow).out.partition("land later")[2]
+
+
+def test_results_that_are_to_be_merged_by_hand_land_when_somebody_says_so(shell: Shell) -> None:
+    flow = run(shell, "one", "two", spec=SPEC.replace("depends_on: [first]", "merge: manual"))
+    assert not (shell.repo.path / "one.txt").exists()
+    shell.repo.git("merge", "-q", "-m", "by hand", f"stratum/{flow}/one")
+
+    said = shell.run("land", flow, "--strategy", "rebase", "--json")
+
+    assert said.code == 0, said
+    conforms(said.json(), "land-result.v1")
+    assert [row["outcome"] for row in cast("list[Row]", steps(said)[0]["tasks"])] == [
+        "nothing_to_land",
+        "landed",
+    ]
+    assert (shell.repo.path / "two.txt").exists()
+    assert shell.repo.git("status", "--porcelain") == ""
+
+
 def test_a_look_at_a_landing_shows_what_would_be_and_moves_nothing(shell: Shell) -> None:
     flow = run(shell, "one", "two")
     assert shell.run("undo", flow).code == 0
