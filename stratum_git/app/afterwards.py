@@ -20,7 +20,7 @@ from stratum_git.dispatch.publishing import result_updates
 from stratum_git.errors import BugError, HostError, UserError
 from stratum_git.git.checkout import Refused
 from stratum_git.model.ids import FlowId
-from stratum_git.model.messages import Event, LandedLater, Synced, Undone
+from stratum_git.model.messages import Event, Synced
 from stratum_git.model.state import FlowState
 from stratum_git.store.flows import FlowLog, Stored, load
 
@@ -60,7 +60,7 @@ class Bench:
             raise BugError(f"{self.state.flow} was only to be looked at")
         return self._journal
 
-    def record(self, events: Sequence[LandedLater | Undone]) -> bool:
+    def record(self, events: Sequence[Event]) -> bool:
         """Appends *events*, and moves what they move; returns whether nobody was there before."""
         written = self.journal.record(
             events, lambda *_: result_updates(self.context.repo, self.state.flow, events)

@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 
 from stratum_git.agents.command import inherited
 from stratum_git.agents.output import replace_private
-from stratum_git.app.recovery import place_of, rescued, see_out
+from stratum_git.app.recovery import inhabited, place_of, rescued, see_out
 from stratum_git.app.refused import Refused
 from stratum_git.core.questions import in_flight
 from stratum_git.dispatch.bases import Clash, base_of
@@ -167,7 +167,7 @@ def reclaim(context: Context, state: FlowState) -> None:
 
     The caller keeps others from acting for the flow: what is under way is as *state* has it.
     """
-    spare = frozenset(Occupant(state.flow, *attempt) for attempt in in_flight(state))
+    spare = frozenset(Occupant(state.flow, *attempt) for attempt in in_flight(state)) | inhabited(state)
     for slot in context.pool.recover(state.flow, spare=spare):
         place = place_of(context, slot)
         rescued(context, place)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from filelock import FileLock, Timeout
 
 from stratum_git.core.questions import in_flight, is_over
+from stratum_git.core.resolving import open_resolutions
 from stratum_git.dispatch.clock import monotonic, now
 from stratum_git.dispatch.context import Context
 from stratum_git.dispatch.workplace import SlotPlace
@@ -21,6 +22,7 @@ from stratum_git.model.ids import FlowId, Oid, StepId, TaskId
 from stratum_git.model.messages import Event, Lost, StepReported, TaskReported
 from stratum_git.model.state import FlowState
 from stratum_git.slots.leases import lease_ref, read_leases
+from stratum_git.slots.occupancy import Occupant
 from stratum_git.slots.slot import Slot
 from stratum_git.spawn.orphans import end_orphans
 from stratum_git.store.flows import load
@@ -54,7 +56,9 @@ def recover(context: Context, state: FlowState) -> Recovered:
     The caller has the flow's lock, so whoever ran it before is gone; what he had started is seen out first.
     """
     see_out(context, state.flow)
-    places = tuple(place_of(context, slot) for slot in context.pool.recover(state.flow))
+    places = tuple(
+        place_of(context, slot) for slot in context.pool.recover(state.flow, spare=inhabited(state))
+    )
     work = {_key(place.slot): rescued(context, place) for place in places}
     events: list[Event] = []
     for step, task, attempt in in_flight(state):
@@ -107,12 +111,18 @@ def give_back(context: Context) -> None:
             continue
 
 
+def inhabited(state: FlowState) -> frozenset[Occupant]:
+    """Returns whose slots are people's, who resolve conflicts of a flow in them: no process holds those."""
+    found = open_resolutions(state)
+    return frozenset(Occupant(state.flow, step, task, who.attempt) for step, task, who in found)
+
+
 def give_back_of(context: Context, state: FlowState) -> None:
     """Gives back what a flow has left, if it is over. The caller has its lock."""
     if not is_over(state):
         return
     see_out(context, state.flow)
-    left = [place_of(context, slot) for slot in context.pool.recover(state.flow)]
+    left = [place_of(context, slot) for slot in context.pool.recover(state.flow, spare=inhabited(state))]
     try:
         while left:
             rescued(context, left[-1])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,19 +18,21 @@ from filelock import FileLock, Timeout
 from stratum_git.app.config import read_config
 from stratum_git.app.places import folders_of
 from stratum_git.app.surroundings import Surroundings
+from stratum_git.core.resolving import open_resolutions
 from stratum_git.dispatch.clock import monotonic, now, uptime
-from stratum_git.errors import UserError
+from stratum_git.errors import StratumError, UserError
 from stratum_git.git.commits import Commit, commits_of
 from stratum_git.git.refs import LostRace, RefSession, RefUpdate, read_refs, tip_nowait
 from stratum_git.git.registration import checked_out
 from stratum_git.git.repository import Repository
 from stratum_git.git.worktree import discard
-from stratum_git.model.ids import Json, Oid, RefName
+from stratum_git.model.ids import FlowId, Json, Oid, RefName
 from stratum_git.slots import trash
 from stratum_git.slots.folders import StateFolders
 from stratum_git.slots.leases import PREFIX as LEASES
 from stratum_git.slots.leases import HeldLease, is_live, read_leases
 from stratum_git.slots.occupancy import Occupied, Unreadable, read_record
+from stratum_git.store.flows import load
 from stratum_git.store.listing import PREFIX as FLOWS
 from stratum_git.store.listing import list_flows
 
@@ -99,7 +101,7 @@ def retain(
     yard = _yard(repo, folders_of(around, repo, config), tips)
     removed = Removed()
     for flow in (flow for flow in old if flow in yard.busy):
-        removed.kept[f"flow {flow}"] = "somebody is at work on it, or its work lies in a slot"
+        removed.kept[f"flow {flow}"] = _why_busy(repo, FlowId(flow))
     names = [flow for flow in old if flow not in yard.busy]
     with RefSession(repo, "stratum-git: gc", durable=True) as session:
         for start in range(0, len(names), AT_ONCE):
@@ -108,6 +110,15 @@ def retain(
     if not dry_run:
         _discard(yard.folders, removed)
     return removed
+
+
+def _why_busy(repo: Repository, flow: FlowId) -> str:
+    with suppress(StratumError):
+        who = next(iter(open_resolutions(load(repo, flow)[0].state)), None)
+        if who is not None:
+            verb = f"`stratum-git resolve {flow} {who[1]}`"
+            return f"{who[2].by} resolves the conflict of {who[1]} in a slot: {verb}"
+    return "somebody is at work on it, or its work lies in a slot"
 
 
 def _yard(repo: Repository, folders: StateFolders, tips: Mapping[RefName, Oid]) -> _Yard:

@@ -37,6 +37,7 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "salvage": ("salvaging", "Has back what an attempt left.", "stratum-git salvage docs-1a2b3c api"),
     "land": ("landing", "Lands what a flow has left.", "stratum-git land docs-1a2b3c --dry-run"),
     "undo": ("landing", "Takes what a flow landed off its target.", "stratum-git undo docs-1a2b3c --dry-run"),
+    "resolve": ("resolving", "Resolves a conflict by hand.", "stratum-git resolve docs-1a2b3c api"),
     "gc": ("collecting", "Removes what old flows left.", "stratum-git gc --older-than 30d --dry-run"),
     "resume": ("running", "Takes a flow up where it stands.", "stratum-git resume docs-1a2b3c"),
     "cancel": ("running", "Stops a flow, or one task of it.", "stratum-git cancel docs-1a2b3c api"),

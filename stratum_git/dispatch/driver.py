@@ -28,6 +28,7 @@ from stratum_git.dispatch.opening import consider, open_step
 from stratum_git.dispatch.proving import Prover
 from stratum_git.dispatch.publishing import result_updates
 from stratum_git.dispatch.radar import keep_watch
+from stratum_git.dispatch.resolving import remember_landed
 from stratum_git.dispatch.turn import hold, own_turn
 from stratum_git.git.refs import RefUpdate, tip_nowait
 from stratum_git.model.effects import (
@@ -314,7 +315,10 @@ class Driver:
                         continue
                     self.held = held
                     stack.callback(setattr, self, "held", frozenset())
+                    before = self.journal.state
                     if not (await self._deliver(event)).beaten:
+                        if isinstance(event, Landed):
+                            await self.context.git(partial(remember_landed, self.context, before, event))
                         # Whoever lands next looks at the checkouts as they are then.
                         await self.followed.wait()
                         return True

@@ -8,7 +8,7 @@ from stratum_git.core.certificate import is_certified, with_sections
 from stratum_git.core.collisions import before_retry, warning
 from stratum_git.core.program import function_of
 from stratum_git.core.prompt import step_prompt, task_prompt
-from stratum_git.core.questions import outputs
+from stratum_git.core.questions import fan_of, outputs
 from stratum_git.core.references import Unresolved, resolve, steps_named
 from stratum_git.core.template import MissingField, render, render_message
 from stratum_git.dispatch.judge import Expectations
@@ -45,9 +45,9 @@ class Unclear:
 def errand_for(state: FlowState, launch: Launch) -> Errand | Unclear:
     """Returns what the attempt is about."""
     step = state.program.steps[launch.step]
-    now = state.step(launch.step)
-    if isinstance(step.work, Dispatch) and isinstance(now, FannedOut) and launch.task is not None:
-        task = now.graph.tasks[now.graph.index[launch.task]]
+    fan = fan_of(state.step(launch.step))
+    if isinstance(step.work, Dispatch) and fan is not None and launch.task is not None:
+        task = fan.graph.tasks[fan.graph.index[launch.task]]
         return _task_errand(state, step, step.work, task, launch)
     return _step_errand(state, step, launch)
 

@@ -24,6 +24,7 @@ from stratum_git.model.messages import (
     TaskReported,
     Undone,
 )
+from stratum_git.model.resolutions import ResolvingEnded
 
 KEEPING = ("refs/stratum/attempts/", "refs/stratum/conflicts/")
 """Refs that never move away from what they were at."""
@@ -41,6 +42,8 @@ def result_updates(repo: Repository, flow: FlowId, events: Sequence[Event]) -> t
         elif isinstance(event, Gathered):
             for report in event.reports:
                 wanted |= dict(_published(flow, event.step, report.task, report.attempt, report.outcome))
+        elif isinstance(event, ResolvingEnded):
+            wanted |= dict(_resolved(flow, event))
         elif isinstance(event, Undone):
             landings.append(event)
         elif isinstance(event, Chosen):
@@ -55,6 +58,16 @@ def result_updates(repo: Repository, flow: FlowId, events: Sequence[Event]) -> t
             }
     moved = tuple(_moved(repo, event) for event in landings if event.new != event.old)
     return (*_from_where_they_are(repo, wanted), *moved)
+
+
+def _resolved(flow: FlowId, event: ResolvingEnded) -> Iterator[tuple[RefName, Oid]]:
+    if event.result is None:
+        return
+    yield branch_ref(flow, event.step, event.task), event.result
+    if not event.done:
+        yield attempt_ref(flow, event.step, event.task, event.attempt), event.result
+    if event.conflict is not None:
+        yield conflict_ref(flow, event.step, event.task), event.conflict
 
 
 def _published(

@@ -13,11 +13,12 @@ from pathlib import Path
 
 from stratum_git.core.prompt import conflict_prompt
 from stratum_git.core.questions import fan_of
-from stratum_git.dispatch.context import Context
+from stratum_git.dispatch.context import Context, resolver_name
 from stratum_git.dispatch.errand import Errand, intent_of
 from stratum_git.dispatch.judge import Finding, shown
 from stratum_git.dispatch.opening import tip_of
-from stratum_git.dispatch.parking import message_of
+from stratum_git.dispatch.parking import message_of, told_by
+from stratum_git.dispatch.remembering import remember
 from stratum_git.dispatch.stack import Change, apply
 from stratum_git.git.bounded import read_small_objects
 from stratum_git.git.commits import commits_of
@@ -26,9 +27,12 @@ from stratum_git.git.merge import Conflicted
 from stratum_git.git.objects import Signature
 from stratum_git.git.planting import hunks, plant
 from stratum_git.git.tree_reader import Entry, differences
-from stratum_git.model.ids import Oid, StepId
-from stratum_git.model.spec import Task
-from stratum_git.model.state import FlowState, Merged, Parked
+from stratum_git.model.ids import FlowId, Oid, StepId, TaskId
+from stratum_git.model.messages import Landed, LandedResult, Mend
+from stratum_git.model.resolutions import ResolvingEnded
+from stratum_git.model.spec import Step, Task
+from stratum_git.model.state import FlowState, Merged, Parked, Resolving, Verified
+from stratum_git.store.resolutions import Provenance
 
 MARKER = re.compile(rb"(?:<{7,}|\|{7,}|>{7,})(?: .*)?\r?")
 """A line that a conflict brings: the sides have them around them, and a line of `=` may be anybody's."""
@@ -71,11 +75,20 @@ def conflict_on(context: Context, parked: Parked, base: Oid) -> Conflict | None:
     return Conflict(parked, base, made) if isinstance(made, Conflicted) else None
 
 
-def as_commit(context: Context, conflict: Conflict, title: str) -> Oid:
+def as_commit(context: Context, flow: FlowId, step: StepId, task: TaskId, conflict: Conflict) -> Oid:
     """Returns a conflict as the commit that parks it: on its base, and on the result that it is about."""
     parents, who = (conflict.base, conflict.parked.result), context.identity
-    message = message_of(title, conflict.made, "")
+    rows = (("Flow", flow), ("Step", step), ("Task", task), ("Result", conflict.parked.result))
+    message = message_of(str(task), conflict.made, "".join(f"Stratum-{k}: {v}\n" for k, v in rows))
     return context.writer.commit(conflict.tree, parents, message, who, who)
+
+
+def parked_as(context: Context, parked: Parked, base: Oid, conflict: Oid, paths: tuple[str, ...]) -> Conflict:
+    """Returns the conflict that :func:`as_commit` made a commit of."""
+    commit = commits_of(context.repo, (conflict,))[conflict]
+    told = told_by(commit.message)
+    made = Conflicted(commit.tree, paths, told.stages, told.messages, told.mends, told.tried)
+    return Conflict(parked, base, made)
 
 
 def put_in_place(context: Context, conflict: Conflict, slot: Path) -> None:
@@ -88,6 +101,46 @@ def put_in_place(context: Context, conflict: Conflict, slot: Path) -> None:
 def author_of(context: Context, parked: Parked) -> Signature:
     """Returns whose work it is that conflicts: what is made of it stays that one's."""
     return commits_of(context.repo, (parked.result,))[parked.result].author
+
+
+# --- what is remembered -----------------------------------------------------------------------------------
+
+
+def remember_landed(context: Context, before: FlowState, event: Landed) -> None:
+    """Remembers how agents resolved what has landed now; *before* is the flow as it was landing."""
+    fan = fan_of(before.step(event.step))
+    landed = {entry.task for entry in event.entries if isinstance(entry, LandedResult)}
+    spec = before.program.steps[event.step]
+    for task, now_ in () if fan is None else zip(fan.graph.tasks, fan.tasks, strict=True):
+        if task.id not in landed or not isinstance(now_, Verified) or not is_resolution(now_):
+            continue
+        parked = now_.resolves
+        conflict = None if parked is None else conflict_on(context, parked, now_.base)
+        if conflict is not None:
+            by = f"agent {resolver_name(spec, task)}"
+            whence = Provenance("agent", by, before.flow, event.step, task.id, event.at)
+            made = as_commit(context, before.flow, event.step, task.id, conflict)
+            remember(context, made, context.merger.trees.root(now_.result), whence)
+
+
+def remember_as(context: Context, flow: FlowId, event: ResolvingEnded, who: Resolving) -> None:
+    """Remembers how a person resolved a conflict."""
+    if event.result is not None:
+        whence = Provenance("person", event.by, flow, event.step, event.task, event.at)
+        remember(context, who.conflict, context.merger.trees.root(event.result), whence)
+
+
+def mends_of(step: Step, task: Task, now_: Verified) -> tuple[Mend, ...]:
+    """Returns which files of a result an agent has resolved a conflict in."""
+    if now_.resolves is None or not is_resolution(now_):
+        return ()
+    by = resolver_name(step, task)
+    return tuple(Mend(path, "agent", by) for path in now_.resolves.paths)
+
+
+def is_resolution(now_: Verified) -> bool:
+    """Returns whether a result was made to resolve a conflict; one that conflicts no more is as it was."""
+    return now_.resolves is not None and now_.result != now_.resolves.result
 
 
 # --- what is asked ----------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from stratum_git.dispatch.judge import TreeFiles
 from stratum_git.dispatch.landing import Item, Lander, LandingPlan, Placed, Queue, in_the_way
 from stratum_git.dispatch.opening import tip_of
 from stratum_git.dispatch.ordering import landing_sequence
+from stratum_git.dispatch.resolving import mends_of
 from stratum_git.dispatch.stack import Change
 from stratum_git.errors import BugError
 from stratum_git.git.objects import Signature
@@ -172,7 +173,8 @@ def _items(context: Context, state: FlowState, step: Step, work: Working | Fanne
         if isinstance(done, Verified):
             change = Change(task.id, done.attempt, done.base, done.result)
             needs = tuple(work.graph.tasks[need].id for need in work.graph.needs[index])
-            items.append(Item(change, _message(state, step, task, done.attempt), needs))
+            mends = mends_of(step, task, done)
+            items.append(Item(change, _message(state, step, task, done.attempt), needs, mends))
     return items
 
 

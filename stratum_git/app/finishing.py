@@ -1,0 +1,164 @@
+"""Lands what a person made of a conflict, with what had been left out because of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import trio
+
+from stratum_git.app.afterwards import Bench
+from stratum_git.core import resolving, tally
+from stratum_git.core.afterwards import left, noted
+from stratum_git.core.expr import judge
+from stratum_git.core.questions import fan_of
+from stratum_git.dispatch.checks import Check, last_attempt, run_check
+from stratum_git.dispatch.clock import now
+from stratum_git.dispatch.errand import title_of
+from stratum_git.dispatch.journal import Beaten
+from stratum_git.dispatch.judge import Finding, TreeFiles
+from stratum_git.dispatch.landing import Item, LandingPlan
+from stratum_git.dispatch.publishing import result_updates
+from stratum_git.dispatch.resolving import remember_as
+from stratum_git.dispatch.stack import Change
+from stratum_git.dispatch.touchdown import plan_landing
+from stratum_git.dispatch.turn import hold, landing_turn
+from stratum_git.errors import BugError
+from stratum_git.model.ids import Json, Oid, RefName, StepId
+from stratum_git.model.messages import Event, LandedLater, LandedResult, Mend, ParkedResult
+from stratum_git.model.resolutions import ResolvingEnded
+from stratum_git.model.spec import Dispatch
+from stratum_git.model.state import Exhausted, FannedOut, FlowState, Merged, Resolving
+
+
+@dataclass(frozen=True, slots=True)
+class Landing:
+    """What landed: the result, its commit if it changed anything, other tasks that landed with it."""
+
+    result: Oid
+    commit: Oid | None
+    others: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """The resolution is kept, and conflicts with what has come to the target meanwhile, in ``paths``."""
+
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Coming:
+    """A landing that was tested: where it goes, what it comes to, and for what of the flow."""
+
+    step: StepId
+    target: RefName
+    plan: LandingPlan
+    who: Resolving
+
+
+def plan(bench: Bench, event: ResolvingEnded, who: Resolving) -> Coming | Finding:
+    """Returns what landing a resolution would come to, or what is wrong with it. Moves nothing."""
+    state = resolving.ended(bench.state, event)
+    fan = fan_of(state.step(event.step))
+    if fan is None or event.result is None:
+        raise BugError(f"{event.task} has nothing to land")
+    mends = tuple(Mend(path, "person", event.by) for path in who.paths)
+    items = tuple(_items(state, event, fan, mends))
+    made = _planned(bench, state, event.step, fan.target, items)
+    findings = _failures(bench, state, event.step, made)
+    if findings and len(made.entries) > 1:
+        made = _planned(bench, state, event.step, fan.target, items[:1])
+        findings = _failures(bench, state, event.step, made)
+    return Finding("land_verify", findings) if findings else Coming(event.step, fan.target, made, who)
+
+
+def _planned(
+    bench: Bench, state: FlowState, step: StepId, target: RefName, items: tuple[Item, ...]
+) -> LandingPlan:
+    coming = plan_landing(bench.context, state, step, target, items)
+    made = replace(coming, moves=True, refuses=False).plan()
+    bench.context.writer.sync()
+    if isinstance(made.entries[0], ParkedResult):
+        # The others need it.
+        return LandingPlan(made.old, made.old, made.entries[:1])
+    return made
+
+
+def land(bench: Bench, coming: Coming, event: ResolvingEnded) -> Landing | Again | None:
+    """Records a resolution and its landing at once; ``None`` when the target moved: plan it again."""
+    first = coming.plan.entries[0]
+    if isinstance(first, ParkedResult):
+        again = replace(event, conflict=first.conflict, paths=first.paths)
+        return Again(first.paths) if _record(bench, again) else None
+    later = LandedLater(
+        at=now(),
+        by=event.by,
+        step=event.step,
+        target=coming.target,
+        old=coming.plan.old,
+        new=coming.plan.new,
+        entries=coming.plan.entries,
+    )
+    with landing_turn(bench.context), hold(bench.context, later) as held:
+        if held is None:
+            return None
+        if not _record(bench, event, later):
+            return None
+        notes = bench.catch_up(held)
+    remember_as(bench.context, bench.state.flow, event, coming.who)
+    commit = first.commit if isinstance(first, LandedResult) else None
+    others = tuple(str(entry.task) for entry in coming.plan.entries[1:] if isinstance(entry, LandedResult))
+    return Landing(first.result, commit, others, notes)
+
+
+def _items(
+    state: FlowState, event: ResolvingEnded, fan: FannedOut, mends: tuple[Mend, ...]
+) -> Iterator[Item]:
+    """Yields the resolution, and the results that wait for it and for nothing else."""
+    step = state.program.steps[event.step]
+    rows = {index: (base, result) for index, base, result in left(step, state.step(event.step))}
+    own = fan.graph.index[event.task]
+    there = {index for index, now_ in enumerate(fan.tasks) if isinstance(now_, Merged) and index not in rows}
+    base = resolving.parked_at(state, event.step, event.task)
+    if base is None or event.result is None:
+        raise BugError(f"{event.task} is not parked")
+    wanted = {own: (base.base, event.result)}
+    for index in fan.graph.order:
+        task, now_ = fan.graph.tasks[index], fan.tasks[index]
+        if index not in wanted:
+            waits = isinstance(now_, Exhausted) and resolving.result_of(now_) is not None
+            if not waits or index not in rows or not there.issuperset(fan.graph.needs[index]):
+                continue
+        attempt = getattr(now_, "attempt", 0)
+        change = Change(task.id, attempt, *wanted.get(index, rows.get(index, (base.base, base.result))))
+        needs = tuple(fan.graph.tasks[need].id for need in fan.graph.needs[index])
+        there.add(index)
+        yield Item(change, title_of(state, step, task), needs, mends if index == own else ())
+
+
+def _failures(bench: Bench, state: FlowState, step: StepId, made: LandingPlan) -> tuple[str, ...]:
+    """Returns what does not hold of what would land: checks of the landing, postconditions of the step."""
+    work = state.program.steps[step].work
+    if not isinstance(work, Dispatch):
+        return ()
+    if work.land_verify and made.new != made.old:
+        number = last_attempt(bench.context, state.flow, step) + 1
+        check = Check(work.setup, work.land_verify)
+        ran = trio.run(run_check, bench.context, state.flow, step, number, made.new, check)
+        if ran.verdict != "pass":
+            return ran.findings
+    spec, whole = state.program.steps[step], noted(state.program.steps[step], state.step(step), made.entries)
+    if whole is None or not spec.ensure or tally.shortfall(work, whole):
+        return ()
+    names: dict[str, Json] = {"result": tally.aggregate(whole, ok=True), "input": dict(state.inputs)}
+    return judge(spec.ensure, names, TreeFiles(bench.context.repo, Oid(made.new)))
+
+
+def _record(bench: Bench, *events: Event) -> bool:
+    """Appends *events* with what moves with them, all or none; returns whether that was done."""
+    repo, flow = bench.context.repo, bench.state.flow
+    written = bench.journal.record(events, lambda *_: result_updates(repo, flow, events))
+    recorded = {id(entry.event) for entry in written.entries}
+    return not isinstance(written, Beaten) and all(id(event) in recorded for event in events)
