@@ -293,7 +293,7 @@ class Driver:
                 await self._deliver(event)
 
     async def _land(self, step: StepId) -> None:
-        prover = Prover(self.context, self.journal.state, step)
+        prover = Prover(self.context, self.journal.state, step, tell=lambda text: self.watch(Remark(text)))
         while not self.interrupted:
             # Nobody else is kept from landing meanwhile: it may take minutes.
             with trio.CancelScope() as self.proving:

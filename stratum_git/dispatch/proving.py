@@ -36,12 +36,15 @@ from stratum_git.model.spec import Command, Dispatch, LandMode
 from stratum_git.model.state import FlowState
 from stratum_git.store.verdicts import TestId, Verdict, digest_of, id_of, known_verdicts, remember
 
+SHORT = 10
+
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What a test is about: a prefix, and what is run on it."""
+    """What a test is about: a prefix, the task that it ends with, and what is run on it."""
 
     prefix: Prefix
+    task: str
     check: Check
 
 
@@ -66,6 +69,7 @@ class Prover:
     """Lands one step with everything in it tested, as far as the step wants that.
 
     ``look`` gives what is to land on the target as it is when asked: the step's landing, or another one.
+    ``tell`` hears what comes of the tests, in words.
     """
 
     context: Context
@@ -74,6 +78,7 @@ class Prover:
     coming: Approach | None = None
     look: Callable[[Context, FlowState, StepId], Approach] = approach
     """How the landing is found, on the target as it is."""
+    tell: Callable[[str], None] = field(default=lambda _: None)
     known: dict[TestId, Verdict] = field(default_factory=dict)
     cached: set[TestId] = field(default_factory=set)
     suspects: dict[TestId, Ran] = field(default_factory=dict)
@@ -100,6 +105,7 @@ class Prover:
         """Tests until it is known what lands. On cancellation nothing moved, and nothing is left."""
         if not await self.context.git(self.begin):
             return
+        self.tell(f"{self.step}: testing what is to land, {self._at_once()}")
         decision = await self.context.git(partial(self._decision, self._colours()))
         async with trio.open_nursery() as nursery:
             while isinstance(decision, Try):
@@ -152,6 +158,10 @@ class Prover:
         """Returns how many tests may be under way: as many as attempts, and no more than slots that stay."""
         return 1 if self._work is None else max(1, min(self._work.max_concurrent, self.context.pool.keep))
 
+    def _at_once(self) -> str:
+        one_by_one = self._width == 1 or (self._work is not None and self._work.land_mode == "serial")
+        return "one by one" if one_by_one else f"up to {self._width} at once"
+
     # --- what is to be tested ---------------------------------------------------------------------------
 
     def _approached(self) -> Approach:
@@ -191,14 +201,15 @@ class Prover:
         return self.coming
 
     def _base(self) -> TestId | None:
-        return self._named(self._before().queue.start, self._checks) if self._checks else None
+        target = self._before().queue.start
+        return self._named(target, "", self._checks) if self._checks else None
 
     def _test(self, prefix: Prefix, entry: LandedResult) -> TestId | None:
         commands = self._checks
         if not commands and entry.mends:
             # What more than lines have merged must at least pass what its task has to pass.
             commands = self._verify(entry)
-        return self._named(prefix, commands) if commands else None
+        return self._named(prefix, str(entry.task or self.step), commands) if commands else None
 
     def _verify(self, entry: LandedResult) -> tuple[Command, ...]:
         fan = fan_of(self.state.step(self.step))
@@ -207,10 +218,10 @@ class Prover:
         own = fan.graph.tasks[fan.graph.index[entry.task]].verify
         return self._work.verify if own is None else own
 
-    def _named(self, prefix: Prefix, commands: tuple[Command, ...]) -> TestId:
+    def _named(self, prefix: Prefix, task: str, commands: tuple[Command, ...]) -> TestId:
         setup = () if self._work is None else self._work.setup
         test = id_of(prefix.tree, setup, commands, self.surroundings)
-        self.subjects[test] = Subject(prefix, Check(setup, commands))
+        self.subjects[test] = Subject(prefix, task, Check(setup, commands))
         return test
 
     # --- testing ----------------------------------------------------------------------------------------
@@ -233,10 +244,18 @@ class Prover:
             with self.running[test]:
                 commit = subject.prefix.commit
                 ran = await run_check(self.context, self.state.flow, self.step, number, commit, subject.check)
+                self._say(subject, ran, again=test in self.suspects)
                 await self._note(test, ran)
         finally:
             del self.running[test]
             self.changed.set()
+
+    def _say(self, subject: Subject, ran: Ran, *, again: bool) -> None:
+        what = f"up to {subject.task}" if subject.task else "as the target is"
+        said = {"pass": "passes", "fail": "fails", "error": "could not be tested"}[ran.verdict]
+        more = " the second time" if again else ""
+        commit = subject.prefix.commit[:SHORT]
+        self.tell(f"{self.step}: {commit}, {what}, {said}{more} ({ran.seconds:.1f} s)")
 
     async def _note(self, test: TestId, ran: Ran) -> None:
         if ran.verdict == "error":

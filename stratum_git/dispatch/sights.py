@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 
 from stratum_git.git.diff import Change
@@ -131,11 +132,19 @@ def sight_of(trees: TreeReader, index: int, done: Verified) -> Sight:
 
 
 def kin_of(graph: TaskGraph) -> frozenset[tuple[int, int]]:
-    """Returns the pairs of which one task builds on the other, at any depth; the smaller index first."""
+    """Returns the pairs that cannot meet at a landing, the smaller index first.
+
+    One task builds on the other, at any depth, or both are candidates of one.
+    """
     above: dict[int, set[int]] = {}
     for index in graph.order:
         above[index] = {up for need in graph.needs[index] for up in (need, *above[need])}
-    return frozenset((min(i, up), max(i, up)) for i, ups in above.items() for up in ups)
+    built = {(min(i, up), max(i, up)) for i, ups in above.items() for up in ups}
+    # Of the candidates of a task one alone will land.
+    rivals = {
+        pair for head, them in graph.contests.items() for pair in combinations(sorted((head, *them)), 2)
+    }
+    return frozenset(built | rivals)
 
 
 def doubtful(sights: Sequence[Sight], kin: frozenset[tuple[int, int]]) -> list[tuple[Sight, Sight]]:

@@ -68,7 +68,8 @@ class Strategy:
     def _folded(self, on: Prefix, tree: Oid, result: Oid, commits: Sequence[Commit], words: Words) -> Oid:
         own = [commit for commit in commits if not is_snapshot(commit)]
         author = own[-1].author if own else self.merger.trees.commit(result).author
-        body = [words.message.strip()]
+        text, mine = _parted(words.message)
+        body = [text]
         if self.merge == "squash" and own:
             more = len(own) - SHOWN
             subjects = [f"* {_subject(commit)}" for commit in own[:SHOWN]]
@@ -77,7 +78,7 @@ class Strategy:
         me = f"{author.name} <{author.email}>"
         credits_ = [f"Co-authored-by: {who}" for who in dict.fromkeys(others) if who != me]
         kept = [line for commit in own for line in _parted(commit.message)[1]]
-        return self._commit(on.commit, tree, body, (*kept, *credits_), words, author)
+        return self._commit(on.commit, tree, body, (*mine, *kept, *credits_), words, author)
 
     def _replayed(self, on: Prefix, tree: Oid, commits: Sequence[Commit], words: Words) -> Oid | None:
         """Returns the last of the replayed commits; ``None`` where they do not come to *tree*."""
@@ -96,9 +97,7 @@ class Strategy:
         return at if now == tree else None
 
     def _replay(self, parent: Oid, tree: Oid, commit: Commit, words: Words) -> Oid:
-        if is_snapshot(commit):
-            return self._commit(parent, tree, [words.message.strip()], (), words, commit.author)
-        text, trailers = _parted(commit.message)
+        text, trailers = _parted(words.message if is_snapshot(commit) else commit.message)
         return self._commit(parent, tree, [text], trailers, words, commit.author)
 
     def _commit(

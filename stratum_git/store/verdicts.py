@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NewType
 
@@ -85,13 +86,14 @@ def known_verdicts(repo: Repository) -> dict[TestId, Verdict]:
 
 
 def remember(repo: Repository, writer: ObjectWriter, verdict: Verdict) -> bool:
-    """Adds a verdict, and returns whether it was: somebody may have been faster each time."""
-    for _ in range(RACES):
-        tip = tip_nowait(repo, REF)
-        tree = _with(repo, writer, tip, verdict)
-        writer.sync()
-        if isinstance(transact(repo, [RefUpdate(REF, tree, tip)], message="stratum-git"), Applied):
-            return True
+    """Adds a verdict, and returns whether it could be: others may be faster, and the ref be damaged."""
+    with suppress(HostError):
+        for _ in range(RACES):
+            tip = tip_nowait(repo, REF)
+            tree = _with(repo, writer, tip, verdict)
+            writer.sync()
+            if isinstance(transact(repo, [RefUpdate(REF, tree, tip)], message="stratum-git"), Applied):
+                return True
     return False
 
 
@@ -99,7 +101,7 @@ def _with(repo: Repository, writer: ObjectWriter, tip: Oid | None, verdict: Verd
     """Returns the tree of *tip* with another verdict in its last file."""
     files = _files(repo, tip)
     last = max(files, default=_name(0))
-    rows = _rows(repo, files[last]) if last in files else []
+    rows = _rows(repo, [files[last]]) if last in files else []
     if len(rows) >= ROWS:
         last, rows = _name(int(last) + 1), []
     data = "\n".join(json.dumps(row) for row in (*rows, _row(verdict))) + "\n"
@@ -110,13 +112,11 @@ def _with(repo: Repository, writer: ObjectWriter, tip: Oid | None, verdict: Verd
 
 def _read(repo: Repository, tip: Oid | None) -> dict[TestId, Verdict]:
     files = _files(repo, tip)
-    found = read_small_objects(repo, [files[name] for name in sorted(files)], LARGEST)
     verdicts: dict[TestId, Verdict] = {}
-    for item in found:
-        for row in _parsed(b"" if item is None else item.data):
-            verdict = _verdict(row)
-            if verdict is not None:
-                verdicts[verdict.test] = verdict
+    for row in _rows(repo, [files[name] for name in sorted(files)]):
+        verdict = _verdict(row)
+        if verdict is not None:
+            verdicts[verdict.test] = verdict
     return verdicts
 
 
@@ -130,9 +130,13 @@ def _files(repo: Repository, tip: Oid | None) -> dict[str, Oid]:
         return {}
 
 
-def _rows(repo: Repository, blob: Oid) -> list[Json]:
-    item = read_small_objects(repo, [blob], LARGEST)[0]
-    return _parsed(b"" if item is None else item.data)
+def _rows(repo: Repository, blobs: Sequence[Oid]) -> list[Json]:
+    try:
+        found = read_small_objects(repo, blobs, LARGEST)
+    except HostError:
+        # One of them is damaged, and git goes no further: what is behind it is lost.
+        found = ()
+    return [row for item in found if item is not None for row in _parsed(item.data)]
 
 
 def _parsed(data: bytes) -> list[Json]:

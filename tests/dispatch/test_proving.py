@@ -16,7 +16,7 @@ from stratum_git.app import running
 from stratum_git.app.running import Handle
 from stratum_git.app.workshop import make_context
 from stratum_git.dispatch.landing import Item, Lander, Placed, Queue
-from stratum_git.dispatch.notices import Recorded
+from stratum_git.dispatch.notices import Recorded, Remark
 from stratum_git.dispatch.proving import Passed, Prover
 from stratum_git.dispatch.stack import Change
 from stratum_git.dispatch.strategies import Prefix
@@ -96,6 +96,9 @@ async def test_the_culprit_is_left_out_and_the_others_land(stage: Stage, notes: 
     event = landing(stage)
     assert event.new == stage.scratch.head() == event.proofs[-1].commit
     assert event.proofs[-1].verdict == "pass"
+    remarks = [n.text for n in stage.notices if isinstance(n, Remark)]
+    assert remarks[0].startswith("build: testing what is to land, ")
+    assert any(", up to four, passes (" in text for text in remarks)
     assert [proof.verdict for proof in event.proofs].count("fail") == 1
     # What is red is tested twice, everything else once; and the commits are those that were tested.
     log = ran(notes)

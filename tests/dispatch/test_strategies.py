@@ -117,6 +117,20 @@ async def test_a_message_is_made_from_the_template_of_the_step(stage: Stage) -> 
     assert body.startswith(f"one: the one\n\nOf build, attempt 1 in {state.flow}, {{flow}}\n\nStratum-Flow")
 
 
+async def test_trailers_of_a_template_and_of_agents_are_one_paragraph_with_ours(stage: Stage) -> None:
+    def play(assignment: Assignment) -> Script:
+        commit(ScratchRepo(assignment.slot), "x\n\nSigned-off-by: Ada <ada@x>\nSee: 1", {"x.txt": "1\n"})
+        return Script()
+
+    template = '"{task.id}\\n\\nWhy.\\n\\nRefs: 12\\nStratum-Task: forged"'
+    state = await stage.play(dispatch_spec(commit_message=template), play, tasks("one"))
+
+    assert state.status == "complete"
+    rows = stage.scratch.git("log", "-1", "--format=%(trailers:only)").splitlines()
+    assert rows[:4] == ["Refs: 12", "Signed-off-by: Ada <ada@x>", "See: 1", f"Stratum-Flow: {state.flow}"]
+    assert "forged" not in stage.scratch.git("log", "-1", "--format=%B")
+
+
 async def test_a_template_that_names_what_no_task_has_is_found_before_anybody_works(stage: Stage) -> None:
     with pytest.raises(InvalidSpecError, match="commit_message names task, which"):
         await stage.play(dispatch_spec(commit_message='"{task}"'), at_work, tasks("one"))

@@ -78,6 +78,23 @@ def test_what_cannot_be_read_is_not_known(repo: Repository, writer: ObjectWriter
     assert list(known_verdicts(repo)) == [verdict(1).test]
 
 
+@pytest.mark.parametrize("what", ["ref", "tree", "file"])
+def test_what_a_power_cut_tore_is_in_nobodys_way(repo: Repository, writer: ObjectWriter, what: str) -> None:
+    remember(repo, writer, verdict(1))
+    place = repo.common_dir / REF
+    tree = place.read_text().strip()
+    if what == "ref":
+        place.write_bytes(b"")
+    else:
+        torn = tree if what == "tree" else repo.git.run("ls-tree", tree).stdout.split()[2].decode()
+        path = repo.common_dir / "objects" / torn[:2] / torn[2:]
+        path.chmod(0o644)
+        path.write_bytes(b"")
+    assert known_verdicts(repo) == {}
+    assert remember(repo, writer, verdict(2)) is (what != "ref")
+    assert list(known_verdicts(repo)) == ([] if what == "ref" else [verdict(2).test])
+
+
 def test_the_cache_is_on_one_ref_that_git_takes_for_sound(repo: Repository, writer: ObjectWriter) -> None:
     remember(repo, writer, verdict(1))
     assert tip_nowait(repo, REF) is not None
