@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 
 from stratum_git.app import foresight, running
 from stratum_git.app.batches import evict, halt_unwanted
+from stratum_git.app.colliding import in_the_way
 from stratum_git.app.desk import Desk
 from stratum_git.app.leasing import is_claimed
 from stratum_git.app.refused import Refused
@@ -99,6 +100,7 @@ def status(desk: Desk, flow: FlowId) -> Answer:
         "task_count": len(rows),
         "events": state.seq,
         "over": is_over(state),
+        **({} if fan is None else in_the_way(fan)),
     }
 
 

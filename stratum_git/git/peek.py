@@ -76,8 +76,8 @@ class Peeker:
     def look(self) -> Changes:
         """Returns what differs from the base; the very same object when that is what it was before.
 
-        One git when nothing changed, three otherwise. Raises GitFailed, GitHung or OSError when there is
-        nothing to be seen: the slot is gone, or is being made into something else.
+        One git when nothing changed, three otherwise. Raises HostError or OSError when there is nothing
+        to be seen: the slot is gone, or is being made into something else.
         """
         if not self.index.exists():
             shutil.copy2(git_dir_of(self.slot) / "index", self.index)

@@ -523,3 +523,24 @@ async def test_a_failed_step_lands_nothing(stage: Stage) -> None:
     assert isinstance(fan(state).tasks[2], Stopped)
     assert stage.scratch.git("log", "--format=%s", "-1") == "first"
     assert stage.scratch.files(f"stratum/{state.flow}/good")[-1] == "good.txt"
+
+
+async def test_who_collides_with_many_lands_last(stage: Stage) -> None:
+    def play(assignment: Assignment) -> Script:
+        own = {f"{assignment.task}.txt": f"{assignment.task}\n".encode()}
+        hub = {f"{name}.txt": b"hub\n" for name in "xyz"}
+        return Script(files=hub if assignment.task == "hub" else own)
+
+    spec = dispatch_spec(require="any", on_quorum="keep")
+    state = await stage.play(spec, play, ids("hub", "x", "y", "z"))
+    assert words(state) == {"hub": "parked", "x": "merged", "y": "merged", "z": "merged"}
+
+
+async def test_the_order_of_the_graph_is_kept_where_the_step_says_so(stage: Stage) -> None:
+    def play(assignment: Assignment) -> Script:
+        names = ("x", "y", "z") if assignment.task == "hub" else (str(assignment.task),)
+        return Script(files={f"{name}.txt": f"{assignment.task}\n".encode() for name in names})
+
+    spec = dispatch_spec(require="any", on_quorum="keep", land_order="graph")
+    state = await stage.play(spec, play, ids("hub", "x", "y", "z"))
+    assert words(state) == {"hub": "merged", "x": "parked", "y": "parked", "z": "parked"}
