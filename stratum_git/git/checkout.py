@@ -121,7 +121,17 @@ def obstacle(repo: Repository, checkout: Path, old: Oid, new: Oid) -> Refused | 
     dirt = tuple(dict.fromkeys((*dirt, *hidden_dirt(checkout, [change.path for change in changes]))))
     if dirt:
         return Refused(f"uncommitted changes in {checkout} would be overwritten", dirt)
-    return None
+    closed = _unwritable(checkout, changed)
+    return Refused(f"{checkout} cannot be written to", closed) if closed else None
+
+
+def _unwritable(checkout: Path, changed: set[PurePosixPath]) -> tuple[str, ...]:
+    """Returns the folders in which something is to change and nothing can: of a disk for reading."""
+    folders: set[PurePosixPath] = set()
+    for parent in {path.parent for path in changed}:
+        there = (p for p in (parent, *parent.parents) if (checkout / p).is_dir())
+        folders |= {next(there, PurePosixPath())}
+    return tuple(sorted(str(p) for p in folders if not os.access(checkout / p, os.W_OK | os.X_OK)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from stratum_git.errors import HostError
 from stratum_git.git.files import read_pointer
+from stratum_git.git.process import Git
 from stratum_git.git.repository import Repository
 from stratum_git.model.ids import Oid, RefName
 
@@ -50,6 +51,7 @@ def add_worktree(repo: Repository, path: Path, *, base: Oid, reason: str) -> Non
     if _needs_git(repo):
         words = ("--no-checkout", "--detach", "--lock", "--reason", reason, "--", str(path), base)
         repo.git.run("worktree", "add", *words)
+        _take_whole(path)
         return
     path.mkdir(parents=True, mode=0o700)
     marker = path.resolve() / ".git"
@@ -60,6 +62,17 @@ def add_worktree(repo: Repository, path: Path, *, base: Oid, reason: str) -> Non
             _write(fresh / name, f"{text}\n")
         entry = _put(repo, fresh, re.sub(r"[^A-Za-z0-9_-]", "-", path.name))
     _write(marker, f"gitdir: {entry}\n")
+
+
+def _take_whole(path: Path) -> None:
+    """Makes a new worktree one with every file: git gives it what the user's own checkout leaves out."""
+    entry = (path / read_pointer(path / ".git").removeprefix("gitdir: ")).resolve()
+    settings = entry / "config.worktree"
+    for name in (
+        ("core.sparseCheckout", "core.sparseCheckoutCone", "index.sparse") if settings.exists() else ()
+    ):
+        Git(path).run("config", "--file", str(settings), "--unset-all", name, ok=(0, 5))
+    (entry / "info/sparse-checkout").unlink(missing_ok=True)
 
 
 def unregister(repo: Repository, path: Path) -> None:

@@ -22,6 +22,7 @@ from stratum_git.git.checkout import Refused
 from stratum_git.git.holding import held_checkouts
 from stratum_git.git.repository import open_repository
 from stratum_git.model.ids import Oid, RefName
+from tests.support.disks import remount, unable
 from tests.support.repos import ScratchRepo
 
 MAIN = RefName("refs/heads/main")
@@ -715,6 +716,26 @@ def test_what_lands_is_written_as_the_settings_want_it(place: Place) -> None:
     assert land(place) == ""
     assert (place.path / "touched.txt").read_text() == "ONE\n2\nTHREE\n"
     assert (place.path / "fresh.txt").read_text() == "FRESH\n"
+
+
+@pytest.mark.skipif(bool(unable()), reason=unable())
+def test_a_checkout_on_a_disk_for_reading_is_looked_at_before_anything_moves(place: Place) -> None:
+    place.git("checkout", "-qb", "mine")
+    disk = place.path.parent / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "none", str(disk)], check=True)
+    try:
+        place.git("worktree", "add", "-q", str(disk / "beside"), "main")
+        remount(disk, "ro")
+        before = look(disk / "beside")
+
+        said = land(place)
+
+        assert "cannot be written to" in said
+        assert place.git("rev-parse", "main") == place.old
+        assert look(disk / "beside") == before
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_a_refusal_names_all_that_is_in_the_way(place: Place) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from stratum_git.model.ids import Json
 from tests.support.contracts import conforms
+from tests.support.shell import SPEC as DISPATCH
 from tests.support.shell import Said, Shell
 
 SPEC = """\
@@ -304,6 +305,27 @@ def test_a_landing_that_is_in_the_way_of_the_user_is_refused(shell: Shell) -> No
     assert (looked.code, said.code) == (1, 2)
     assert "one.txt" in said.err
     assert everything(shell) == before
+
+
+def test_a_sparse_checkout_with_work_in_it_keeps_both_there_and_back(shell: Shell) -> None:
+    git, path = shell.repo.git, shell.repo.path
+    shell.repo.commit("more", {"in/x.txt": "x\n", "out/y.txt": "y\n"})
+    git("sparse-checkout", "set", "--cone", "in")
+    shell.repo.write("a.txt", "mine\n")
+    shell.repo.write("in/x.txt", "mine\n")
+    before, patterns = everything(shell)[1:3], git("sparse-checkout", "list")
+    script = "mkdir -p in out; echo 1 > in/new.txt; echo 2 >> out/y.txt; echo 3 > out/new.txt"
+    shell.run("run", shell.spec(DISPATCH), shell.tasks({"id": "one"}), shell.agent(script), "--quiet")
+
+    assert git("show", "main:out/y.txt") == "y\n2"
+    assert (path / "in/new.txt").read_text() == "1\n"
+    assert not (path / "out").exists()
+    assert git("ls-files", "-v").splitlines() == [
+        "H a.txt", "H b.txt", "S dir/c.txt", "H in/new.txt", "H in/x.txt", "S out/new.txt", "S out/y.txt",
+    ]  # fmt: skip
+    assert shell.run("undo", shell.flow()).code == 0
+    assert everything(shell)[1:3] == before
+    assert git("sparse-checkout", "list") == patterns
 
 
 @pytest.mark.parametrize("verb", ["land", "undo"])
