@@ -8,7 +8,7 @@ from typing import TypeAlias, assert_never
 from stratum_git.core.collisions import sighting
 from stratum_git.core.contest import number_of
 from stratum_git.model.choosing import Chosen
-from stratum_git.model.effects import Effect, Launch
+from stratum_git.model.effects import AwaitGate, Effect, Finish, Launch
 from stratum_git.model.messages import (
     Answered,
     Called,
@@ -76,7 +76,8 @@ def narrate(event: Event, after: FlowState, effects: tuple[Effect, ...]) -> Narr
     subject, details = _tell(event)
     launched = [_name(e.step, e.task, e.attempt) for e in effects if isinstance(e, Launch)]
     more = (f"Launches {', '.join(launched)}.",) if launched else ()
-    ended = (f"The flow is {after.status}.",) if after.status != "running" else ()
+    comes_to_rest = after.status != "running" and any(isinstance(e, AwaitGate | Finish) for e in effects)
+    ended = (f"The flow is {after.status}.",) if comes_to_rest else ()
     return Narration(subject, (*details, *more, *ended), _trailers(event, after))
 
 
