@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stratum_git.core.proving import Barren, Colour, Mode, Point, Proven, Step, Stuck, Try, decide
@@ -89,6 +89,7 @@ def greedy(count: int, bad: list[frozenset[int]]) -> tuple[int, ...]:
 
 
 @pytest.mark.parametrize("mode", MODES)
+@settings(max_examples=60)
 @given(
     case=red_sets(), width=st.integers(1, 5), order=st.randoms(use_true_random=False), flake=st.integers(0, 9)
 )
@@ -175,6 +176,7 @@ def test_a_batch_finds_its_culprit_in_few_tests() -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
+@settings(max_examples=60)
 @given(count=st.integers(1, 6), red=st.sets(st.frozensets(st.integers(0, 5)), max_size=20))
 def test_whatever_is_red_the_target_only_points_at_green(
     mode: Mode, count: int, red: set[frozenset[int]]
