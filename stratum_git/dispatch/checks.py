@@ -55,8 +55,10 @@ async def run_check(
     began = trio.current_time()
     try:
         opening = partial(context.pool.borrow, base=commit, occupant=Occupant(flow, step, LANDING, number))
-        # The commit is on no ref, and a git of the user's may have deleted it.
+        # The commit is on no ref, so a git of the user's may have deleted it; and what the HEAD of a slot
+        # names is to be on the disk before it.
         await context.git(context.writer.heal)
+        await context.git(context.writer.sync)
         slot = await context.git(opening)
         try:
             folder = context.folders.attempt(flow, step, LANDING, number)
