@@ -21,7 +21,7 @@ def part(found: tuple[Region, ...], side: str, lines: tuple[bytes, ...]) -> list
     return [lines[span.start : span.end] for span in spans]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(texts, texts, texts)
 def test_every_line_of_each_version_is_in_one_region_that_is_what_it_is_called(
     base: bytes, ours: bytes, theirs: bytes
@@ -43,7 +43,7 @@ def test_every_line_of_each_version_is_in_one_region_that_is_what_it_is_called(
         assert expected[region.kind], region
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(texts, texts, texts)
 def test_hunks_are_where_they_say_and_both_sides_differ_at_either_end(
     base: bytes, ours: bytes, theirs: bytes

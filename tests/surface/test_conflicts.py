@@ -9,11 +9,12 @@ from typing import Any, cast
 
 import pytest
 
+from stratum_git.app.config import ConfigError, read_config
+from stratum_git.app.drivers import driver_specs
 from stratum_git.app.surroundings import Surroundings
 from stratum_git.app.workshop import make_context
 from stratum_git.dispatch.remembering import remember
 from stratum_git.git.grafting import graft
-from stratum_git.git.repository import open_repository
 from stratum_git.store.resolutions import Provenance
 from tests.support.contracts import conforms
 from tests.support.drivers import calls, fake_mergiraf
@@ -33,6 +34,10 @@ def imports(shell: Shell) -> Shell:
     """A user whose two tasks add an import each, at the same place."""
     shell.repo.commit("module", {"m.py": BASE})
     return shell
+
+
+def around(shell: Shell) -> Surroundings:
+    return Surroundings(shell.repo.path, shell.environment)
 
 
 def use(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
@@ -102,9 +107,7 @@ def test_a_driver_merges_what_it_knows_and_that_is_recorded(
 def resolve(shell: Shell, flow: str, text: str) -> None:
     """Remembers *text* for the parked conflict of b, as landing a resolution does."""
     (row,) = shown(shell, flow)
-    context = make_context(
-        Surroundings(shell.repo.path, shell.environment), open_repository(shell.repo.path), ()
-    )
+    context = make_context(around(shell), around(shell).repository(), ())
     blob = context.writer.blob(text.encode())
     parked = context.merger.trees.root(row["conflict"])
     tree = graft(context.merger.trees, context.writer, parked, {"m.py": ("100644", blob)})
@@ -128,22 +131,10 @@ def test_what_was_resolved_before_is_resolved_the_same_way(imports: Shell) -> No
     assert f"Stratum-Mended: m.py (memory {by})" in imports.repo.git("log", "-1", "--format=%B")
     assert f"m.py by memory {by}" in imports.run("log", again).out
     assert imports.run("conflicts", again).code == 1
-
-    # What is forgotten is a conflict again.
     forgotten = imports.run("conflicts", "--forget", "m.py", "--json")
     conforms(forgotten.json(), "resolutions.v1")
     assert forgotten.json() == [known]
-    assert remembered(imports) == []
-    imports.repo.git("reset", "-q", "--hard", "HEAD~2")
-    assert run(imports)[0] == 1
-
-
-def test_what_differs_in_a_byte_is_not_what_was_resolved(imports: Shell) -> None:
-    _, flow = run(imports)
-    resolve(imports, flow, "import everything\n")
-    imports.repo.git("reset", "-q", "--hard", "HEAD~1")
-    imports.repo.commit("a line more, far away", {"m.py": BASE + "# more\n"})
-    assert run(imports)[0] == 1
+    assert imports.run("conflicts", "--remembered").code == 1
 
 
 def remembered(shell: Shell) -> list[dict[str, Any]]:
@@ -155,6 +146,8 @@ def remembered(shell: Shell) -> list[dict[str, Any]]:
 MANY = """\
 sed -i "s/^5$/five of $STRATUM_TASK/" "text ü.txt"
 printf "$STRATUM_TASK\\\\0" > bin.dat
+echo "$STRATUM_TASK" > go.mod
+printf "$STRATUM_TASK\\r\\n" > crlf.py
 ln -sfn "to-$STRATUM_TASK" link
 case "$STRATUM_TASK" in
 a) git rm -q gone.txt; git mv old.txt one.txt ;;
@@ -163,12 +156,18 @@ esac
 """
 
 
-def test_conflicts_of_every_kind_are_told(shell: Shell) -> None:
+def test_conflicts_of_every_kind_are_told(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_mergiraf(tmp_path / "bin")
+    use(monkeypatch, tmp_path / "bin")
     lines = "".join(f"{n}\n" for n in range(10))
     files: dict[str, str | bytes] = {
         "text ü.txt": lines,
         "bin.dat": b"0\0",
         "gone.txt": "g\n",
+        "go.mod": "0\n",
+        "crlf.py": b"0\r\n",
         "old.txt": lines * 3,
     }
     (shell.repo.path / "link").symlink_to("to")
@@ -197,6 +196,12 @@ def test_conflicts_of_every_kind_are_told(shell: Shell) -> None:
     assert told["old.txt"]["words"] == "on neither side: renamed, or gone into a folder"
     assert {told[path]["kind"] for path in ("one.txt", "two.txt", "old.txt")} == {"rename/rename"}
     assert [one["task_id"] for one in told["gone.txt"]["against"]] == ["a"]
+    by = "mergiraf 9.9.9"
+    assert row["mended"] == [{"path": "go.mod", "rung": "driver", "by": by}]
+    assert row["tried"] == [
+        {"path": "crlf.py", "rung": "driver", "by": f"{by}: it changed the ends of lines"}
+    ]
+    assert shell.repo.show(f"{row['conflict']}:go.mod") == "a\nb"
 
     said = shell.run("conflicts", flow)
     assert (said.code, said.err) == (0, "")
@@ -208,6 +213,8 @@ def test_conflicts_of_every_kind_are_told(shell: Shell) -> None:
         "    | 5",
         "    < five of a",
         "    > five of b",
+        f"  merged already: go.mod, by driver {by}",
+        f"  tried: crlf.py, driver {by}: it changed the ends of lines",
         f"  next: stratum-git resolve {flow} b",
     ):
         assert line in said.out.splitlines(), line
@@ -229,12 +236,10 @@ def test_who_else_changed_a_file_meanwhile_is_named(shell: Shell) -> None:
 
 def test_what_cannot_be_asked_is_said(shell: Shell) -> None:
     assert shell.run("conflicts").code == 2
-    assert shell.run("conflicts", "nothing").code == 2
     assert shell.run("conflicts", "--forget", "m.py").code == 2
-    assert shell.run("conflicts", "--remembered").code == 1
     shell.run("run", shell.spec(), shell.tasks({"id": "x"}), shell.agent("echo x > x.txt"), "--quiet")
     flow = shell.flow()
-    assert (shell.run("conflicts", flow).code, shell.run("conflicts", flow, "--json").json()) == (1, [])
+    assert shell.run("conflicts", flow).code == 1
     said = shell.run("conflicts", flow, "nobody", "--json")
     conforms(said.json(), "error.v1")
     assert said.code == 2
@@ -263,9 +268,13 @@ def test_drivers_of_the_settings_come_first_and_doctor_names_them(
     assert (code, calls(log)) == (0, [])
     assert imports.repo.show("HEAD:m.py").endswith("# m.py")
     assert "Stratum-Mended: m.py (driver own)" in imports.repo.git("log", "-1", "--format=%B")
+    config = read_config(imports.repo.path)
+    assert [spec.name for spec in driver_specs(around(imports), around(imports).repository(), config)] == [
+        "own", "mergiraf",
+    ]  # fmt: skip
     settings.write_text("merge_drivers: {mergiraf: off}\n")
-    imports.repo.git("reset", "-q", "--hard", "HEAD~2")
-    assert run(imports)[0] == 1
+    config = read_config(imports.repo.path)
+    assert driver_specs(around(imports), around(imports).repository(), config) == ()
     for wrong, said in (
         ("{x: {command: [a, '%A']}}", "files is not a list of patterns"),
         ("{x: {command: [a], files: ['*']}}", "does not name %A"),
@@ -273,4 +282,5 @@ def test_drivers_of_the_settings_come_first_and_doctor_names_them(
         ("{x: {command: [a, '%A'], files: ['*'], timeout: 0}}", "timeout is not a number"),
     ):
         settings.write_text(f"merge_drivers: {wrong}\n")
-        assert said in imports.run("run", imports.spec(), imports.agent("true")).err
+        with pytest.raises(ConfigError, match=said):
+            read_config(imports.repo.path)
