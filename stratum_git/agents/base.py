@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
 from typing import Protocol, TypeAlias
 
 from stratum_git.model.ids import Hooks, Json, Oid
+
+DRIVER_TIMEOUT = 30.0
+"""Seconds that a merge driver has for one file. Mergiraf itself gives up after ten."""
 
 
 class Guard(Protocol):
@@ -35,6 +39,26 @@ class AgentSpec:
     hooks: Hooks = "inherit"
     fence: bool = True
     secrets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DriverSpec:
+    """A merge driver: its command with ``%A`` and the like, and the patterns of the files that it knows.
+
+    ``asks`` is the command that tells the patterns, of one that says so itself: lines for ``.gitattributes``.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    files: tuple[str, ...] = ()
+    timeout: float = DRIVER_TIMEOUT
+    asks: tuple[str, ...] = ()
+    version: tuple[str, ...] = ()
+
+    def fits(self, path: str) -> bool:
+        """Returns whether a pattern is that of *path*: of its name, or of all of it where it has a slash."""
+        name = PurePosixPath(path).name
+        return any(fnmatchcase(path if "/" in one else name, one) for one in self.files)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,13 +16,13 @@ import shutil
 import stat
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 import trio
 
+from stratum_git.agents.base import DriverSpec
 from stratum_git.agents.command import inherited
 from stratum_git.agents.output import plain
 from stratum_git.agents.supervise import Exit, Exited, Signalled, TimedOut, Unstartable, supervise
@@ -32,34 +32,12 @@ T = TypeVar("T")
 
 MERGIRAF = "mergiraf"
 MERGES = ("merge", "--git", "%O", "%A", "%B", "--path-name=%P")
-TIMEOUT = 30.0
-"""Seconds for one file. Mergiraf itself gives up after ten."""
 LARGEST = 8 * 1024 * 1024
 LOG = 1024 * 1024
 MARKERS = re.compile(rb"^(?:<{7,}|\|{7,}|>{7,})(?: .*)?\r?$", re.MULTILINE)
 SUFFIX = re.compile(r"\.[A-Za-z0-9_]{1,16}")
 OUTSIDE = ("XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME", "TMPDIR")
 """Where programs leave things for themselves: that is thrown away with the copies."""
-
-
-@dataclass(frozen=True, slots=True)
-class DriverSpec:
-    """A merge driver: its command with the words above, and the patterns of the files that it knows.
-
-    ``asks`` is the command that tells the patterns, of one that says so itself: lines for ``.gitattributes``.
-    """
-
-    name: str
-    command: tuple[str, ...]
-    files: tuple[str, ...] = ()
-    timeout: float = TIMEOUT
-    asks: tuple[str, ...] = ()
-    version: tuple[str, ...] = ()
-
-    def fits(self, path: str) -> bool:
-        """Returns whether a pattern is that of *path*: of its name, or of all of it where it has a slash."""
-        name = PurePosixPath(path).name
-        return any(fnmatchcase(path if "/" in one else name, one) for one in self.files)
 
 
 @dataclass(frozen=True, slots=True)

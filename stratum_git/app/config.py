@@ -32,8 +32,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
-from stratum_git.agents.base import AgentSpec
-from stratum_git.agents.drivers import TIMEOUT, DriverSpec
+from stratum_git.agents.base import DRIVER_TIMEOUT, AgentSpec, DriverSpec
 from stratum_git.core.yaml_nodes import plain, read_yaml
 from stratum_git.errors import UserError
 from stratum_git.git.files import TooLargeError, read_bounded
@@ -168,7 +167,7 @@ def _driver(path: Path, name: str, value: Json) -> DriverSpec:
         hint = 'give it as a word of its own: [sh, -c, \'tool "$1"\', sh, "%P"]'
         raise ConfigError(f"{path}: {where}.command has %P among other words", hint=hint)
     patterns = tuple(str(one) for one in files)
-    return DriverSpec(name, words, patterns, TIMEOUT if timeout is None else timeout)
+    return DriverSpec(name, words, patterns, DRIVER_TIMEOUT if timeout is None else timeout)
 
 
 def _command(path: Path, where: str, row: Mapping[str, Json]) -> tuple[str, ...]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-from stratum_git.agents.drivers import MERGIRAF, Drivers, DriverSpec, found_on
+from stratum_git.agents.base import DriverSpec
+from stratum_git.agents.drivers import MERGIRAF, Drivers, found_on
 from stratum_git.app.config import Config
 from stratum_git.app.surroundings import Surroundings
 from stratum_git.git.repository import Repository

@@ -11,7 +11,8 @@ from typing import TypeAlias
 import pytest
 import trio
 
-from stratum_git.agents.drivers import Drivers, DriverSpec, found_on
+from stratum_git.agents.base import DriverSpec
+from stratum_git.agents.drivers import Drivers, found_on
 from stratum_git.dispatch.ladder import Ladder, scratch
 from stratum_git.dispatch.parking import sides_of
 from stratum_git.git.merge import Conflicted, Merged
