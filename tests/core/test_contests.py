@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from random import Random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from stratum_git.core import tally
 from stratum_git.core.contest import expanded, words_of
 from stratum_git.core.engine import advance
-from stratum_git.core.questions import fan_of, in_flight, outstanding
+from stratum_git.core.questions import fan_of, in_flight, is_over, outstanding
+from stratum_git.core.rebuild import rebuild
 from stratum_git.core.taskgraph import read_graph
 from stratum_git.model.choosing import Chosen, Ranked
 from stratum_git.model.effects import Choose, Effect, Land, Launch, Stop
@@ -14,16 +20,30 @@ from stratum_git.model.ids import Json, Oid, TaskId
 from stratum_git.model.messages import (
     CancelRequested,
     Completed,
+    Event,
     Halted,
     Landed,
     LandedResult,
+    Lost,
     ParkedResult,
     Rejected,
     Resumed,
     Suspended,
+    TaskReported,
 )
 from stratum_git.model.spec import Candidate, Dispatch
-from stratum_git.model.state import Elected, Exhausted, Failed, FannedOut, FlowState, Standing, Verified
+from stratum_git.model.state import (
+    Elected,
+    Exhausted,
+    Failed,
+    FannedOut,
+    FlowState,
+    Pending,
+    Running,
+    Standing,
+    Verified,
+)
+from tests.core.files import files_of
 from tests.core.test_engine import BASE, BUILD, MAIN, RESULT, say, started
 
 OTHER = Oid("d" * 40)
@@ -290,3 +310,78 @@ def test_a_step_in_its_output_names_the_candidates_and_why() -> None:
         {"task_id": "x@1", "state": "elected", "reason": "as x@1 is"},
         {"task_id": "x@2", "state": "exhausted", "reason": "verify: no"},
     ]
+
+
+def replayed(state: FlowState, log: list[Event]) -> FlowState:
+    for event in log:
+        state, _ = advance(state, event)
+    return state
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    counts=st.lists(st.integers(1, 3), min_size=1, max_size=4),
+    require=st.sampled_from(["all", "any", "2"]),
+    on_quorum=st.sampled_from(["cancel", "drain", "keep"]),
+    retries=st.integers(0, 1),
+    concurrent=st.integers(1, 4),
+    dice=st.randoms(use_true_random=False),
+)
+def test_whatever_happens_a_contest_comes_to_its_end(
+    counts: list[int], require: str, on_quorum: str, retries: int, concurrent: int, dice: Random
+) -> None:
+    graph: list[Json] = [
+        {"id": f"t{n}", "candidates": count, "depends_on": [f"t{n - 1}"] if n and dice.random() < 0.4 else []}
+        for n, count in enumerate(counts)
+    ]
+    first = state = started(
+        graph, require=require, on_quorum=on_quorum, retries=retries, concurrent=concurrent
+    )
+    names = [f"t{n}{end}" for n in range(len(counts)) for end in ("", "@1", "@2")]
+    log: list[Event] = []
+    for _ in range(60):
+        if not isinstance(state.step(BUILD), FannedOut):
+            break
+        event = anything(state, dice, names)
+        if event is None:
+            break
+        log.append(event)
+        state, _ = advance(state, event)
+        now = fan_of(state.step(BUILD))
+        assert now is not None
+        assert tally.check(now, concurrent) == []
+        assert is_over(state) or state.paused or in_flight(state) or outstanding(state)
+    assert replayed(first, log) == state
+    assert rebuild(state.program, files_of(state)) == state
+    done = fan_of(state.step(BUILD))
+    if done is not None and not isinstance(state.step(BUILD), FannedOut):
+        assert not any(isinstance(now, Standing | Pending | Running) for now in done.tasks)
+
+
+def anything(state: FlowState, dice: Random, names: list[str]) -> Event | None:
+    """Returns something that may happen now: mostly a report, or the choice that is waited for."""
+    chance = dice.random()
+    if chance < 0.04:
+        return CancelRequested(5.0, "me", "not wanted", TaskId(dice.choice(names)))
+    if chance < 0.07 or state.paused:
+        return Resumed(7.0, "me") if state.paused else Suspended(6.0, "me")
+    at_work = [attempt for attempt in in_flight(state) if attempt[1] is not None]
+    waiting = [effect for effect in outstanding(state) if isinstance(effect, Choose)]
+    if waiting and (not at_work or dice.random() < 0.5):
+        return a_choice(state, dice.choice(waiting).task, dice)
+    if not at_work:
+        return None
+    _, task, attempt = dice.choice(at_work)
+    assert task is not None
+    outcome = dice.choice([GOOD, GOOD, GOOD, BAD, Halted("stop", OTHER), Lost("gone")])
+    return TaskReported(2.0, "a", BUILD, task, attempt, outcome)
+
+
+def a_choice(state: FlowState, task: TaskId, dice: Random) -> Chosen:
+    now = fan_of(state.step(BUILD))
+    assert now is not None
+    entered = now.graph.contests[now.graph.index[task]]
+    standing = [now.graph.tasks[i].id for i in entered if isinstance(now.tasks[i], Standing)]
+    dice.shuffle(standing)
+    ranking = tuple(Ranked(name, "verified", 1, RESULT, reason="so") for name in standing)
+    return Chosen(2.0, "s", BUILD, task, standing[0], ranking)
