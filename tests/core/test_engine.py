@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -462,3 +463,28 @@ def test_more_results_than_there_are_tasks_can_never_come() -> None:
 
     assert isinstance(now, Failed)
     assert now.findings == ("require: 3 can never be met by 1 tasks",)
+
+
+@pytest.mark.parametrize("require", ["any", "2"])
+@pytest.mark.parametrize("on_quorum", ["cancel", "drain", "keep"])
+def test_a_quorum_counts_verified_results_and_nothing_else(require: str, on_quorum: str) -> None:
+    state = started(tasks("a", "b", "c", "d", "e"), require=require, on_quorum=on_quorum, concurrent=3)
+    before = Rejected("verify", ("no",), BASE, RESULT) if require == "any" else Completed(BASE, RESULT)
+    state, effects = say(state, "a", 1, before)
+    assert effects == (Launch(BUILD, TaskId("d"), 1),)
+
+    state, effects = say(state, "b", 1, Completed(BASE, RESULT))
+
+    why = "enough results are in"
+    assert (
+        effects
+        == {
+            "cancel": (Stop(BUILD, TaskId("c"), 1, why), Stop(BUILD, TaskId("d"), 1, why)),
+            "drain": (),
+            "keep": (Launch(BUILD, TaskId("e"), 1),),
+        }[on_quorum]
+    )
+    fan = fan_of(state.step(BUILD))
+    assert fan is not None
+    assert fan.verdict == "met"
+    assert fan.tasks[4] == (Running(1) if on_quorum == "keep" else Stopped(0, why))

@@ -413,3 +413,47 @@ def test_what_is_no_mapping_is_one_problem_on_a_line(text: str) -> None:
     assert loaded.spec is None
     assert [problem.line for problem in loaded.problems] == [1]
     assert "version" in loaded.problems[0].hint
+
+
+CONTEST = """
+version: "%s"
+flows:
+  main:
+    input: {tasks: {type: array}}
+    steps:
+      - {id: s, type: parallel_dispatch, source: $.input.tasks, intent_template: do, candidates: %s}
+"""
+
+
+def test_candidates_say_what_they_do_otherwise() -> None:
+    loaded = load_spec(CONTEST % ("0.4", "[{agent: a}, {intent_template: 'so {task.id}'}, {}]"))
+
+    assert loaded.spec is not None
+    (step,) = loaded.spec.flows["main"].steps
+    assert isinstance(step.work, Dispatch)
+    assert step.work.candidates == (Candidate("a"), Candidate(intent="so {task.id}"), Candidate())
+
+
+@pytest.mark.parametrize(
+    ("version", "text", "path", "message"),
+    [
+        ("0.4", "0", "candidates", "candidates is neither a number nor a list of 1 to 16"),
+        ("0.4", "17", "candidates", "candidates is neither a number nor a list of 1 to 16"),
+        ("0.4", "[]", "candidates", "candidates is neither a number nor a list of 1 to 16"),
+        ("0.4", "true", "candidates", "candidates is neither a number nor a list of 1 to 16"),
+        ("0.4", "[{model: m}]", "candidates.0.model", "there is no field model here"),
+        ("0.4", "[a]", "candidates.0", "this entry of candidates is not a map of names to values"),
+        ("0.4", "[{agent: ''}]", "candidates.0.agent", "agent is empty"),
+        ("0.3", "2", "candidates", "candidates is of version 0.4, and the file is of version 0.3"),
+        (
+            "0.4",
+            "2, isolation: none",
+            "candidates",
+            "candidates need places of their own, and isolation is none",
+        ),
+    ],
+)
+def test_candidates_that_cannot_be_are_named(version: str, text: str, path: str, message: str) -> None:
+    problems = load_spec(CONTEST % (version, text)).problems
+
+    assert [(p.path, p.message) for p in problems] == [(f"flows.main.steps.s.{path}", message)]

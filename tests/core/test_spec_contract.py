@@ -64,7 +64,7 @@ flows:
         on_quorum: keep
         on_conflict: agent
         land_order: graph
-        candidates: 2
+        candidates: [{agent: a, intent_template: so}, {}]
         base: main
         target: other
         task_contract: R
