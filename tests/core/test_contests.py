@@ -25,6 +25,7 @@ from stratum_git.model.messages import (
     Landed,
     LandedResult,
     Lost,
+    Outcome,
     ParkedResult,
     Rejected,
     Resumed,
@@ -373,7 +374,8 @@ def anything(state: FlowState, dice: Random, names: list[str]) -> Event | None:
         return None
     _, task, attempt = dice.choice(at_work)
     assert task is not None
-    outcome = dice.choice([GOOD, GOOD, GOOD, BAD, Halted("stop", OTHER), Lost("gone")])
+    outcomes: list[Outcome] = [GOOD, GOOD, GOOD, BAD, Halted("stop", OTHER), Lost("gone")]
+    outcome = dice.choice(outcomes)
     return TaskReported(2.0, "a", BUILD, task, attempt, outcome)
 
 
