@@ -20,16 +20,15 @@ from stratum_git.core import tally
 from stratum_git.core.afterwards import is_manual, is_news, left, noted
 from stratum_git.core.expr import judge
 from stratum_git.core.questions import fan_of
-from stratum_git.core.template import MissingField
 from stratum_git.dispatch.clock import now
 from stratum_git.dispatch.context import Context
-from stratum_git.dispatch.errand import message_of, title_of
+from stratum_git.dispatch.errand import title_of
 from stratum_git.dispatch.judge import TreeFiles
 from stratum_git.dispatch.landing import Item, Lander, LandingPlan, Queue, in_the_way
 from stratum_git.dispatch.opening import tip_of
 from stratum_git.dispatch.proving import Prover
 from stratum_git.dispatch.stack import Change
-from stratum_git.dispatch.touchdown import Approach
+from stratum_git.dispatch.touchdown import Approach, item_of
 from stratum_git.dispatch.turn import hold, landing_turn
 from stratum_git.errors import BugError, UserError
 from stratum_git.git.figures import Figures, FileSize, between, file_sizes
@@ -43,7 +42,7 @@ from stratum_git.model.messages import (
     LandingBlocked,
     LandingEntry,
 )
-from stratum_git.model.spec import Dispatch, Merge, Step, Task
+from stratum_git.model.spec import Dispatch, Merge, Step
 from stratum_git.model.state import FannedOut, FlowState, Landing, Merged
 from stratum_git.store.moves import Lone, lone_results
 
@@ -171,16 +170,10 @@ def _of_tasks(state: FlowState, step: Step, fan: FannedOut, tasks: Sequence[str]
             findings = (f"it builds on {', '.join(lacking)}, which did not land",)
             unready.append(DroppedResult(task.id, result, "needs", findings))
             continue
-        needs = tuple(fan.graph.tasks[need].id for need in fan.graph.needs[index])
         change = Change(task.id, getattr(fan.tasks[index], "attempt", 0), base, result)
-        items.append(Item(change, _message(state, step, task, change.attempt), needs))
+        items.append(item_of(state, step, fan, index, change))
         there.add(index)
     return Heap(step, fan.target, tuple(items), tuple(unready)) if items or unready else None
-
-
-def _message(state: FlowState, step: Step, task: Task, attempt: int) -> str:
-    message = message_of(state, step, task, attempt)
-    return title_of(state, step, task) if isinstance(message, MissingField) else message
 
 
 def _others(state: FlowState, request: Request, report: LandReport) -> Iterator[tuple[str, str]]:
@@ -202,7 +195,9 @@ def _approach(bench: Bench, heap: Heap, request: Request, old: Oid) -> Approach:
     context, at = bench.context, now()
     committer = Signature(context.identity.name, context.identity.email, at, context.identity.tz)
     strategy = request.strategy or _strategy_of(heap.step)
-    lander = Lander(context.repo, context.merger, committer, bench.state.flow, heap.step.id, strategy)
+    lander = Lander(
+        context.repo, context.merger, committer, bench.state.flow, heap.step.id, strategy, context.ladder
+    )
     return Approach(heap.target, old, at, heap.step.id, Queue(lander, old, heap.items))
 
 

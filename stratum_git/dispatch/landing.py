@@ -31,13 +31,14 @@ from stratum_git.model.spec import Merge
 class Item:
     """A result to land, the message for its commit, and the tasks of the queue that it was built on.
 
-    ``mends`` says who resolved which conflicts in it.
+    ``mends`` says who resolved which conflicts in it, ``candidate`` which one of how many it is.
     """
 
     change: Change
     title: str
     needs: tuple[TaskId, ...] = ()
     mends: tuple[Mend, ...] = ()
+    candidate: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,7 @@ class Lander:
         change = item.change
         task = () if change.task is None else (("Task", str(change.task)),)
         rows = (("Flow", self.flow), ("Step", self.step), *task, ("Attempt", str(change.attempt)))
+        rows = (*rows, *(() if item.candidate is None else (("Candidate", item.candidate),)))
         return tuple(f"Stratum-{k}: {v}" for k, v in (*rows, ("Result", change.result)))
 
 

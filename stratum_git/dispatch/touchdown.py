@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from stratum_git.core import fanout, tally
+from stratum_git.core import contest, fanout, tally
 from stratum_git.core.expr import judge
 from stratum_git.core.template import MissingField
 from stratum_git.dispatch.clock import now
@@ -22,9 +22,9 @@ from stratum_git.errors import BugError
 from stratum_git.git.objects import Signature
 from stratum_git.git.tree_reader import differences
 from stratum_git.model.ids import Json, Oid, RefName, StepId
-from stratum_git.model.messages import Landed, LandedResult, LandingBlocked, ParkedResult
+from stratum_git.model.messages import Landed, LandedResult, LandingBlocked, Mend, ParkedResult
 from stratum_git.model.proofs import Proof
-from stratum_git.model.spec import Dispatch, Step, Task
+from stratum_git.model.spec import Dispatch, Step
 from stratum_git.model.state import FannedOut, FlowState, Landing, Verified, Working
 
 
@@ -172,16 +172,21 @@ def _items(context: Context, state: FlowState, step: Step, work: Working | Fanne
         done, task = work.tasks[index], work.graph.tasks[index]
         if isinstance(done, Verified):
             change = Change(task.id, done.attempt, done.base, done.result)
-            needs = tuple(work.graph.tasks[need].id for need in work.graph.needs[index])
-            mends = mends_of(step, task, done)
-            items.append(Item(change, _message(state, step, task, done.attempt), needs, mends))
+            items.append(item_of(state, step, work, index, change, mends_of(step, task, done)))
     return items
 
 
-def _message(state: FlowState, step: Step, task: Task, attempt: int) -> str:
-    message = message_of(state, step, task, attempt)
-    # Of a task that was handed out this was looked at before; a client may have done it without.
-    return title_of(state, step, task) if isinstance(message, MissingField) else message
+def item_of(
+    state: FlowState, step: Step, fan: FannedOut, index: int, change: Change, mends: tuple[Mend, ...] = ()
+) -> Item:
+    """Returns the change that task *index* made as it is to land."""
+    task = fan.graph.tasks[index]
+    message = message_of(state, step, task, change.attempt)
+    if isinstance(message, MissingField):
+        # Of a task that was handed out this was looked at before; a client may have done it without.
+        message = title_of(state, step, task)
+    needs = tuple(fan.graph.tasks[need].id for need in fan.graph.needs[index])
+    return Item(change, message, needs, mends, contest.words_of(fan, index))
 
 
 def _findings(

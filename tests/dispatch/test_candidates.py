@@ -43,6 +43,7 @@ async def test_the_smallest_change_that_passes_is_taken_and_lands_once(stage: St
     assert words(state) == {"x": "merged", "x@1": "stopped", "x@2": "elected", "x@3": "exhausted"}
     assert stage.scratch.show("HEAD:x.txt") == "line\nline\nline\nline"
     assert stage.scratch.git("log", "--format=%s", "-2").splitlines() == ["x: do x", "first"]
+    assert "Stratum-Candidate: 2 of 3\n" in stage.scratch.git("log", "-1", "--format=%B")
     (choice,) = choices(stage)
     assert [(one.task, one.rank, one.files, one.lines) for one in choice.ranking] == [
         ("x@2", 1, 1, 4),
