@@ -9,9 +9,9 @@ import pytest
 from stratum_git.core import afterwards, codec
 from stratum_git.core.engine import advance, begin
 from stratum_git.core.narration import narrate
-from stratum_git.core.questions import fan_of, outstanding
+from stratum_git.core.questions import fan_of, outputs, outstanding
 from stratum_git.core.rebuild import rebuild
-from stratum_git.model.effects import AwaitGate, Effect, Sync
+from stratum_git.model.effects import AwaitGate, Effect, Open, Sync
 from stratum_git.model.ids import FlowId, Json, Oid, StepId, TaskId
 from stratum_git.model.messages import (
     Checkpointed,
@@ -28,6 +28,7 @@ from stratum_git.model.messages import (
     Resumed,
     Reverted,
     Started,
+    StepReported,
     Synced,
     TaskReported,
     Undone,
@@ -254,6 +255,49 @@ def test_of_a_flow_that_goes_back_nothing_is_on_a_target_that_was_put_back() -> 
 
     assert state.undone == (PutBack(MAIN, TIP, BASE),)
     assert left(state) == [0]
+
+
+ALONE = """
+version: "0.4"
+flows:
+  main:
+    steps:
+      - {id: solo, intent: do it}
+      - {id: after, intent: do more, depends_on: [solo]}
+"""
+SOLO = StepId("solo")
+
+
+def play_alone(entry: LandingEntry) -> FlowState:
+    """Returns a flow after the only result of its first step was landed like that."""
+    state = begin(program(ALONE), Started(0.0, "me", FlowId("f-1"), "main", {}, BASE, MAIN))[0]
+    for event in (
+        Opened(1.0, "s", SOLO, BASE, MAIN),
+        StepReported(2.0, "a", SOLO, 1, Completed(BASE, RESULT, {"n": 1})),
+        Landed(3.0, "s", SOLO, MAIN, BASE, BASE, (entry,)),
+    ):
+        state = advance(state, event)[0]
+    return state
+
+
+def test_a_step_of_one_agent_whose_result_conflicted_goes_on_when_it_lands() -> None:
+    before = play_alone(ParkedResult(None, RESULT, CLASH, ("x.py",)))
+    assert before.status == "failed"
+    landed = LandedLater(4.0, "me", SOLO, MAIN, BASE, TIP, (LandedResult(None, RESULT, TIP),))
+
+    after, effects = advance(before, landed)
+
+    assert after.status == "running"
+    assert effects == (Sync(MAIN, BASE, TIP), Open(StepId("after")))
+    assert outputs(after) == {SOLO: {"n": 1}}
+    assert advance(after, landed)[0].cursor == after.cursor
+
+
+def test_a_step_of_one_agent_that_conflicts_still_stays_failed() -> None:
+    parked = ParkedResult(None, RESULT, CLASH, ("x.py",))
+    before = play_alone(parked)
+
+    assert advance(before, LandedLater(4.0, "me", SOLO, MAIN, BASE, BASE, (parked,))) == (before, ())
 
 
 def test_a_late_landing_is_told_with_its_tasks() -> None:

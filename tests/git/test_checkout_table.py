@@ -522,6 +522,13 @@ def _an_index_in_parts(at: Place) -> None:
 
 
 @row()
+def _an_index_of_another_version(at: Place) -> None:
+    at.git("update-index", "--index-version", "4")
+    at.git("update-index", "--assume-unchanged", "sub/touched.txt")
+    at.write("keep.txt", "mine\n")
+
+
+@row()
 def _untracked_files_remembered(at: Place) -> None:
     at.git("update-index", "--force-untracked-cache")
     at.write("loose/mine.txt", "mine\n")
