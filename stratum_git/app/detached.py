@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 
 from stratum_git.app import foresight, running
 from stratum_git.app.batches import evict, halt_unwanted
-from stratum_git.app.colliding import in_the_way
+from stratum_git.app.colliding import collisions_now, in_the_way
 from stratum_git.app.desk import Desk
 from stratum_git.app.leasing import is_claimed
 from stratum_git.app.refused import Refused
@@ -85,6 +85,7 @@ def status(desk: Desk, flow: FlowId) -> Answer:
     """Returns how far a flow is: its status, and the tasks of its current, or last, dispatch step."""
     state = desk.look(flow)
     fan, step = _last_fan(state)
+    alive = is_run(desk, flow)
     rows = [] if fan is None else _rows(fan)
     counts: dict[str, int] = {}
     for row in rows:
@@ -93,7 +94,7 @@ def status(desk: Desk, flow: FlowId) -> Answer:
         "flow_id": flow,
         "flow_status": state.status,
         "current_step_id": state.cursor,
-        "runner": "alive" if is_run(desk, flow) else "none",
+        "runner": "alive" if alive else "none",
         "dispatch_step_id": step,
         "summary": {**counts},
         "tasks": [*rows[:200]],
@@ -101,6 +102,7 @@ def status(desk: Desk, flow: FlowId) -> Answer:
         "events": state.seq,
         "over": is_over(state),
         **({} if fan is None else in_the_way(fan)),
+        **({} if alive or state.driver != "client" else collisions_now(desk.context, state)),
     }
 
 

@@ -38,6 +38,8 @@ class Sight:
     tree: Oid
     changes: Mapping[str, Change]
     stores: tuple[Path, ...] = ()
+    moves: bool = field(init=False)
+    """Whether something was deleted and something added, so that git could find a rename."""
     above: frozenset[str] = field(init=False)
     """Folders that have something which this attempt wrote."""
     left: frozenset[str] = field(init=False)
@@ -51,14 +53,10 @@ class Sight:
         added = [c.path for c in self.changes.values() if c.status == "A"]
         deleted = [c.path for c in self.changes.values() if c.status == "D"]
         left = {folder for path in deleted for folder in _folders(path)} if added else set()
+        object.__setattr__(self, "moves", bool(added and deleted))
         object.__setattr__(self, "above", frozenset(f for path in there for f in _folders(path)))
         object.__setattr__(self, "left", frozenset(left))
         object.__setattr__(self, "entered", frozenset(f for path in added for f in _folders(path)))
-
-    @property
-    def moves(self) -> bool:
-        """Returns whether git could find a rename here."""
-        return bool(self.left)
 
 
 @dataclass
