@@ -8,8 +8,10 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 from filelock import FileLock, Timeout
@@ -21,15 +23,17 @@ from stratum_git.app.config import read_config
 from stratum_git.app.drivers import driver_specs
 from stratum_git.app.places import folders_of
 from stratum_git.app.surroundings import Surroundings
+from stratum_git.core.resolving import open_resolutions
 from stratum_git.dispatch.clock import now, uptime
 from stratum_git.errors import StratumError
 from stratum_git.git.process import git_version, require_git
 from stratum_git.git.repository import Repository, head_of, identity
 from stratum_git.git.stale_locks import locks_in
-from stratum_git.model.ids import Json
+from stratum_git.model.ids import FlowId, Json
 from stratum_git.slots.folders import StateFolders
 from stratum_git.slots.leases import is_live, read_leases
-from stratum_git.slots.occupancy import Occupied, Unreadable, read_record, try_lock
+from stratum_git.slots.occupancy import Occupant, Occupied, Unreadable, read_record, try_lock
+from stratum_git.store.flows import load
 from stratum_git.store.listing import list_flows
 
 Verdict: TypeAlias = Literal["ok", "warn", "fail"]
@@ -191,6 +195,7 @@ def _slots(repo: Repository, folders: StateFolders) -> Iterator[Finding]:
         if held.lease is not None
     }
     paths = sorted(p.with_suffix("") for p in (folders.root / "slots").glob("*.json"))
+    people = _people(repo, paths)
     yield Finding("slots", "ok", f"{len(paths)} slots, {len(leases)} leases")
     for path in paths:
         record = read_record(path)
@@ -204,7 +209,24 @@ def _slots(repo: Repository, folders: StateFolders) -> Iterator[Finding]:
             if lock is None:
                 continue
             lock.release()
-            if lease is None or not is_live(lease, now=now(), uptime=uptime()):
+            by = people.get(who)
+            if by is not None:
+                yield Finding(
+                    f"slot {path.name}", "ok", f"{by} resolves the conflict of {who.task} in {path}"
+                )
+            elif lease is None or not is_live(lease, now=now(), uptime=uptime()):
                 detail = f"work of {who.flow}/{who.step}/{who.task} lies in {path}, and nobody is at it"
                 hint = f"stratum-git resume {who.flow}, or stratum_resume, keeps it"
                 yield Finding(f"slot {path.name}", "warn", detail, hint)
+
+
+def _people(repo: Repository, slots: Iterable[Path]) -> dict[Occupant, str]:
+    """Returns who resolves conflicts in slots, by whose slots these are."""
+    records = (read_record(path) for path in slots)
+    flows = {FlowId(record.occupant.flow) for record in records if isinstance(record, Occupied)}
+    found: dict[Occupant, str] = {}
+    for flow in flows:
+        with suppress(StratumError):
+            for step, task, who in open_resolutions(load(repo, flow)[0].state):
+                found[Occupant(flow, step, task, who.attempt)] = who.by
+    return found

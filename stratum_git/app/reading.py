@@ -88,7 +88,13 @@ def _word(now: object) -> str:
 def _task(fan: FannedOut, index: int) -> Json:
     coded = encode(fan.tasks[index])
     facts = dict(coded) if isinstance(coded, dict) else {}
-    facts.pop("output", None)
+    for hidden in ("output", "done"):
+        facts.pop(hidden, None)
+    conflict, who = facts.get("resolves"), facts.get("resolving")
+    if isinstance(conflict, dict):
+        facts["resolves"] = conflict["conflict"]
+    if isinstance(who, dict):
+        facts["resolving"] = {key: who[key] for key in ("by", "attempt", "since")}
     if index in fan.graph.contests:
         facts["candidates"] = [fan.graph.tasks[i].id for i in fan.graph.contests[index]]
         winner = contest.winner_of(fan, index)

@@ -7,8 +7,6 @@ done again: opening what is open, finishing what was cut off, giving up what is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,14 +17,24 @@ import trio
 from stratum_git.agents.command import inherited
 from stratum_git.agents.output import replace_private
 from stratum_git.app.afterwards import RACES, Bench, InTheWayError, at_bench, restless
+from stratum_git.app.cases import (
+    Case,
+    NoConflictError,
+    busy,
+    clear,
+    entered,
+    merged_in,
+    open_case,
+    owner_of,
+    parked_in,
+    place_named,
+)
 from stratum_git.app.finishing import Again, Landing, land, plan
-from stratum_git.app.reading import step_of
-from stratum_git.app.recovery import inhabited, place_of, rescued, see_out
+from stratum_git.app.recovery import see_out
 from stratum_git.app.surroundings import Surroundings
 from stratum_git.core import resolving
 from stratum_git.core.questions import fan_of
 from stratum_git.dispatch.clock import now
-from stratum_git.dispatch.context import Context
 from stratum_git.dispatch.errand import Errand, Unclear, errand_for
 from stratum_git.dispatch.judge import Finding, judge_output, judge_tree, run_commands
 from stratum_git.dispatch.landing import in_the_way
@@ -47,29 +55,10 @@ from stratum_git.git.snapshot import Captured
 from stratum_git.model.effects import Launch
 from stratum_git.model.ids import FlowId, Oid, RefName, StepId, TaskId
 from stratum_git.model.resolutions import ResolvingBegan, ResolvingEnded
-from stratum_git.model.state import FannedOut, Merged, Parked, Resolving
-from stratum_git.slots.occupancy import Occupant
+from stratum_git.model.state import Parked
 
 READY = "conflict"
 """In the attempt's own folder, once its slot is ready: the commit of the conflict that lies there."""
-
-
-class NoConflictError(UserError):
-    """The task has no conflict that could be resolved now."""
-
-    word = "NO_CONFLICT"
-
-
-class BeingResolvedError(UserError):
-    """Somebody else resolves the conflict."""
-
-    word = "BEING_RESOLVED"
-
-
-class NotOpenError(UserError):
-    """Nobody resolves the conflict, or its slot is gone."""
-
-    word = "NOT_OPEN"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,37 +101,14 @@ class GivenUp:
     kept: Oid | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Case:
-    """A conflict of a flow in hand, that somebody resolves."""
-
-    bench: Bench
-    step: StepId
-    task: TaskId
-    parked: Parked
-    who: Resolving
-
-    @property
-    def context(self) -> Context:
-        return self.bench.context
-
-    @property
-    def occupant(self) -> Occupant:
-        return Occupant(self.bench.state.flow, self.step, self.task, self.who.attempt)
-
-    @property
-    def folder(self) -> Path:
-        return self.context.folders.attempt(self.bench.state.flow, self.step, self.task, self.who.attempt)
-
-
 def open_conflict(around: Surroundings, flow: FlowId, task: str) -> Opened:
     """Opens a slot with a parked conflict in it, or says where the one is that is open; raises UserError."""
     with at_bench(around, flow) as bench:
-        step, name = _place_of(bench, task)
+        step, name = place_named(bench, task)
         for _ in range(RACES):
-            parked = _parked(bench, step, name)
+            parked = parked_in(bench, step, name)
             if parked.resolving is not None:
-                return _opened(_Case(bench, step, name, parked, _mine(bench, step, name, parked)))
+                return _opened(Case(bench, step, name, parked, owner_of(bench, step, name, parked)))
             _begin(bench, step, name, parked)
     raise restless(flow)
 
@@ -150,13 +116,13 @@ def open_conflict(around: Surroundings, flow: FlowId, task: str) -> Opened:
 def finish(around: Surroundings, flow: FlowId, task: str) -> Resolved | Unresolved | Again:
     """Takes what was made of a conflict: checked, verified, landed. What is wrong with it changes nothing."""
     with at_bench(around, flow) as bench:
-        step, name = _place_of(bench, task)
-        done = _merged(bench, step, name)
+        step, name = place_named(bench, task)
+        done = merged_in(bench, step, name)
         if done is not None:
-            _clear(bench, step, name)
+            clear(bench, step, name)
             return Resolved(Landing(done.result, done.commit), bench.state.status, went_on=False)
-        case = _open_case(bench, step, name)
-        with _entered(case) as place:
+        case = open_case(bench, step, name)
+        with entered(case) as place:
             found = _judged(case, place)
             if isinstance(found, Finding):
                 return Unresolved(place.path, found.lines)
@@ -174,12 +140,12 @@ def finish(around: Surroundings, flow: FlowId, task: str) -> Resolved | Unresolv
 def give_up(around: Surroundings, flow: FlowId, task: str) -> GivenUp:
     """Gives the slot back; what was done in it is kept on a ref, and the conflict stays parked."""
     with at_bench(around, flow) as bench:
-        step, name = _place_of(bench, task)
-        case = _open_case(bench, step, name)
+        step, name = place_named(bench, task)
+        case = open_case(bench, step, name)
         if bench.context.pool.find(case.occupant) is None:
             bench.record([_given_up(case, None)])
             return GivenUp(None)
-        with _entered(case) as place:
+        with entered(case) as place:
             captured = _captured(case, place)
             bench.record([_given_up(case, captured.result)])
             place.close()
@@ -209,7 +175,7 @@ def _begin(bench: Bench, step: StepId, task: TaskId, parked: Parked) -> None:
     bench.record([event])
 
 
-def _opened(case: _Case) -> Opened:
+def _opened(case: Case) -> Opened:
     context = case.context
     found = context.pool.find(case.occupant)
     is_new, note = False, ""
@@ -217,7 +183,7 @@ def _opened(case: _Case) -> Opened:
         note, is_new = _made(case), True
         found = context.pool.find(case.occupant)
     if found is None:
-        raise _busy(case)
+        raise busy(case)
     fan = fan_of(case.bench.state.step(case.step))
     target = case.bench.state.target if fan is None else fan.target
     who = case.who
@@ -226,7 +192,7 @@ def _opened(case: _Case) -> Opened:
     )
 
 
-def _made(case: _Case) -> str:
+def _made(case: Case) -> str:
     """Makes the slot, or makes it again where that was cut off; returns what its setup said, if it failed."""
     context, state = case.context, case.bench.state
     see_out(context, state.flow)
@@ -248,7 +214,7 @@ def _made(case: _Case) -> str:
     return "" if unready is None else "; ".join(unready.lines)
 
 
-def _forget(case: _Case) -> None:
+def _forget(case: Case) -> None:
     """Gives back a slot of which nobody was told: whoever made it was killed before it was ready."""
     slot = case.context.pool.enter(case.occupant)
     if slot is not None:
@@ -258,7 +224,7 @@ def _forget(case: _Case) -> None:
 # --- finishing --------------------------------------------------------------------------------------------
 
 
-def _judged(case: _Case, place: SlotPlace) -> Oid | Finding:
+def _judged(case: Case, place: SlotPlace) -> Oid | Finding:
     """Returns what was made of the conflict as a commit, or what is wrong with it."""
     context, conflict = case.context, _conflict(case)
     errand = asked(context, case.bench.state, _errand(case), conflict, place.path, ())
@@ -271,18 +237,18 @@ def _judged(case: _Case, place: SlotPlace) -> Oid | Finding:
     return found or _run(case, place, errand, "verify") or result
 
 
-def _captured(case: _Case, place: SlotPlace) -> Captured:
+def _captured(case: Case, place: SlotPlace) -> Captured:
     who = replace(author_of(case.context, case.parked), at=now(), tz=case.context.identity.tz)
     message = f"{case.task}: attempt {case.who.attempt}\n\nWhat {case.who.by} made of the conflict.\n"
     return place.capture(case.who.base, message, who)
 
 
-def _given_up(case: _Case, kept: Oid | None) -> ResolvingEnded:
+def _given_up(case: Case, kept: Oid | None) -> ResolvingEnded:
     by = case.context.identity.name
     return ResolvingEnded(now(), by, case.step, case.task, case.who.attempt, kept)
 
 
-def _landed(case: _Case, result: Oid) -> Landing | Again | Finding:
+def _landed(case: Case, result: Oid) -> Landing | Again | Finding:
     bench, who = case.bench, case.who
     by = bench.context.identity.name
     event = ResolvingEnded(now(), by, case.step, case.task, who.attempt, result, done=True)
@@ -302,90 +268,18 @@ def _landed(case: _Case, result: Oid) -> Landing | Again | Finding:
     raise restless(bench.state.flow)
 
 
-# --- what all of them need --------------------------------------------------------------------------------
+# --- in the slot ------------------------------------------------------------------------------------------
 
 
-def _place_of(bench: Bench, task: str) -> tuple[StepId, TaskId]:
-    step = StepId(step_of(bench.state, task))
-    if step == task:
-        raise NoConflictError(f"{task} is a step; only conflicts of tasks can be resolved")
-    if isinstance(bench.state.step(step), FannedOut):
-        hint = f"`stratum-git resume {bench.state.flow}` goes on with it"
-        raise NoConflictError(f"the step {step} is still at work on its tasks", hint=hint)
-    return step, TaskId(task)
-
-
-def _parked(bench: Bench, step: StepId, task: TaskId) -> Parked:
-    found = resolving.parked_at(bench.state, step, task)
-    if found is not None:
-        return found
-    hint = f"`stratum-git conflicts {bench.state.flow}` tells what is parked"
-    if _merged(bench, step, task) is not None:
-        raise NoConflictError(f"{task} has landed; there is no conflict", hint=hint)
-    raise NoConflictError(f"{task} is not parked in a conflict", hint=hint)
-
-
-def _merged(bench: Bench, step: StepId, task: TaskId) -> Merged | None:
-    fan = fan_of(bench.state.step(step))
-    now_ = None if fan is None else fan.tasks[fan.graph.index[task]]
-    return now_ if isinstance(now_, Merged) else None
-
-
-def _open_case(bench: Bench, step: StepId, task: TaskId) -> _Case:
-    parked = _parked(bench, step, task)
-    if parked.resolving is None:
-        hint = f"`stratum-git resolve {bench.state.flow} {task}` opens it"
-        raise NotOpenError(f"nobody resolves the conflict of {task}", hint=hint)
-    return _Case(bench, step, task, parked, _mine(bench, step, task, parked))
-
-
-def _mine(bench: Bench, step: StepId, task: TaskId, parked: Parked) -> Resolving:
-    who = parked.resolving
-    if who is None:
-        raise BugError(f"nobody resolves {task}")
-    if who.by != bench.context.identity.name:
-        found = bench.context.pool.find(Occupant(bench.state.flow, step, task, who.attempt))
-        where = f" in {found[0]}" if found is not None else ""
-        hint = "agree with him; his `--abort` gives it free and keeps what he did"
-        raise BeingResolvedError(f"{who.by} resolves the conflict of {task}{where}", hint=hint)
-    return who
-
-
-@contextmanager
-def _entered(case: _Case) -> Iterator[SlotPlace]:
-    """Gives the slot, held by this process; it stays its tenant's, until the flow says otherwise."""
-    slot = case.context.pool.enter(case.occupant)
-    if slot is None and case.context.pool.find(case.occupant) is not None:
-        raise _busy(case)
-    if slot is None:
-        hint = f"`stratum-git resolve {case.bench.state.flow} {case.task}` opens it again"
-        raise NotOpenError(f"the slot with the conflict of {case.task} is gone", hint=hint)
-    try:
-        yield SlotPlace(case.context, slot, case.folder, slot.base)
-    finally:
-        if slot.lock.is_locked:
-            case.context.pool.leave(slot)
-
-
-def _clear(bench: Bench, step: StepId, task: TaskId) -> None:
-    """Gives back slots of a task that nobody works in any more; what is in them is on refs, or gets one."""
-    spare = inhabited(bench.state)
-    others = frozenset(who for who in bench.context.pool.occupants() if (who.step, who.task) != (step, task))
-    for slot in bench.context.pool.recover(bench.state.flow, spare=spare | others):
-        place = place_of(bench.context, slot)
-        rescued(bench.context, place)
-        place.close()
-
-
-def _conflict(case: _Case) -> Conflict:
+def _conflict(case: Case) -> Conflict:
     return parked_as(case.context, case.parked, case.who.base, case.who.conflict, case.who.paths)
 
 
-def _launch(case: _Case) -> Launch:
+def _launch(case: Case) -> Launch:
     return Launch(case.step, case.task, case.who.attempt, resolves=case.parked)
 
 
-def _errand(case: _Case) -> Errand:
+def _errand(case: Case) -> Errand:
     errand = errand_for(case.bench.state, _launch(case))
     if isinstance(errand, Unclear):
         raise NoConflictError("; ".join(errand.why))
@@ -393,16 +287,10 @@ def _errand(case: _Case) -> Errand:
     return replace(errand, isolation="worktree")
 
 
-def _run(case: _Case, place: SlotPlace, errand: Errand, kind: Literal["setup", "verify"]) -> Finding | None:
+def _run(case: Case, place: SlotPlace, errand: Errand, kind: Literal["setup", "verify"]) -> Finding | None:
     commands = errand.setup if kind == "setup" else errand.wants.verify
     if not commands:
         return None
     environment, context = place.guard(inherited(case.context.environment)), case.context
     work = partial(run_commands, environment, commands, place.path, place.folder, kind, context.secrets)
     return trio.run(work)
-
-
-def _busy(case: _Case) -> UserError:
-    return NotOpenError(
-        f"another process is in the slot of {case.task}", hint="call it again when that is over"
-    )

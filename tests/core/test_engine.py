@@ -10,7 +10,7 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from stratum_git.core import fanout, tally
+from stratum_git.core import fanout, resolving, tally
 from stratum_git.core.engine import advance, begin
 from stratum_git.core.parse import load_spec
 from stratum_git.core.program import compile_program
@@ -22,6 +22,7 @@ from stratum_git.model.ids import FlowId, Json, Oid, RefName, StepId, TaskId
 from stratum_git.model.messages import (
     CancelRequested,
     Completed,
+    DroppedResult,
     Event,
     GateResolved,
     Halted,
@@ -43,12 +44,15 @@ from stratum_git.model.messages import (
     TaskReported,
     Undone,
 )
+from stratum_git.model.resolutions import ResolvingBegan, ResolvingEnded
+from stratum_git.model.spec import Dispatch
 from stratum_git.model.state import (
     Failed,
     FannedOut,
     FlowState,
     Landing,
     Merged,
+    Parked,
     Program,
     Running,
     Stopped,
@@ -79,6 +83,7 @@ flows:
         task_retries: %(retries)d
         require: %(require)s
         on_quorum: %(on_quorum)s
+        on_conflict: %(on_conflict)s
       - {id: gate, function: review, depends_on: [build], on_approve: close, on_revise: build, on_kill: null}
       - {id: close, intent: close, depends_on: [gate]}
 """
@@ -94,7 +99,7 @@ OUTCOMES: dict[str, Outcome] = {
 
 
 def program(**values: object) -> Program:
-    loaded = load_spec(SPEC % values)
+    loaded = load_spec(SPEC % ({"on_conflict": "park"} | values))
     assert loaded.spec is not None, loaded.problems
     compiled = compile_program(loaded.spec, None)
     assert isinstance(compiled, Program)
@@ -122,10 +127,12 @@ class EngineMachine(RuleBasedStateMachine):
         retries=st.integers(0, 2),
         require=st.sampled_from(["all", "any", "1", "2"]),
         on_quorum=st.sampled_from(["cancel", "drain", "keep"]),
+        on_conflict=st.sampled_from(["park", "fail", "agent", "agent"]),
     )
-    def start(self, graph: list[Json], concurrent: int, retries: int, require: str, on_quorum: str) -> None:
-        self.program = program(concurrent=concurrent, retries=retries, require=require, on_quorum=on_quorum)
+    def start(self, graph: list[Json], concurrent: int, **values: object) -> None:
+        self.program = program(concurrent=concurrent, **values)
         self.concurrent = concurrent
+        self.parked: set[TaskId] = set()
         self.log: list[Event] = []
         self.launched: list[Launch] = []
         self.opens: list[StepId] = []
@@ -144,6 +151,8 @@ class EngineMachine(RuleBasedStateMachine):
             assert effects == ()
             return
         self.log.append(event)
+        if isinstance(event, Opened) and event.step == BUILD:
+            self.parked = set()
         self.perform(effects)
 
     def perform(self, effects: tuple[Effect, ...]) -> None:
@@ -194,9 +203,9 @@ class EngineMachine(RuleBasedStateMachine):
             names = [fan.graph.tasks[i].id for i in fan.graph.contests[fan.graph.index[choice.task]]]
             self.feed(chosen(choice.task, data.draw(st.permutations(names))))
 
-    @rule(data=st.data(), blocked=st.booleans(), park=st.booleans())
+    @rule(data=st.data(), blocked=st.integers(0, 3).map(lambda n: n == 3))
     @precondition(lambda self: bool(getattr(self, "lands", [])))
-    def land(self, data: st.DataObject, *, blocked: bool, park: bool) -> None:
+    def land(self, data: st.DataObject, *, blocked: bool) -> None:
         step = data.draw(st.sampled_from(self.lands))
         if blocked:
             self.feed(LandingBlocked(3.0, "s", step, "dirty", ("a",)))
@@ -204,11 +213,67 @@ class EngineMachine(RuleBasedStateMachine):
         entries: list[LandingEntry] = [LandedResult(None, RESULT, RESULT)]
         now = self.state.step(step)
         if isinstance(now, Landing) and isinstance(now.work, FannedOut):
-            names = [now.work.graph.tasks[i].id for i in fanout.candidates(now.work)]
-            entries = [LandedResult(name, RESULT, RESULT) for name in names]
-            if park and names:
-                entries[0] = ParkedResult(names[0], RESULT, BASE, ("x",))
+            entries = self.placed(data, now.work)
+        self.parked |= {e.task for e in entries if isinstance(e, ParkedResult) and e.task is not None}
         self.feed(Landed(3.0, "s", step, MAIN, BASE, RESULT, tuple(entries)))
+
+    def placed(self, data: st.DataObject, fan: FannedOut) -> list[LandingEntry]:
+        """Lands what may land: some of it conflicts, or fails a check; what builds on that is left out."""
+        found: list[LandingEntry] = []
+        lost: set[int] = set()
+        for index in fanout.candidates(fan):
+            name = fan.graph.tasks[index].id
+            fate = data.draw(st.sampled_from(["land", "land", "x", "y", "red"]))
+            if lost & {*fan.graph.needs[index]}:
+                found.append(DroppedResult(name, RESULT, "needs", ("it builds on another",)))
+            elif fate == "red":
+                found.append(DroppedResult(name, RESULT, "land_verify", ("red",)))
+            elif fate in {"x", "y"}:
+                found.append(ParkedResult(name, RESULT, BASE, (fate,)))
+            else:
+                found.append(LandedResult(name, RESULT, RESULT))
+            if not isinstance(found[-1], LandedResult):
+                lost.add(index)
+        refused = self.program.steps[BUILD].work
+        parked = [entry for entry in found if isinstance(entry, ParkedResult)]
+        if isinstance(refused, Dispatch) and refused.on_conflict == "fail" and parked:
+            return [*parked]
+        return found
+
+    @rule(task=st.sampled_from(["t0", "t1", "t2"]), done=st.booleans(), again=st.booleans())
+    def resolve_by_hand(self, task: str, *, done: bool, again: bool) -> None:
+        name = TaskId(task)
+        parked = resolving.parked_at(self.state, BUILD, name)
+        number = 1 if parked is None else resolving.last_of(parked)
+        if parked is not None and parked.resolving is not None:
+            conflict = RESULT if again else None
+            self.feed(ResolvingEnded(3.8, "me", BUILD, name, number, RESULT, done, conflict, ("x",)))
+        else:
+            self.feed(ResolvingBegan(3.7, "me", BUILD, name, number + 1, BASE, RESULT, ("x",)))
+
+    @invariant()
+    def whoever_resolves_is_alone(self) -> None:
+        if hasattr(self, "state"):
+            for step, task, who in resolving.open_resolutions(self.state):
+                assert (step, task, who.attempt) not in in_flight(self.state)
+
+    @invariant()
+    def a_result_that_conflicts_is_never_lost(self) -> None:
+        fan = fan_of(self.state.step(BUILD)) if hasattr(self, "state") else None
+        for name in self.parked if fan is not None else ():
+            now = fan.tasks[fan.graph.index[name]] if fan is not None else None
+            kept = isinstance(now, Parked | Merged | Verified) or getattr(now, "resolves", None) is not None
+            assert kept, now
+
+    @invariant()
+    def resolving_is_tried_so_often_and_no_more(self) -> None:
+        fan = fan_of(self.state.step(BUILD)) if hasattr(self, "state") else None
+        work = self.program.steps[BUILD].work if fan is not None else None
+        for now in fan.tasks if fan is not None else ():
+            parked = now if isinstance(now, Parked) else getattr(now, "resolves", None)
+            if isinstance(parked, Parked) and isinstance(work, Dispatch):
+                assert parked.tries <= work.task_retries + 1
+                assert isinstance(now, Parked) or parked.tries <= work.task_retries
 
     @rule(task=st.sampled_from(["t0", "t1"]), park=st.booleans())
     def land_later(self, task: str, *, park: bool) -> None:
@@ -297,7 +362,13 @@ TestEngine = EngineMachine.TestCase
 
 def started(graph: list[Json], **values: object) -> FlowState:
     """Returns a flow at its dispatch step, opened."""
-    chosen = {"concurrent": 2, "retries": 0, "require": "all", "on_quorum": "cancel"} | values
+    chosen = {
+        "concurrent": 2,
+        "retries": 0,
+        "require": "all",
+        "on_quorum": "cancel",
+        "on_conflict": "park",
+    } | values
     first = Started(0.0, "me", FlowId("f-1"), "main", {"tasks": graph}, BASE, MAIN)
     state, _ = begin(program(**chosen), first)
     events: tuple[Event, ...] = (
