@@ -116,7 +116,8 @@ def left(step: Step, now: StepState) -> Iterator[tuple[int, Oid, Oid]]:
         return
     for index in fan.graph.order:
         found = _result(step, now, fan.tasks[index])
-        if found is not None and found[0] != found[1]:
+        # Of a conflict that was resolved by taking what is there, nothing is left but to say so.
+        if found is not None and (found[0] != found[1] or isinstance(fan.tasks[index], Parked)):
             yield index, *found
 
 
