@@ -91,7 +91,8 @@ def check(fan: FannedOut, max_concurrent: int) -> list[str]:
 def _check_contests(fan: FannedOut) -> list[str]:
     broken = []
     dead = sum(isinstance(now, Exhausted | Stopped | Parked) for _, now in _counted(fan))
-    if fan.dead != dead and not fan.merged:
+    # While conflicts are being resolved nothing is decided by what is dead.
+    if fan.dead != dead and not fan.merged and fan.tip is None:
         broken.append(f"dead is {fan.dead}, not {dead}")
     for head, entered in fan.graph.contests.items():
         now, states = fan.tasks[head], [fan.tasks[i] for i in entered]
