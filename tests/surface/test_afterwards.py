@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-import json
+import shutil
+from pathlib import Path
 from typing import cast
 
 import pytest
 
-from stratum_git.model.ids import Json
+from stratum_git.core.questions import fan_of
+from stratum_git.git.repository import open_repository
+from stratum_git.model.ids import FlowId, Json, StepId
+from stratum_git.model.state import Merged
+from stratum_git.store.flows import load
 from tests.support.contracts import conforms
+from tests.support.repos import ScratchRepo
 from tests.support.shell import SPEC as DISPATCH
 from tests.support.shell import Said, Shell
 
@@ -26,11 +32,6 @@ flows:
         depends_on: [first]
       - {id: last, agent: default, intent: End it, depends_on: [build]}
 """
-GATED = SPEC.replace("flows:", "functions: {ask: {mode: gate}}\nflows:", 1).replace(
-    "- {id: last, agent: default, intent: End it, depends_on: [build]}",
-    "- {id: look, function: ask, depends_on: [build], on_approve: last, on_revise: build, on_kill: null}\n"
-    "      - {id: last, agent: default, intent: End it, depends_on: [look]}",
-)
 AGENT = """\
 name=${STRATUM_TASK:-$STRATUM_STEP}
 echo "$name" > "$name.txt"
@@ -39,20 +40,59 @@ case $name in clash*) echo "$name" > same.txt;; esac
 Row = dict[str, Json]
 
 
-def run(shell: Shell, *tasks: str, spec: str = SPEC) -> str:
+def run(shell: Shell, *tasks: Json, spec: str = SPEC) -> str:
     """Runs a flow with these tasks, and returns its id."""
-    graph: list[Json] = [{"id": name} for name in tasks]
+    graph: list[Json] = [task if isinstance(task, dict) else {"id": task} for task in tasks]
     shell.run("run", shell.spec(spec), shell.tasks(*graph), shell.agent(AGENT), "--quiet")
-    return shell.flows()[-1]
+    return shell.flow()
 
 
 def states(shell: Shell, flow: str) -> dict[str, str]:
-    row = cast("Row", shell.run("query", "flow", flow, "--long").json())
-    conforms(row, "query-flow-long.v1")
-    tasks = cast("list[Row]", cast("list[Row]", row["steps"])[1]["tasks"])
+    fan = fan_of(load(open_repository(shell.repo.path), FlowId(flow))[0].state.step(StepId("build")))
+    assert fan is not None
     return {
-        str(task["task_id"]): str(task["state"]) + ("/undone" * bool(task.get("undone"))) for task in tasks
+        task.id: "undone" if isinstance(now, Merged) and now.undone else type(now).__name__.lower()
+        for task, now in zip(fan.graph.tasks, fan.tasks, strict=True)
     }
+
+
+def story(shell: Shell, flow: str) -> str:
+    return shell.repo.git("log", "--first-parent", "--reverse", f"refs/stratum/flows/{flow}")
+
+
+@pytest.fixture(scope="module")
+def templates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository in which a flow has landed, and one in which that is undone."""
+    place = tmp_path_factory.mktemp("afterwards")
+    scratch = ScratchRepo.make(place / "landed/repo")
+    scratch.git("config", "user.name", "Tess")
+    scratch.git("config", "user.email", "tess@example.invalid")
+    scratch.commit("base", {"a.txt": "a\n"})
+    (place / "landed/user").mkdir()
+    run(Shell(place / "landed/user", scratch), "one", {"id": "two", "depends_on": ["one"]})
+    shutil.copytree(place / "landed", place / "undone", symlinks=True)
+    shell = Shell(place / "undone/user", ScratchRepo(place / "undone/repo"))
+    assert shell.run("undo", shell.flow()).code == 0
+    return place
+
+
+def copy(source: Path, target: Path) -> Shell:
+    shutil.copytree(source, target, symlinks=True)
+    shell = Shell(target / "user", ScratchRepo(target / "repo"))
+    shell.repo.git("update-index", "-q", "--refresh")
+    return shell
+
+
+@pytest.fixture
+def landed(templates: Path, tmp_path: Path) -> Shell:
+    """A repository in which a flow has landed."""
+    return copy(templates / "landed", tmp_path / "landed")
+
+
+@pytest.fixture
+def undone(templates: Path, tmp_path: Path) -> Shell:
+    """A repository in which a flow has landed, and was undone."""
+    return copy(templates / "undone", tmp_path / "undone")
 
 
 def everything(shell: Shell) -> tuple[str, str, dict[str, bytes], bytes]:
@@ -67,96 +107,62 @@ def steps(said: Said) -> list[Row]:
     return cast("list[Row]", cast("Row", said.json())["steps"])
 
 
-def test_an_undo_leaves_the_repository_as_the_flow_found_it_and_land_lands_it_again(shell: Shell) -> None:
-    before = shell.repo.head()
-    files = sorted(shell.repo.files())
-    flow = run(shell, "one", "two")
-    landed = shell.repo.git("rev-parse", "HEAD^{tree}")
-    assert shell.repo.git("log", "--format=%s").splitlines()[:4] == [
-        "last: End it", "two: do two", "one: do one", "first: Begin",
-    ]  # fmt: skip
-
-    said = shell.run("undo", flow)
-
-    assert said.code == 0, said
-    assert shell.repo.head() == before
-    assert shell.repo.git("status", "--porcelain") == ""
-    assert sorted(p.name for p in shell.repo.path.glob("*.txt")) == sorted(f for f in files if "/" not in f)
-    assert states(shell, flow) == {"one": "merged/undone", "two": "merged/undone"}
-    assert "Put main back from" in shell.run("log", flow).out
-    again = shell.run("land", flow)
-    assert again.code == 0, again
-    assert shell.repo.git("rev-parse", "HEAD^{tree}") == landed
-    assert shell.repo.git("status", "--porcelain") == ""
-    assert states(shell, flow) == {"one": "merged", "two": "merged"}
-    assert "nothing of the flow" in shell.run("land", flow).out
-    assert shell.run("undo", flow).code == 0
-    assert shell.repo.head() == before
-
-
-def test_undoing_twice_is_undoing_once_and_a_look_moves_nothing(shell: Shell) -> None:
-    flow = run(shell, "one")
-    before = everything(shell)
-
-    looked = shell.run("undo", flow, "--dry-run", "--json")
-
-    assert everything(shell) == before
+def test_an_undo_leaves_the_repository_as_the_flow_found_it_and_land_lands_it_again(landed: Shell) -> None:
+    flow, git = landed.flow(), landed.repo.git
+    base, tree = git("rev-list", "--max-parents=0", "HEAD"), git("rev-parse", "HEAD^{tree}")
+    before = everything(landed)
+    looked = landed.run("undo", flow, "--dry-run", "--json")
     conforms(looked.json(), "undo-result.v1")
-    done = shell.run("undo", flow, "--json")
-    conforms(done.json(), "undo-result.v1")
-    assert done.json() == cast("Row", looked.json()) | {"dry_run": False}
-    after = everything(shell)
-    twice = shell.run("undo", flow, "--json")
-    assert twice.code == 0
-    assert cast("list[Row]", cast("Row", twice.json())["targets"])[0]["was_undone"] is True
-    assert everything(shell) == after
+    assert everything(landed) == before
+
+    said = landed.run("undo", flow, "--json")
+
+    assert said.json() == cast("Row", looked.json()) | {"dry_run": False}
+    assert (landed.repo.head(), git("status", "--porcelain")) == (base, "")
+    assert [path.name for path in landed.repo.path.glob("*.txt")] == ["a.txt"]
+    assert states(landed, flow) == {"one": "undone", "two": "undone"}
+    conforms(landed.run("query", "flow", flow, "--long").json(), "query-flow-long.v1")
+    after = everything(landed)
+    twice = landed.run("undo", flow)
+    assert (twice.code, "was put back already" in twice.out) == (0, True)
+    assert everything(landed) == after
+    assert landed.run("land", flow).code == 0
+    assert (git("rev-parse", "HEAD^{tree}"), git("status", "--porcelain")) == (tree, "")
+    assert states(landed, flow) == {"one": "merged", "two": "merged"}
+    assert "nothing of the flow" in landed.run("land", flow).out
 
 
-def test_nothing_is_undone_where_others_built_on_it(shell: Shell) -> None:
-    flow = run(shell, "one")
-    shell.repo.git("config", "user.name", "Berta")
-    shell.repo.commit("on top of it", {"b.txt": "hers\n"})
-    before = everything(shell)
+def test_nothing_is_undone_where_others_built_on_it_or_have_something_in_the_way(landed: Shell) -> None:
+    flow = landed.flow()
+    landed.repo.write("one.txt", "mine\n")
+    before = everything(landed)
+    dirty = landed.run("undo", flow)
+    assert (dirty.code, "one.txt" in dirty.err) == (2, True)
+    assert everything(landed) == before
+    landed.repo.git("config", "user.name", "Berta")
+    landed.repo.commit("on top of it", {"b.txt": "hers\n"})
+    before = everything(landed)
 
-    said = shell.run("undo", flow, "--json")
+    said = landed.run("undo", flow, "--json")
 
     assert said.code == 2
-    error = said.error()
-    assert error["code"] == "BUILT_ON"
-    assert "on top of it (Berta)" in str(error["message"])
-    assert everything(shell) == before
+    assert said.error()["code"] == "BUILT_ON"
+    assert "on top of it (Berta)" in str(said.error()["message"])
+    assert everything(landed) == before
 
 
-def test_nothing_is_undone_where_another_flow_landed_in_between(shell: Shell) -> None:
-    flow = run(shell, "one", spec=GATED)
-    assert shell.run("undo", flow).code == 2  # It waits at its gate.
-    run(shell, "two")
-    (other,) = set(shell.flows()) - {flow}
-    assert shell.run("gate", "approve", flow, "look").code == 0
-    assert shell.run("resume", flow, shell.agent(AGENT), "--quiet").code == 0
-    before = everything(shell)
+def test_nothing_is_undone_where_another_flow_landed_in_between(undone: Shell) -> None:
+    flow = undone.flow()
+    assert undone.run("land", flow, "one").code == 0
+    undone.repo.commit("in between\n\nStratum-Flow: other-1", {"b.txt": "b\n"})
+    assert undone.run("land", flow, "two").code == 0
+    before = everything(undone)
 
-    said = shell.run("undo", flow)
+    said = undone.run("undo", flow)
 
     assert said.code == 2, said
-    assert f"by flow {other}" in said.err
-    assert everything(shell) == before
-
-
-def test_an_undo_is_refused_with_the_reason_where_a_changed_file_is_in_the_way(shell: Shell) -> None:
-    flow = run(shell, "one")
-    shell.repo.write("one.txt", "mine\n")
-    shell.repo.write("a.txt", "mine too\n")
-    before = everything(shell)
-
-    said = shell.run("undo", flow)
-
-    assert said.code == 2
-    assert "one.txt" in said.err
-    assert everything(shell) == before
-    shell.repo.git("checkout", "one.txt")
-    assert shell.run("undo", flow).code == 0
-    assert (shell.repo.path / "a.txt").read_text() == "mine too\n"
+    assert "by flow other-1" in said.err
+    assert everything(undone) == before
 
 
 def test_what_is_parked_lands_when_it_does_not_conflict_any_more_and_the_flow_goes_on(shell: Shell) -> None:
@@ -196,7 +202,7 @@ def test_what_lands_later_has_passed_what_every_landing_has_to_pass(shell: Shell
 
     assert green.code == 0, green
     assert states(shell, flow)["clash"] == "merged"
-    assert "passes, in" in shell.run("log", flow).out.partition("land later")[2]
+    assert "passes, in" in story(shell, flow).partition("land later")[2]
 
 
 def test_results_that_are_to_be_merged_by_hand_land_when_somebody_says_so(shell: Shell) -> None:
@@ -216,15 +222,13 @@ def test_results_that_are_to_be_merged_by_hand_land_when_somebody_says_so(shell:
     assert shell.repo.git("status", "--porcelain") == ""
 
 
-def test_a_look_at_a_landing_shows_what_would_be_and_moves_nothing(shell: Shell) -> None:
-    flow = run(shell, "one", "two")
-    assert shell.run("undo", flow).code == 0
-    before = everything(shell)
+def test_a_look_at_a_landing_shows_what_would_be_and_moves_nothing(undone: Shell) -> None:
+    flow, before = undone.flow(), everything(undone)
 
-    looked = shell.run("land", flow, "--dry-run", "--json")
+    looked = undone.run("land", flow, "--dry-run", "--json")
 
     assert looked.code == 0
-    assert everything(shell) == before
+    assert everything(undone) == before
     conforms(looked.json(), "land-result.v1")
     rows = steps(looked)
     assert [row["step_id"] for row in rows] == ["first", "build", "last"]
@@ -232,41 +236,27 @@ def test_a_look_at_a_landing_shows_what_would_be_and_moves_nothing(shell: Shell)
     assert [(c["subject"], c["files"], c["insertions"]) for c in commits] == [
         ("first: Begin", 1, 1), ("one: do one", 1, 1), ("two: do two", 1, 1), ("last: End it", 1, 1),
     ]  # fmt: skip
-    assert "two.txt  +1 -0" in shell.run("land", flow, "--dry-run").out
-    landed = shell.run("land", flow, "--json")
+    assert "two.txt  +1 -0" in undone.run("land", flow, "--dry-run").out
+    landed = undone.run("land", flow, "--json")
     assert [row["tree"] for row in steps(landed)] == [row["tree"] for row in rows]
-    assert shell.repo.git("rev-parse", "HEAD^{tree}") == rows[-1]["tree"]
+    assert undone.repo.git("rev-parse", "HEAD^{tree}") == rows[-1]["tree"]
 
 
-def test_only_named_tasks_land_and_the_strategy_can_be_chosen(shell: Shell) -> None:
-    flow = run(shell, "one", "two")
-    assert shell.run("undo", flow).code == 0
-    assert shell.run("land", flow, "three").code == 2
+def test_only_named_tasks_land_and_not_before_what_they_build_on(undone: Shell) -> None:
+    flow, before = undone.flow(), everything(undone)
+    early = undone.run("land", flow, "two")
+    assert (early.code, "it builds on one" in early.out) == (1, True)
+    assert undone.run("land", flow, "three").code == 2
+    assert everything(undone) == before
 
-    said = shell.run("land", flow, "two", "--strategy", "squash", "--json")
+    said = undone.run("land", flow, "one", "--strategy", "squash", "--json")
 
     assert said.code == 0
     assert steps(said)[0]["strategy"] == "squash"
-    assert states(shell, flow) == {"one": "merged/undone", "two": "merged"}
-    assert shell.repo.git("log", "-1", "--format=%s") == "two: do two"
-    assert json.loads(shell.run("land", flow, "two", "--json").out)["others"] == [
-        {"task_id": "two", "why": "has landed"}
-    ]
-
-
-def test_what_builds_on_a_result_that_is_not_there_is_left_out(shell: Shell) -> None:
-    graph: list[Json] = [{"id": "one"}, {"id": "two", "depends_on": ["one"]}]
-    shell.run("run", shell.spec(SPEC), shell.tasks(*graph), shell.agent(AGENT), "--quiet")
-    flow = shell.flow()
-    assert shell.run("undo", flow).code == 0
-    before = everything(shell)
-
-    said = shell.run("land", flow, "two")
-
-    assert said.code == 1
-    assert "it builds on one" in said.out
-    assert everything(shell) == before
-    assert shell.run("land", flow, "two", "one").code == 0
+    assert states(undone, flow) == {"one": "merged", "two": "undone"}
+    assert undone.repo.git("log", "-1", "--format=%s") == "one: do one"
+    again = undone.run("land", flow, "one", "--json")
+    assert cast("Row", again.json())["others"] == [{"task_id": "one", "why": "has landed"}]
 
 
 def test_a_flow_that_somebody_runs_is_left_to_him(shell: Shell) -> None:
@@ -294,17 +284,16 @@ def test_a_flow_that_landed_nothing_cannot_be_undone(shell: Shell) -> None:
     assert "has landed nothing" in said.err
 
 
-def test_a_landing_that_is_in_the_way_of_the_user_is_refused(shell: Shell) -> None:
-    flow = run(shell, "one")
-    assert shell.run("undo", flow).code == 0
-    shell.repo.write("one.txt", "mine\n")
-    before = everything(shell)
+def test_a_landing_that_is_in_the_way_of_the_user_is_refused(undone: Shell) -> None:
+    flow = undone.flow()
+    undone.repo.write("one.txt", "mine\n")
+    before = everything(undone)
 
-    looked, said = shell.run("land", flow, "--dry-run"), shell.run("land", flow)
+    looked, said = undone.run("land", flow, "--dry-run"), undone.run("land", flow)
 
     assert (looked.code, said.code) == (1, 2)
     assert "one.txt" in said.err
-    assert everything(shell) == before
+    assert everything(undone) == before
 
 
 def test_a_sparse_checkout_with_work_in_it_keeps_both_there_and_back(shell: Shell) -> None:
@@ -328,9 +317,8 @@ def test_a_sparse_checkout_with_work_in_it_keeps_both_there_and_back(shell: Shel
     assert git("sparse-checkout", "list") == patterns
 
 
-@pytest.mark.parametrize("verb", ["land", "undo"])
-def test_a_flow_that_is_not_there_is_not_found(shell: Shell, verb: str) -> None:
-    said = shell.run(verb, "nowhere", "--json")
+def test_a_flow_that_is_not_there_is_not_found(shell: Shell) -> None:
+    said = shell.run("land", "nowhere", "--json")
 
     assert said.code == 2
     assert said.error()["code"] == "NOT_FOUND"

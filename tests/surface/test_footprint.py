@@ -172,6 +172,7 @@ def test_every_verb_leaves_what_is_listed_and_nothing_else(watch: Watch) -> None
     ):  # fmt: skip
         watch.run(*words, nothing=True)
     watch.run("land", flow, "--dry-run", code=1)
+    watch.run("undo", flow, code=2)
     watch.run("gate", "revise", flow, "pass")
     watch.run("resume", flow, agent, "--quiet", code=1)
     assert list((shell.home / "state").rglob("old-1-1"))
