@@ -2,8 +2,8 @@
 
 The program is started in the slot with the prompt on its standard input. Its environment names the attempt:
 ``STRATUM_FLOW``, ``STRATUM_STEP``, ``STRATUM_TASK``, ``STRATUM_ATTEMPT``, ``STRATUM_BASE``,
-``STRATUM_PROMPT_FILE``, ``STRATUM_RESULT_FILE``. Exit code 0 means done. A JSON object in the result file,
-else the last one on standard output, is the step's result.
+``STRATUM_PROMPT_FILE``, ``STRATUM_RESULT_FILE``, of a candidate its number ``STRATUM_CANDIDATE``. Exit code 0
+means done. A JSON object in the result file, else the last one on standard output, is the step's result.
 
 Nothing of the environment is written anywhere from here.
 """

@@ -23,7 +23,7 @@ CONTEST = (
 )
 DAEMON = "setsid sleep 300 >/dev/null 2>&1 & echo $! > $HOME/daemon-$STRATUM_TASK$STRATUM_CANDIDATE; "
 TALL = DAEMON + "seq 50 > x.txt"
-SMALL = "seq 5 > x.txt"
+SMALL = "seq 5 > x.txt; git add x.txt; git commit -qm mine"
 NO = 'echo "$STRATUM_TASK $STRATUM_CANDIDATE" > half.txt; exit 1'
 
 CRASHING = """
