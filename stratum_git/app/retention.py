@@ -265,7 +265,7 @@ def _locks(yard: _Yard, name: str) -> Iterator[Path]:
 
 def _orphans(yard: _Yard, limit: float, removed: Removed) -> None:
     """Adds the folders of flows that the repository has no more, of those that are older than *limit*."""
-    for top in (yard.folders.root / "attempts", yard.folders.root / "runners"):
+    for top in (yard.folders.root / name for name in ("attempts", "runners", "radar")):
         for path in sorted(top.iterdir()) if top.is_dir() else ():
             name = path.name.removesuffix(".log")
             is_gone = RefName(FLOWS + name) not in yard.flows and name not in yard.busy

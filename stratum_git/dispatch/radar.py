@@ -182,6 +182,8 @@ def _sweep(context: Context, flow: FlowId) -> None:
     """Throws away what a run that was killed has left. Nobody else runs the flow."""
     for path in context.folders.radar_of(flow):
         discard(path, context.folders.trash)
+        with suppress(OSError):
+            path.parent.rmdir()
 
 
 def _watched_at(state: FlowState) -> tuple[StepId, FannedOut] | None:

@@ -196,3 +196,15 @@ async def test_nobody_looks_where_it_is_off(stage: Stage) -> None:
     driver, _ = stage.prepare(dispatch_spec(), lambda _: Script(), {"tasks": []})
     with driver.journal.log, closing(driver.context):
         assert driver.context.radar is None
+
+
+async def test_what_a_killed_run_has_seen_is_thrown_away_by_the_next(stage: Stage) -> None:
+    scene = Scene(stage)
+    driver, effects = stage.prepare(dispatch_spec(), lambda _: writes("own.txt"), {"tasks": ids("x")})
+    left = driver.context.folders.radar(driver.journal.state.flow)
+    (left / "seen").write_text("seen")
+    driver.context = dataclasses.replace(driver.context, radar=QUICK)
+    with driver.journal.log, closing(driver.context):
+        await driver.drive(effects)  # type: ignore[arg-type]
+    assert not left.parent.exists()
+    assert scene.sighted == []

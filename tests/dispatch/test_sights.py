@@ -60,7 +60,7 @@ def sight(trees: TreeReader, index: int, base: Oid, tree: Oid) -> Sight:
     return Sight(index, 1, base, tree, changes)
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(EDITS, EDITS)
 def test_what_does_not_meet_does_not_conflict(
     repo: Repository, writer: ObjectWriter, trees: TreeReader, store: Scratch, ours: Edits, theirs: Edits

@@ -157,3 +157,16 @@ async def test_what_cannot_be_run_is_refused_before_anything_begins(shell: Shell
         assert missing["status"] == "error"
         assert json.dumps(missing)
         assert (await call(client, "stratum_flows"))["flows"] == []
+
+
+async def test_a_client_is_told_who_collides_while_it_works(shell: Shell) -> None:
+    async with client_of(shell) as client:
+        flow = await dispatched(client, "a", "b", "c")
+        for row in (await call(client, "stratum_resume", flow_id=flow))["batch"]:
+            name = "own.txt" if row["task_id"] == "c" else "same.txt"
+            with open(f"{row['path']}/{name}", "w", encoding="utf-8") as file:  # noqa: ASYNC230, PTH123
+                file.write(row["task_id"])
+        told = await call(client, "stratum_parallel_status", flow_id=flow)
+        assert [(row["tasks"], row["paths"]) for row in told["collisions"]] == [(["a", "b"], ["same.txt"])]
+        assert told["landing_order"] == ["a", "b", "c"]
+    assert not list((shell.home / "state" / "stratum-git").glob("*/radar/*"))
