@@ -4,7 +4,8 @@
 
 Takes the newest merge commits of two parents, makes of each a landing (the merge base, ours is the first
 parent, theirs the second), and compares tree or conflict with what ``git merge`` makes. A merge with several
-bases or none is skipped: a landing has one. The repository is only read. Prints one line of JSON.
+bases or none is skipped: a landing has one. The repository is only read. Prints one line of JSON; ``--seconds``
+ends it earlier, with what was done by then.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ class Replay:
         return Answer(False, found.tree, frozenset((s.mode, s.oid, s.stage, s.path) for s in found.stages))
 
 
-def replayed(source: Path, count: int, place: Path) -> dict[str, object]:
+def replayed(source: Path, count: int, seconds: float, place: Path) -> dict[str, object]:
     """Replays *count* merges and returns what came of them."""
     replay = Replay(source, place)
     figures = dict.fromkeys(("merges", "same_tree", "same_conflict", "without_git", "bases_not_one"), 0)
@@ -105,7 +106,7 @@ def replayed(source: Path, count: int, place: Path) -> dict[str, object]:
     with TreeReader(replay.repo) as trees:
         merger = TreeMerger(trees, replay.writer)
         for commit, first, second in replay.merges():
-            if figures["merges"] >= count:
+            if figures["merges"] >= count or sum(spent.values()) > seconds:
                 break
             bases = replay.scratch.git("merge-base", "--all", first, second, check=False).split()
             if len(bases) != 1:
@@ -122,8 +123,8 @@ def replayed(source: Path, count: int, place: Path) -> dict[str, object]:
             figures["same_tree"] += mine == wanted and mine.clean
             figures["same_conflict"] += mine == wanted and not mine.clean
             different += [commit] if mine != wanted else []
-    seconds = {name: round(value, 1) for name, value in spent.items()}
-    return {"repository": str(source), **figures, "different": different, "seconds": seconds}
+    rounded = {name: round(value, 1) for name, value in spent.items()}
+    return {"repository": str(source), **figures, "different": different, "seconds": rounded}
 
 
 def main() -> None:
@@ -131,10 +132,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("repository", type=Path)
     parser.add_argument("--count", type=int, default=300)
+    parser.add_argument("--seconds", type=float, default=3600.0, help="spent on merging")
     options = parser.parse_args()
     os.environ.update(QUIET)
     with tempfile.TemporaryDirectory() as scratch:
-        print(json.dumps(replayed(options.repository.resolve(), options.count, Path(scratch) / "repo")))
+        place = Path(scratch) / "repo"
+        print(json.dumps(replayed(options.repository.resolve(), options.count, options.seconds, place)))
 
 
 if __name__ == "__main__":
