@@ -4,8 +4,8 @@
 
 Takes the newest merge commits of two parents, makes of each a landing (the merge base, ours is the first
 parent, theirs the second), and compares tree or conflict with what ``git merge`` makes. A merge with several
-bases or none is skipped: a landing has one. The repository is only read. Prints one line of JSON; ``--seconds``
-ends it earlier, with what was done by then.
+bases or none is skipped: a landing has one. The repository is only read. Prints one line of JSON, after so
+many ``--seconds`` of merging with what was done by then.
 """
 
 from __future__ import annotations
