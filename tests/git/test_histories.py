@@ -161,7 +161,7 @@ def compare(
     assert found == merged_in_a_checkout(place)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=45, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(bases, sides, sides, variants)
 def test_any_history_merges_as_in_a_checkout(
     place: ScratchRepo, base: Files, mine: list[Step], other: list[Step], variant: dict[str, str]
