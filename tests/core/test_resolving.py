@@ -229,6 +229,28 @@ def test_a_resolution_that_fails_a_check_of_the_landing_is_tried_again() -> None
     assert (now.attempt, now.last, now.tries) == (1, 3, 2)
 
 
+def test_a_conflict_that_comes_back_counts_as_a_try() -> None:
+    play = at_work("x", "y")
+    play.land(y="a")
+    play.report("y", DONE)
+    play.land(y="a")
+
+    assert isinstance(play.state.step(BUILD), Failed)
+    assert play.now("y") == Parked(2, BASE, RESULT, BASE, ("a",), None, 1)
+
+
+def test_what_builds_on_a_conflict_waits_for_it() -> None:
+    play = Play(tasks("x", "y", y=["x"]))
+    for name in ("x", "y"):
+        play.report(name, DONE)
+    play.land(x="a", y="b")
+
+    assert [launch.task for launch in play.launches] == ["x", "y", "x"]
+    play.report("x", DONE)
+    play.land()
+    assert [launch.task for launch in play.launches] == ["x", "y", "x", "y"]
+
+
 def test_a_cancelled_flow_keeps_its_conflict() -> None:
     play = at_work("x", "y")
     play.land(y="a")

@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 
 from stratum_git.model.ids import Json
+from tests.support.contracts import conforms
 from tests.support.repos import ScratchRepo
 from tests.support.shell import SPEC, Shell
 
@@ -32,12 +33,14 @@ def conflicted(shell: Shell, more: str = ANY, spec: str = SPEC, *, code: int = 0
 def opened(shell: Shell, flow: str) -> Path:
     said = shell.run("resolve", flow, "y", "--json")
     assert said.code == 0, said
+    conforms(said.json(), "resolve-result.v1")
     return Path(cast("dict[str, Any]", said.json())["path"])
 
 
 def done(shell: Shell, flow: str, *, code: int = 0) -> dict[str, Any]:
     said = shell.run("resolve", flow, "y", "--done", "--json")
     assert said.code == code, said
+    conforms(said.json(), "resolve-result.v1")
     return cast("dict[str, Any]", said.json())
 
 
@@ -58,6 +61,9 @@ def test_a_conflict_is_opened_resolved_and_landed(shell: Shell) -> None:
     assert git(slot, "show", ":2:a.txt") == "x"
     assert (slot / "a.txt").read_text().startswith("<<<<<<<")
     assert opened(shell, flow) == slot
+    told = shell.run("query", "flow", flow, "--long").json()
+    conforms(told, "query-flow-long.v1")
+    assert "resolves the conflict of y" in shell.run("doctor").out
 
     (slot / "a.txt").write_text("x and y\n")
     row = done(shell, flow)
@@ -106,7 +112,8 @@ def test_who_gives_up_loses_nothing(shell: Shell) -> None:
     slot = opened(shell, flow)
     (slot / "a.txt").write_text("half of it\n")
 
-    assert shell.run("resolve", flow, "y", "--abort").code == 0
+    said = shell.run("resolve", flow, "y", "--abort", "--json")
+    conforms(said.json(), "resolve-result.v1")
 
     assert slots(shell) == []
     assert shell.repo.show(f"refs/stratum/attempts/{flow}/build/y/2:a.txt") == "half of it"
@@ -204,7 +211,7 @@ def test_what_the_landing_has_to_pass_is_run(shell: Shell) -> None:
     assert done(shell, flow)["status"] == "landed"
 
 
-@pytest.mark.parametrize("after", [0.0, 0.25, 0.4, 0.5, 0.6, 0.8])
+@pytest.mark.parametrize("after", [0.4, 0.6, 0.9])
 def test_who_is_killed_does_it_again(shell: Shell, after: float) -> None:
     flow = conflicted(shell, ANY + "        verify: sleep 0.1\n")
     slot = opened(shell, flow)
