@@ -12,7 +12,7 @@ from stratum_git.agents.base import Assignment
 from stratum_git.agents.scripted import Script, ScriptedAgent
 from stratum_git.dispatch.notices import Recorded
 from stratum_git.model.ids import Json
-from stratum_git.model.messages import Landed, Rejected, TaskReported
+from stratum_git.model.messages import Landed, LandedResult, Mend, Rejected, TaskReported
 from stratum_git.model.state import Failed, Merged, Parked
 from tests.support.flows import Stage, dispatch_spec, fan, words, writes
 
@@ -162,7 +162,8 @@ async def test_a_file_without_markers_stays_only_when_that_was_decided(stage: St
 
     for rm in (False, True):
         stage.notices.clear()
-        stage.scratch.commit("again", {"a.txt": "a\n"})
+        # Another text each time: the very same conflict would resolve itself.
+        stage.scratch.commit("again", {"a.txt": f"removed: {rm}\n"})
         state = await stage.play(spec(task_retries=1), play, BOTH, [resolver(fix)])
         assert state.status == "complete", rejected(stage)
         (found,) = rejected(stage)
@@ -272,3 +273,33 @@ async def test_a_conflict_fails_the_step_and_nothing_lands(stage: Stage) -> None
     assert words(state) == {"x": "verified", "y": "parked", "z": "verified"}
     assert "<<<<<<<" in stage.scratch.show(f"refs/stratum/conflicts/{state.flow}/build/y:a.txt")
     assert Path(stage.scratch.path / "a.txt").read_text() == "a\n"
+
+
+async def test_what_builds_on_a_conflict_lands_with_its_resolution(stage: Stage) -> None:
+    def play(assignment: Assignment) -> Script:
+        if assignment.task != "on":
+            return both(assignment)
+        assert (assignment.slot / "a.txt").read_text() == "y\n"
+        return writes("on.txt")
+
+    tasks: list[Json] = [*BOTH, {"id": "on", "depends_on": ["y"]}]
+    state = await stage.play(spec(), play, tasks, [resolver(lambda _: writes("a.txt", "x and y\n"))])
+
+    assert state.status == "complete"
+    assert words(state) == {"x": "merged", "y": "merged", "on": "merged"}
+    assert [event.attempt for event in reports(stage) if event.task == "on"] == [1]
+    log = stage.scratch.git("log", "--format=%s", "-3").splitlines()
+    assert log == ["on: do on", "y: do y", "x: do x"]
+
+
+async def test_who_resolved_it_is_told_and_remembered(stage: Stage) -> None:
+    state = await stage.play(spec(), both, BOTH, [resolver(lambda _: writes("a.txt", "x and y\n"))])
+
+    (entry,) = landings(stage)[1].entries
+    assert isinstance(entry, LandedResult)
+    assert entry.mends == (Mend("a.txt", "agent", "fixer"),)
+    body = stage.scratch.git("log", "-1", "--format=%B")
+    assert f"Stratum-Flow: {state.flow}\n" in body
+    assert "Stratum-Mended: a.txt (agent fixer)" in body
+    said = stage.scratch.git("log", "-1", "--format=%B", "refs/stratum/resolutions")
+    assert "Stratum-Rung: agent\nStratum-By: agent fixer" in said
