@@ -30,7 +30,7 @@ from stratum_git.app.cases import (
     place_named,
 )
 from stratum_git.app.finishing import Again, Landing, land, plan
-from stratum_git.app.recovery import see_out
+from stratum_git.app.recovery import place_of, rescued, see_out
 from stratum_git.app.surroundings import Surroundings
 from stratum_git.core import resolving
 from stratum_git.core.questions import fan_of
@@ -215,10 +215,12 @@ def _made(case: Case) -> str:
 
 
 def _forget(case: Case) -> None:
-    """Gives back a slot of which nobody was told: whoever made it was killed before it was ready."""
+    """Gives back a slot that is not known to be ready: whoever made it was killed. What is in it is kept."""
     slot = case.context.pool.enter(case.occupant)
     if slot is not None:
-        case.context.pool.release(slot)
+        place = place_of(case.context, slot)
+        rescued(case.context, place)
+        place.close()
 
 
 # --- finishing --------------------------------------------------------------------------------------------

@@ -228,3 +228,16 @@ def test_who_is_killed_does_it_again(shell: Shell, after: float) -> None:
     assert log == ["y: do y", "x: do x", "first"]
     assert shell.repo.git("status", "--porcelain") == ""
     assert slots(shell) == []
+
+
+def test_a_slot_that_was_not_made_to_its_end_is_made_again(shell: Shell) -> None:
+    flow = conflicted(shell)
+    slot = opened(shell, flow)
+    (slot / "a.txt").write_text("half of it\n")
+    # As it is when whoever opened it is killed before all of it lay there.
+    (ready,) = (shell.home / "state").glob(f"**/attempts/{flow}/build/y/2/conflict")
+    ready.unlink()
+
+    assert (opened(shell, flow) / "a.txt").read_text().startswith("<<<<<<<")
+    assert len(slots(shell)) == 1
+    assert shell.repo.show(f"refs/stratum/attempts/{flow}/build/y/2:a.txt") == "half of it"
