@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import assert_never
 
 import trio
 
@@ -12,20 +13,21 @@ from stratum_git.core import resolving, tally
 from stratum_git.core.afterwards import left, noted
 from stratum_git.core.expr import judge
 from stratum_git.core.questions import fan_of
-from stratum_git.dispatch.checks import Check, last_attempt, run_check
 from stratum_git.dispatch.clock import now
-from stratum_git.dispatch.errand import title_of
+from stratum_git.dispatch.context import Context
 from stratum_git.dispatch.journal import Beaten
 from stratum_git.dispatch.judge import Finding, TreeFiles
 from stratum_git.dispatch.landing import Item, LandingPlan
+from stratum_git.dispatch.proving import Passed, Prover, Unproven
 from stratum_git.dispatch.publishing import result_updates
 from stratum_git.dispatch.resolving import remember_as
 from stratum_git.dispatch.stack import Change
-from stratum_git.dispatch.touchdown import plan_landing
+from stratum_git.dispatch.touchdown import Approach, item_of, plan_landing
 from stratum_git.dispatch.turn import hold, landing_turn
 from stratum_git.errors import BugError
 from stratum_git.model.ids import Json, Oid, RefName, StepId
-from stratum_git.model.messages import Event, LandedLater, LandedResult, Mend, ParkedResult
+from stratum_git.model.messages import DroppedResult, Event, LandedLater, LandedResult, Mend, ParkedResult
+from stratum_git.model.proofs import Proof
 from stratum_git.model.resolutions import ResolvingEnded
 from stratum_git.model.spec import Dispatch
 from stratum_git.model.state import Exhausted, FannedOut, FlowState, Merged, Resolving
@@ -56,34 +58,60 @@ class Coming:
     target: RefName
     plan: LandingPlan
     who: Resolving
+    proofs: tuple[Proof, ...] = ()
 
 
-def plan(bench: Bench, event: ResolvingEnded, who: Resolving) -> Coming | Finding:
-    """Returns what landing a resolution would come to, or what is wrong with it. Moves nothing."""
+def plan(bench: Bench, event: ResolvingEnded, who: Resolving) -> Coming | Finding | None:
+    """Returns what landing a resolution would come to, or what is wrong with it. Moves nothing.
+
+    ``None`` when the target moved while it was tested.
+    """
     state = resolving.ended(bench.state, event)
     fan = fan_of(state.step(event.step))
     if fan is None or event.result is None:
         raise BugError(f"{event.task} has nothing to land")
     mends = tuple(Mend(path, "person", event.by) for path in who.paths)
     items = tuple(_items(state, event, fan, mends))
-    made = _planned(bench, state, event.step, fan.target, items)
-    findings = _failures(bench, state, event.step, made)
-    if findings and len(made.entries) > 1:
-        made = _planned(bench, state, event.step, fan.target, items[:1])
-        findings = _failures(bench, state, event.step, made)
-    return Finding("land_verify", findings) if findings else Coming(event.step, fan.target, made, who)
+
+    def look(context: Context, at: FlowState, step: StepId) -> Approach:
+        return replace(plan_landing(context, at, step, fan.target, items), moves=True, refuses=False)
+
+    prover = Prover(bench.context, state, event.step, look=look)
+    if prover.begin():
+        trio.run(prover.prove)
+    match prover.conclusion():
+        case None:
+            return None
+        case Unproven(reason, findings):
+            return Finding("land_verify", (reason, *findings))
+        case Passed(made, proofs):
+            bench.context.writer.sync()
+            found = _failures(state, event, made, bench.context)
+            return found or Coming(event.step, fan.target, _kept(made), who, proofs)
+        case _ as never:
+            assert_never(never)
 
 
-def _planned(
-    bench: Bench, state: FlowState, step: StepId, target: RefName, items: tuple[Item, ...]
-) -> LandingPlan:
-    coming = plan_landing(bench.context, state, step, target, items)
-    made = replace(coming, moves=True, refuses=False).plan()
-    bench.context.writer.sync()
-    if isinstance(made.entries[0], ParkedResult):
-        # The others need it.
-        return LandingPlan(made.old, made.old, made.entries[:1])
-    return made
+def _failures(state: FlowState, event: ResolvingEnded, made: LandingPlan, context: Context) -> Finding | None:
+    """Returns what does not hold of what would land: checks of the landing, postconditions of the step."""
+    first, step = made.entries[0], state.program.steps[event.step]
+    if isinstance(first, DroppedResult):
+        return Finding("land_verify", first.findings)
+    whole = noted(step, state.step(event.step), made.entries)
+    if whole is None or not step.ensure or not isinstance(step.work, Dispatch):
+        return None
+    if tally.shortfall(step.work, whole):
+        return None
+    names: dict[str, Json] = {"result": tally.aggregate(whole, ok=True), "input": dict(state.inputs)}
+    lines = judge(step.ensure, names, TreeFiles(context.repo, Oid(made.new)))
+    return Finding("ensure", lines) if lines else None
+
+
+def _kept(made: LandingPlan) -> LandingPlan:
+    """Returns a plan with what is news in it: the resolution, and others that land with it."""
+    first, *others = made.entries
+    news = (first, *(entry for entry in others if isinstance(entry, LandedResult)))
+    return replace(made, entries=news)
 
 
 def land(bench: Bench, coming: Coming, event: ResolvingEnded) -> Landing | Again | None:
@@ -100,6 +128,7 @@ def land(bench: Bench, coming: Coming, event: ResolvingEnded) -> Landing | Again
         old=coming.plan.old,
         new=coming.plan.new,
         entries=coming.plan.entries,
+        proofs=coming.proofs,
     )
     with landing_turn(bench.context), hold(bench.context, later) as held:
         if held is None:
@@ -133,27 +162,8 @@ def _items(
                 continue
         attempt = getattr(now_, "attempt", 0)
         change = Change(task.id, attempt, *wanted.get(index, rows.get(index, (base.base, base.result))))
-        needs = tuple(fan.graph.tasks[need].id for need in fan.graph.needs[index])
         there.add(index)
-        yield Item(change, title_of(state, step, task), needs, mends if index == own else ())
-
-
-def _failures(bench: Bench, state: FlowState, step: StepId, made: LandingPlan) -> tuple[str, ...]:
-    """Returns what does not hold of what would land: checks of the landing, postconditions of the step."""
-    work = state.program.steps[step].work
-    if not isinstance(work, Dispatch):
-        return ()
-    if work.land_verify and made.new != made.old:
-        number = last_attempt(bench.context, state.flow, step) + 1
-        check = Check(work.setup, work.land_verify)
-        ran = trio.run(run_check, bench.context, state.flow, step, number, made.new, check)
-        if ran.verdict != "pass":
-            return ran.findings
-    spec, whole = state.program.steps[step], noted(state.program.steps[step], state.step(step), made.entries)
-    if whole is None or not spec.ensure or tally.shortfall(work, whole):
-        return ()
-    names: dict[str, Json] = {"result": tally.aggregate(whole, ok=True), "input": dict(state.inputs)}
-    return judge(spec.ensure, names, TreeFiles(bench.context.repo, Oid(made.new)))
+        yield item_of(state, step, fan, index, change, mends if index == own else ())
 
 
 def _record(bench: Bench, *events: Event) -> bool:

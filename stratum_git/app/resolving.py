@@ -257,6 +257,8 @@ def _landed(case: Case, result: Oid) -> Landing | Again | Finding:
     flow = bench.state.flow
     for _ in range(RACES):
         coming = plan(bench, event, who)
+        if coming is None:
+            continue
         if isinstance(coming, Finding):
             return coming
         refused = in_the_way(bench.context.repo, coming.target, coming.plan.old, coming.plan.new)

@@ -30,7 +30,7 @@ from stratum_git.dispatch.strategies import Prefix
 from stratum_git.dispatch.touchdown import Approach, approach, settled
 from stratum_git.errors import BugError
 from stratum_git.model.ids import StepId
-from stratum_git.model.messages import Landed, LandedResult, LandingBlocked, LandingEntry
+from stratum_git.model.messages import Landed, LandedResult, LandingBlocked, LandingEntry, Mend
 from stratum_git.model.proofs import Proof
 from stratum_git.model.spec import Command, Dispatch, LandMode
 from stratum_git.model.state import FlowState
@@ -88,11 +88,13 @@ class Prover:
     changed: trio.Event = field(default_factory=trio.Event)
     surroundings: str = ""
     number: int = 0
+    refused: frozenset[Mend] = frozenset()
+    """What merged files so that a check failed: they conflict, and whose result it is is not to blame."""
 
     def begin(self) -> bool:
         """Returns whether anything has to be tested, by what is known in the repository now."""
         coming = self._approached()
-        if self._checks or any(_is_mended(place.entry) for _, place in coming.walk()):
+        if self._checks or any(_unproven_mends(place.entry) for _, place in coming.walk()):
             told = inherited(self.context.environment)
             self.surroundings = digest_of(told, f"{platform.system()} {platform.machine()}")
             found = known_verdicts(self.context.repo)
@@ -168,7 +170,7 @@ class Prover:
         """Returns the landing on the target as it is now."""
         coming = self.coming
         if coming is None or tip_of(self.context, self.state, coming.target) != coming.old:
-            coming = self.coming = self.look(self.context, self.state, self.step)
+            coming = self.coming = self.look(self.context, self.state, self.step).without(self.refused)
         return coming
 
     def _decision(self, colours: Mapping[str, Colour]) -> Decision:
@@ -182,7 +184,20 @@ class Prover:
             for test in stale:
                 del self.known[test]
             return self._decision(self._colours())
+        spoiled = self._spoiled(frozenset(decision.dropped)) if isinstance(decision, Proven) else frozenset()
+        if spoiled:
+            self.refused |= spoiled
+            self.coming = self._before().without(self.refused)
+            return self._decision(colours)
         return decision
+
+    def _spoiled(self, dropped: frozenset[int]) -> frozenset[Mend]:
+        """Returns by what those that fail their checks had been merged, other than by git."""
+        found: set[Mend] = set()
+        for item in sorted(dropped):
+            entries = {index: place.entry for index, place in self._before().walk(dropped - {item})}
+            found |= _unproven_mends(entries[item])
+        return frozenset(found)
 
     def _colours(self) -> dict[str, Colour]:
         seen: dict[str, Colour] = dict.fromkeys(self.suspects, "suspect")
@@ -206,7 +221,7 @@ class Prover:
 
     def _test(self, prefix: Prefix, entry: LandedResult) -> TestId | None:
         commands = self._checks
-        if not commands and entry.mends:
+        if not commands and _unproven_mends(entry):
             # What more than lines have merged must at least pass what its task has to pass.
             commands = self._verify(entry)
         return self._named(prefix, str(entry.task or self.step), commands) if commands else None
@@ -293,5 +308,7 @@ class Prover:
         )
 
 
-def _is_mended(entry: LandingEntry) -> bool:
-    return isinstance(entry, LandedResult) and bool(entry.mends)
+def _unproven_mends(entry: LandingEntry) -> set[Mend]:
+    """Returns what merged files of a result just now; what an agent or a person made was checked before."""
+    mends = entry.mends if isinstance(entry, LandedResult) else ()
+    return {mend for mend in mends if mend.rung in {"memory", "driver"}}

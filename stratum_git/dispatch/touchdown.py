@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from stratum_git.core import contest, fanout, tally
@@ -48,6 +48,14 @@ class Approach:
     def walk(self, dropped: frozenset[int] = frozenset()) -> Iterator[tuple[int, Placed]]:
         """Yields each item in its place, without those that are *dropped*; none where nothing is to move."""
         return self.queue.walk(dict.fromkeys(dropped, ())) if self.moves else iter(())
+
+    def without(self, mends: frozenset[Mend]) -> Approach:
+        """Returns the landing without files merged in these ways: they conflict."""
+        lander = self.queue.lander
+        if not mends or lander.ladder is None:
+            return self
+        lander = replace(lander, ladder=lander.ladder.without(mends))
+        return replace(self, queue=Queue(lander, self.old, self.queue.items))
 
     def plan(self, dropped: Mapping[int, tuple[str, ...]] = MappingProxyType({})) -> LandingPlan:
         """Returns what it comes to without the items that are *dropped*. Writes objects, moves nothing."""
