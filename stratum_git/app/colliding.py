@@ -1,12 +1,12 @@
-"""What is told of tasks that get in each other's way while they are at work."""
+"""Looks, when it is asked, which tasks of clients and workers get in each other's way."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
 
-from stratum_git.core import landing_order
-from stratum_git.core.collisions import Pair, collisions_from, standing
+from stratum_git.app.overlaps import told
+from stratum_git.core.collisions import Pair, collisions_from
 from stratum_git.dispatch.clock import monotonic, now
 from stratum_git.dispatch.context import Context
 from stratum_git.dispatch.lookout import Lookout, Spot
@@ -15,21 +15,12 @@ from stratum_git.git.scratch import make_scratch
 from stratum_git.git.tree_reader import TreeReader
 from stratum_git.git.worktree import discard
 from stratum_git.model.ids import Json
-from stratum_git.model.sightings import Collision
 from stratum_git.model.spec import Dispatch
-from stratum_git.model.state import FannedOut, FlowState, Running, Verified
+from stratum_git.model.state import FannedOut, FlowState, Running
 from stratum_git.slots.occupancy import Occupant
 
 PATIENCE = 5.0
 """Seconds after which no further slot is looked into; what was seen by then is told."""
-
-
-def in_the_way(fan: FannedOut) -> dict[str, Json]:
-    """Returns the collisions of a step's tasks, and the order in which the fewest are set aside.
-
-    Empty where there are none: then the tasks land in the order of their graph.
-    """
-    return _told(fan, standing(fan))
 
 
 def collisions_now(context: Context, state: FlowState) -> dict[str, Json]:
@@ -55,8 +46,8 @@ def collisions_now(context: Context, state: FlowState) -> dict[str, Json]:
     pairs: dict[Pair, tuple[tuple[int, int], tuple[str, ...]]] = {
         (tasks[a].id, tasks[b].id): ((attempts[a], attempts[b]), paths) for (a, b), paths in found.items()
     }
-    told = _told(fan, collisions_from(pairs, (), now())[0])
-    return told | ({"not_seen": [tasks[index].id for index in missed]} if missed else {})
+    row = told(fan, collisions_from(pairs, (), now())[0])
+    return row | ({"not_seen": [tasks[index].id for index in missed]} if missed else {})
 
 
 def _look(context: Context, lookout: Lookout, state: FlowState, fan: FannedOut) -> Iterable[int]:
@@ -78,16 +69,3 @@ def _look(context: Context, lookout: Lookout, state: FlowState, fan: FannedOut) 
 def _is_watched(context: Context, state: FlowState) -> bool:
     work = None if state.cursor is None else state.program.steps[state.cursor].work
     return context.radar is not None and isinstance(work, Dispatch) and work.isolation != "none"
-
-
-def _told(fan: FannedOut, found: tuple[Collision, ...]) -> dict[str, Json]:
-    if not found:
-        return {}
-    index = fan.graph.index
-    alive = [i for i in fan.graph.order if isinstance(fan.tasks[i], Running | Verified)]
-    order = landing_order.propose(fan.graph, alive, [(index[c.one], index[c.other]) for c in found])
-    rows: list[Json] = []
-    for c in found:
-        row: dict[str, Json] = {"tasks": [c.one, c.other], "paths": list(c.paths), "since": c.since}
-        rows.append(row | {"more_paths": c.more} if c.more else row)
-    return {"collisions": rows, "landing_order": [fan.graph.tasks[i].id for i in order]}

@@ -14,9 +14,10 @@ from filelock import FileLock, Timeout
 
 from stratum_git.app import foresight, running
 from stratum_git.app.batches import evict, halt_unwanted
-from stratum_git.app.colliding import collisions_now, in_the_way
+from stratum_git.app.colliding import collisions_now
 from stratum_git.app.desk import Desk
 from stratum_git.app.leasing import is_claimed
+from stratum_git.app.overlaps import in_the_way
 from stratum_git.app.refused import Refused
 from stratum_git.app.settling import settle
 from stratum_git.app.stepping import refused_spec

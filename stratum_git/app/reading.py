@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stratum_git.app.colliding import in_the_way
+from stratum_git.app.overlaps import in_the_way
 from stratum_git.app.surroundings import Surroundings
 from stratum_git.core import contest
 from stratum_git.core.codec import encode

@@ -185,7 +185,7 @@ class Prover:
                 del self.known[test]
             return self._decision(self._colours())
         spoiled = self._spoiled(frozenset(decision.dropped)) if isinstance(decision, Proven) else frozenset()
-        if spoiled:
+        if spoiled - self.refused:
             self.refused |= spoiled
             self.coming = self._before().without(self.refused)
             return self._decision(colours)

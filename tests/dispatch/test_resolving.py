@@ -283,7 +283,9 @@ async def test_what_builds_on_a_conflict_lands_with_its_resolution(stage: Stage)
         return writes("on.txt")
 
     tasks: list[Json] = [*BOTH, {"id": "on", "depends_on": ["y"]}]
-    state = await stage.play(spec(), play, tasks, [resolver(lambda _: writes("a.txt", "x and y\n"))])
+    state = await stage.play(
+        spec(land_order="graph"), play, tasks, [resolver(lambda _: writes("a.txt", "x and y\n"))]
+    )
 
     assert state.status == "complete"
     assert words(state) == {"x": "merged", "y": "merged", "on": "merged"}

@@ -207,7 +207,8 @@ async def test_what_builds_on_a_result_that_did_not_land_does_not_land(stage: St
         {"id": "deeper", "depends_on": ["on-y"]},
         {"id": "free"},
     ]
-    state = await stage.play(dispatch_spec(require=2, on_quorum="keep"), play, graph)
+    spec = dispatch_spec(require=2, on_quorum="keep", land_order="graph")
+    state = await stage.play(spec, play, graph)
 
     assert words(state) == {
         "x": "merged", "y": "parked", "on-y": "exhausted", "deeper": "exhausted", "free": "merged",
