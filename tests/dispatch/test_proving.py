@@ -117,7 +117,7 @@ async def test_a_verdict_is_known_to_other_flows(stage: Stage, notes: Path) -> N
     spec = checked(noting(notes))
     await stage.play(spec, own_file, ids("one", "bad", "three"))
     tested = ran(notes)
-    assert len(tested) in {4, 5}, "what lies behind the culprit may have been tested in vain"
+    assert len(tested) in {4, 5, 6}, "what lies behind the culprit may have been tested in vain, twice"
     stage.scratch.git("reset", "-q", "--hard", first)
 
     state = await stage.play(spec, own_file, ids("one", "bad", "three"))
