@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from stratum_git.app import late, undoing
+from stratum_git.app.rows import landed_row, undone_row
 from stratum_git.app.surroundings import Surroundings
 from stratum_git.cli.protocol import answer
 from stratum_git.cli.words import say
 from stratum_git.git.figures import Figures, Size, sum_of
-from stratum_git.model.ids import FlowId, Json
+from stratum_git.model.ids import FlowId
 from stratum_git.model.messages import DroppedResult, LandedResult, LandingEntry, ParkedResult
 
 YES, NO = 0, 1
@@ -39,7 +40,7 @@ def land(options: argparse.Namespace, cwd: Path, environment: Mapping[str, str])
     request = late.Request(tuple(options.task), options.strategy, options.dry_run)
     report = late.land(around, FlowId(options.flow), request)
     if options.json:
-        answer(_landed_row(report))
+        answer(landed_row(report))
     else:
         _tell_landed(report)
     return YES if _is_all(report) else NO
@@ -57,7 +58,7 @@ def undo(options: argparse.Namespace, cwd: Path, environment: Mapping[str, str])
     around = Surroundings(cwd, environment)
     report = undoing.undo(around, FlowId(options.flow), is_dry=options.dry_run)
     if options.json:
-        answer(_undone_row(report))
+        answer(undone_row(report))
     else:
         _tell_undone(report)
     return NO if report.blocked else YES
@@ -70,49 +71,6 @@ def _is_all(report: late.LandReport) -> bool:
     entries = [entry for one in report.steps for entry in one.entries]
     is_placed = all(isinstance(entry, LandedResult) for entry in entries)
     return is_placed and all(why == late.LANDED for why in report.others.values())
-
-
-def _landed_row(report: late.LandReport) -> Json:
-    return {
-        "flow_id": report.flow,
-        "dry_run": report.is_dry,
-        "status": report.status,
-        "steps": [_step_row(one) for one in report.steps],
-        "others": [{"task_id": task, "why": why} for task, why in report.others.items()],
-    }
-
-
-def _step_row(one: late.StepLanding) -> Json:
-    tasks: list[Json] = [_entry_row(one, entry) for entry in (*one.entries, *one.unready)]
-    files: list[Json] = [
-        {"path": file.path, "insertions": file.insertions, "deletions": file.deletions} for file in one.files
-    ]
-    return {
-        "step_id": one.step,
-        "target": one.target,
-        "strategy": one.strategy,
-        "old": one.old,
-        "new": one.new,
-        "tree": one.tree,
-        "commits": [commit_row(commit) for commit in one.commits],
-        "tasks": tasks,
-        **size_row(sum_of(one.files)),
-        "changed": files,
-        "findings": list(one.findings),
-        "blocked": one.blocked,
-        "notes": list(one.notes),
-    }
-
-
-def _entry_row(one: late.StepLanding, entry: LandingEntry) -> Json:
-    row: dict[str, Json] = {"task_id": entry.task or one.step, "result": entry.result}
-    match entry:
-        case LandedResult(commit=commit):
-            return {**row, "outcome": "landed" if commit else "nothing_to_land", "commit": commit}
-        case ParkedResult(conflict=conflict, paths=paths):
-            return {**row, "outcome": "parked", "conflict": conflict, "paths": list(paths)}
-        case DroppedResult(kind=kind, findings=findings):
-            return {**row, "outcome": "left_out", "kind": kind, "findings": list(findings)}
 
 
 def _tell_landed(report: late.LandReport) -> None:
@@ -165,21 +123,6 @@ def _unlanded(one: late.StepLanding, entry: LandingEntry) -> str:
             return f"{task}: left out: {'; '.join(findings)}"
 
 
-def _undone_row(report: undoing.UndoReport) -> Json:
-    targets: list[Json] = [
-        {
-            "target": one.target,
-            "old": one.old,
-            "new": one.new,
-            "was_undone": one.is_done,
-            "commits": [commit_row(commit) for commit in one.commits],
-        }
-        for one in report.targets
-    ]
-    head: dict[str, Json] = {"flow_id": report.flow, "dry_run": report.is_dry, "targets": targets}
-    return {**head, "blocked": report.blocked, "notes": list(report.notes)}
-
-
 def _tell_undone(report: undoing.UndoReport) -> None:
     for one in report.targets:
         name = one.target.removeprefix("refs/heads/")
@@ -196,22 +139,6 @@ def _tell_undone(report: undoing.UndoReport) -> None:
         say(f"a checkout did not follow: {note}")
     if not report.is_dry:
         say(f"The results are kept; `stratum-git land {report.flow}` lands them again.")
-
-
-def commit_row(one: Figures) -> dict[str, Json]:
-    """Returns a commit with its figures, for programs."""
-    author = one.commit.author
-    return {
-        "commit": one.commit.oid,
-        "subject": one.commit.message.partition("\n")[0],
-        "author": {"name": author.name, "email": author.email},
-        **size_row(one.size),
-    }
-
-
-def size_row(size: Size) -> dict[str, Json]:
-    """Returns the figures of a change, for programs."""
-    return {"files": size.files, "insertions": size.insertions, "deletions": size.deletions}
 
 
 def told(one: Figures) -> str:

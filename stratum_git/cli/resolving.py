@@ -9,10 +9,11 @@ from typing import assert_never
 
 from stratum_git.app import resolving
 from stratum_git.app.finishing import Again
+from stratum_git.app.rows import finished_row, given_up_row, opened_row
 from stratum_git.app.surroundings import Surroundings
 from stratum_git.cli.protocol import answer
 from stratum_git.cli.words import say
-from stratum_git.model.ids import FlowId, Json
+from stratum_git.model.ids import FlowId
 
 YES, NO = 0, 1
 
@@ -36,7 +37,7 @@ def resolve(options: argparse.Namespace, cwd: Path, environment: Mapping[str, st
         return _give_up(options, around, flow)
     opened = resolving.open_conflict(around, flow, options.task)
     if options.json:
-        return answer(_row(flow, opened))
+        return answer(opened_row(flow, opened))
     say(f"the conflict of {opened.task} with {_branch(opened.target)} lies in")
     say(f"  {opened.path}")
     for path in opened.paths:
@@ -51,7 +52,7 @@ def resolve(options: argparse.Namespace, cwd: Path, environment: Mapping[str, st
 def _finish(options: argparse.Namespace, around: Surroundings, flow: FlowId) -> int:
     found = resolving.finish(around, flow, options.task)
     if options.json:
-        answer(_finished_row(flow, options.task, found))
+        answer(finished_row(flow, options.task, found))
     else:
         _tell(flow, options.task, found)
     return YES if isinstance(found, resolving.Resolved) else NO
@@ -60,7 +61,7 @@ def _finish(options: argparse.Namespace, around: Surroundings, flow: FlowId) -> 
 def _give_up(options: argparse.Namespace, around: Surroundings, flow: FlowId) -> int:
     found = resolving.give_up(around, flow, options.task)
     if options.json:
-        return answer({"flow_id": flow, "task_id": options.task, "status": "given_up", "kept": found.kept})
+        return answer(given_up_row(flow, options.task, found))
     said = f"; what you did is kept as {found.kept}" if found.kept else ""
     say(f"the conflict of {options.task} stays parked{said}")
     return YES
@@ -88,47 +89,6 @@ def _tell(flow: FlowId, task: str, found: resolving.Resolved | resolving.Unresol
             for name in paths:
                 say(f"  {name}")
             say(f"`stratum-git resolve {flow} {task}` opens what is left")
-        case _ as never:
-            assert_never(never)
-
-
-def _row(flow: FlowId, opened: resolving.Opened) -> Json:
-    return {
-        "flow_id": flow,
-        "step_id": opened.step,
-        "task_id": opened.task,
-        "status": "open",
-        "attempt": opened.attempt,
-        "by": opened.by,
-        "path": str(opened.path),
-        "base": opened.base,
-        "target": opened.target,
-        "paths": list(opened.paths),
-        "is_new": opened.is_new,
-        "note": opened.note,
-    }
-
-
-def _finished_row(flow: FlowId, task: str, found: resolving.Resolved | resolving.Unresolved | Again) -> Json:
-    head: dict[str, Json] = {"flow_id": flow, "task_id": task}
-    match found:
-        case resolving.Resolved(landing, status):
-            more: dict[str, Json] = {
-                "result": landing.result,
-                "commit": landing.commit,
-                "flow_status": status,
-            }
-            return {
-                **head,
-                "status": "landed",
-                **more,
-                "others": [*landing.others],
-                "notes": [*landing.notes],
-            }
-        case resolving.Unresolved(path, findings):
-            return {**head, "status": "unresolved", "path": str(path), "findings": [*findings]}
-        case Again(paths):
-            return {**head, "status": "conflicts_again", "paths": [*paths]}
         case _ as never:
             assert_never(never)
 
