@@ -30,6 +30,12 @@ FEW = 10
 SHORT = 10
 
 
+class NotOverError(BusyFlowError):
+    """The flow has steps before it."""
+
+    word = "NOT_OVER"
+
+
 class BuiltOnError(UserError):
     """Others have moved a target since, so putting it back would take their work off it."""
 
@@ -88,7 +94,7 @@ def _check_over(bench: Bench) -> None:
     state = bench.state
     if not is_over(state):
         hint = f"end it first: `stratum-git cancel {state.flow}`"
-        raise BusyFlowError(f"the flow {state.flow} is not over: it is {state.status}", hint=hint)
+        raise NotOverError(f"the flow {state.flow} is not over: it is {state.status}", hint=hint)
 
 
 def _undone(bench: Bench) -> UndoReport | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import wraps
 from typing import Any, ParamSpec, TypeAlias
 
@@ -18,6 +18,13 @@ LONGEST = 50_000
 """Characters of an answer. Claude Code cuts longer ones off wherever that is."""
 Answer: TypeAlias = dict[str, Any]
 """An object of JSON; the SDK takes its type from here for the tool's output schema."""
+KINDS = {
+    "UnknownFlow": "flow_not_found",
+    "UnknownTask": "task_not_found",
+    "BusyFlow": "flow_busy",
+    "LandingAhead": "landing_ahead",
+}
+"""The protocol's words for what is refused; others have a word of their own, or none."""
 
 
 def refusal(kind: str, message: str, *, hint: str = "", **facts: Json) -> Answer:
@@ -43,9 +50,9 @@ def tool(work: Callable[P, Answer]) -> Callable[P, Awaitable[Answer]]:
             # A client that leaves does not wait for what it began: it is recorded, or it was never begun.
             return await trio.to_thread.run_sync(lambda: work(*args, **kwargs), abandon_on_cancel=True)
         except StratumError as error:
-            return answered(error, kwargs)
+            return answered(error, kwargs, work.__name__)
         except OSError as error:
-            return answered(_expected(error), kwargs)
+            return answered(_expected(error), kwargs, work.__name__)
 
     return call
 
@@ -66,20 +73,20 @@ def waiting_tool(work: Callable[P, Awaitable[Answer]]) -> Callable[P, Awaitable[
             found = _only(group)
             if found is None:
                 raise
-        return answered(found, kwargs)
+        return answered(found, kwargs, work.__name__)
 
     return call
 
 
-def answered(error: StratumError, given: Mapping[str, object]) -> Answer:
-    """Returns the answer to a call that failed; what is a mistake of ours is raised again."""
+def answered(error: StratumError, given: Mapping[str, object], name: str) -> Answer:
+    """Returns the answer to a call of the tool *name* that failed; a mistake of ours is raised again."""
     if isinstance(error, BugError):
         raise error
     if isinstance(error, Refused):
         kind, facts = error.kind, dict(error.facts)
     else:
         kind, facts = "host_error" if isinstance(error, HostError) else _kind(error), {}
-    return {**refusal(kind, error.message, hint=error.hint, **facts), "next": next_calls(kind, given)}
+    return {**refusal(kind, error.message, hint=error.hint, **facts), "next": next_calls(kind, given, name)}
 
 
 def _only(group: BaseExceptionGroup[BaseException]) -> StratumError | None:
@@ -105,22 +112,51 @@ def _kind(error: StratumError) -> str:
     if isinstance(named, str):
         return named
     name = type(error).__name__.removesuffix("Error")
-    return {"UnknownFlow": "flow_not_found", "UnknownTask": "task_not_found"}.get(name, "execution_error")
+    return KINDS.get(name) or error.word.lower() or "execution_error"
 
 
-def next_calls(kind: str, given: Mapping[str, object]) -> list[Answer]:
-    """Returns what a client that was refused may call next, and why."""
+def next_call(name: str, given: Mapping[str, object], why: str) -> Answer:
+    """Returns a call that a client may make next, and why."""
+    return {"tool": name, "args": dict(given), "why": why}
+
+
+def next_calls(kind: str, given: Mapping[str, object], name: str) -> list[Answer]:
+    """Returns what a client that was refused by the tool *name* may call next, and why."""
     flow = {"flow_id": str(given["flow_id"])} if "flow_id" in given else {}
-    look = {"tool": "stratum_resume", "args": flow, "why": "see where the flow is"}
-    listing = {"tool": "stratum_flows", "args": {}, "why": "see which flows there are"}
+    look = next_call("stratum_resume", flow, "see where the flow is")
+    listing = next_call("stratum_flows", {}, "see which flows there are")
     if kind == "flow_not_found" or not flow:
-        check = {"tool": "stratum_validate", "args": {}, "why": "see every problem of the spec"}
+        check = next_call("stratum_validate", {}, "see every problem of the spec")
         return [check] if kind.startswith("ir_") else [listing]
     if kind in {"flow_complete", "flow_already_complete", "retries_exhausted", "spec_modified"}:
-        return [{"tool": "stratum_audit", "args": flow, "why": "see how the flow went"}]
+        return [next_call("stratum_audit", flow, "see how the flow went")]
     if kind == "gate_step_requires_gate_resolve":
-        return [{"tool": "stratum_gate_resolve", "args": flow, "why": "the flow waits for a decision"}]
-    return [look]
+        return [next_call("stratum_gate_resolve", flow, "the flow waits for a decision")]
+    return _next_settling(kind, flow, given, name) or [look]
+
+
+def _next_settling(kind: str, flow: Answer, given: Mapping[str, object], name: str) -> list[Answer]:
+    """Returns what comes next where one flow was to be settled, and was not."""
+    match kind:
+        case "checkout_in_the_way":
+            named = {key: value for key, value in given.items() if value is not None}
+            return [next_call(name, named, "again, once that is committed or moved away")]
+        case "flow_busy":
+            look = next_call("stratum_resume", flow, "see where the flow is")
+            return [next_call("stratum_parallel_wait", flow, "wait for whoever is at work on it"), look]
+        case "not_over":
+            return [next_call("stratum_parallel_cancel", flow, "end it first, or wait for its end")]
+        case "landing_ahead":
+            return [next_call("stratum_parallel_land", flow, "land what the flow itself is about to")]
+        case "not_open":
+            task = {"task_id": given.get("task_id"), "action": "open"}
+            return [next_call("stratum_conflict_resolve", {**flow, **task}, "open the conflict")]
+        case "no_conflict" | "being_resolved":
+            return [next_call("stratum_conflicts", flow, "see what conflicts")]
+        case "built_on" | "nothing_landed":
+            return [next_call("stratum_events", flow, "see what the flow landed")]
+        case _:
+            return []
 
 
 def bounded(answer: Answer) -> Answer:
@@ -133,6 +169,35 @@ def bounded(answer: Answer) -> Answer:
     while kept and len(json.dumps(trace[-kept:], ensure_ascii=False)) > max(room, 0):
         kept //= 2
     return {**answer, "trace": trace[len(trace) - kept :], "trace_omitted": len(trace) - kept}
+
+
+def shortened(answer: Answer) -> Answer:
+    """Returns an answer that a client can take in: of lists that are too long the beginning is told.
+
+    ``omitted`` says how many rows are not, by the name of the list.
+    """
+    if len(json.dumps(answer, ensure_ascii=False)) <= LONGEST:
+        return answer
+    told: Answer = json.loads(json.dumps(answer))
+    omitted: dict[str, int] = {}
+    while len(json.dumps({**told, "omitted": omitted}, ensure_ascii=False)) > LONGEST:
+        name, longest = max(_lists(told), key=lambda one: len(one[1]), default=("", []))
+        kept = len(longest) // 2
+        if not kept:
+            break
+        omitted[name] = omitted.get(name, 0) + len(longest) - kept
+        del longest[kept:]
+    return {**told, "omitted": omitted}
+
+
+def _lists(value: Answer) -> Iterator[tuple[str, list[Any]]]:
+    """Yields all lists in an object, with their names."""
+    for name, inner in value.items():
+        if isinstance(inner, list):
+            yield name, inner
+        for one in inner if isinstance(inner, list) else [inner]:
+            if isinstance(one, dict):
+                yield from _lists(one)
 
 
 def page(text: str, cursor: int, limit: int) -> Answer:

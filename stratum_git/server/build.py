@@ -9,7 +9,7 @@ from mcp.server import MCPServer
 
 from stratum_git import __version__
 from stratum_git.app.desk import Desk
-from stratum_git.server import driving, looking, prompts, running, specs, watching, workers
+from stratum_git.server import driving, looking, prompts, running, settling, specs, watching, workers
 
 INSTRUCTIONS = """\
 stratum-git drives a flow of steps and hands task graphs to many coding agents at once: each task in a git
@@ -31,6 +31,9 @@ Without you: stratum_parallel_start has the tasks of the current step done by co
 stratum_execute a whole flow; both return at once. Call stratum_parallel_wait until it says settled.
 Workers in other sessions take tasks with stratum_task_claim.
 
+Afterwards: stratum_conflicts tells what conflicts, stratum_conflict_resolve opens it in a worktree and lands
+what you make of it; stratum_land lands what is left, stratum_undo takes back what landed.
+
 Refusals have an error_type and `next`: what to call instead. stratum_doctor finds what is wrong around."""
 
 SETS: Mapping[str, Callable[[MCPServer[Any], Desk], None]] = {
@@ -38,6 +41,7 @@ SETS: Mapping[str, Callable[[MCPServer[Any], Desk], None]] = {
     "steps": driving.register,
     "runs": running.register,
     "workers": workers.register,
+    "settle": lambda server, desk: settling.register(server, desk.around),
     "watch": lambda server, desk: watching.register(server, desk.around),
 }
 """The sets of tools that can be served; a client that has few needs few."""

@@ -21,12 +21,15 @@ from stratum_git.git.refs import tip_nowait
 from stratum_git.git.repository import Repository
 from stratum_git.model.ids import FlowId
 from stratum_git.server.boundary import LONGEST, Answer, page, refusal, tool
+from stratum_git.server.settling import resolve_call
 from stratum_git.store.listing import event_count, known_ref
 
 READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
 LIMIT = 20_000
 """Characters of a page; a client asks for the next with the cursor."""
 EVENTS = 100
+CALLS = 10
+"""Conflicts for which the call that opens them is told."""
 LONGEST_WAIT = 30.0
 PAUSE = 0.1
 
@@ -113,6 +116,11 @@ def _register_tasks(server: MCPServer[Any], around: Surroundings) -> None:
             "conflicts": [_brief(one) for one in shown],
             "cursor": end,
             "total": len(found),
+            "next": [
+                resolve_call(flow_id, one["task_id"], "open", f"resolve the conflict of {one['task_id']}")
+                for one in shown
+                if one["task_id"] is not None
+            ][:CALLS],
         }
 
 

@@ -43,7 +43,7 @@ OURS = {
     for name in (
         "execute", "parallel_start", "parallel_status", "parallel_wait", "parallel_cancel", "parallel_land",
         "task_claim", "task_renew", "task_complete", "task_abandon", "task_log", "task_diff", "events",
-        "conflicts", "doctor", "flows", "checkpoint_diff",
+        "conflicts", "doctor", "flows", "checkpoint_diff", "conflict_resolve", "land", "undo",
     )
 }  # fmt: skip
 READS = {
