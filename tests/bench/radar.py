@@ -2,7 +2,8 @@
 
 Prints, for each size of repository, with 20 slots in which some files were changed and several collide:
 
-* seconds of the first look at all of them, of one after which nothing had changed, of one where one slot had;
+* seconds of the first look at all of them, of one after which nothing had changed, of one where one slot had,
+  and how many of those the matrix took: what is left was looking into slots;
 * CPU seconds of each, gits included, and how many pairs were merged;
 * the share of one core that is taken over ``--seconds``, while every slot is written to twice a second.
 
@@ -94,6 +95,7 @@ class Looker:
     trees: TreeReader
     matrix: Matrix
     sights: dict[int, Sight] = field(default_factory=dict)
+    took: float = 0.0
 
     async def look(self) -> int:
         """Returns how many pairs collide."""
@@ -102,8 +104,10 @@ class Looker:
             for index in range(len(self.peekers)):
                 work = partial(self.peek, index)
                 nursery.start_soon(partial(trio.to_thread.run_sync, work, limiter=limit))
-        sights = [self.sights[index] for index in sorted(self.sights)]
-        return len(await trio.to_thread.run_sync(lambda: self.matrix.look(sights, frozenset())))
+        sights, begun = [self.sights[index] for index in sorted(self.sights)], time.perf_counter()
+        found = len(await trio.to_thread.run_sync(lambda: self.matrix.look(sights, frozenset())))
+        self.took = time.perf_counter() - begun
+        return found
 
     def peek(self, index: int) -> None:
         peeker, known = self.peekers[index], self.sights.get(index)
@@ -121,6 +125,7 @@ def measured(name: str, looker: Looker) -> dict[str, object]:
     return {
         "look": name,
         "seconds": round(time.perf_counter() - before, 3),
+        "matrix": round(looker.took, 3),
         "cpu": round(seconds() - cpu, 3),
         "merged": looker.matrix.merged - merged,
         "collide": pairs,
