@@ -63,15 +63,15 @@ def spec(shell: Shell) -> str:
     return shell.spec(FLOWS.replace("  work: {mode: compute, intent: Do it, output: R}\n", ""))
 
 
-def look(shell: Shell) -> dict[str, dict[str, Json]]:
-    """Asks everything that can be asked of every flow; returns the states of the flows by their ids."""
+def look(shell: Shell, *flows: str) -> dict[str, dict[str, Json]]:
+    """Asks everything that can be asked of *flows*, or else of all; returns their states by their ids."""
     states: dict[str, dict[str, Json]] = {}
     for words, name in ANSWERS.items():
         verb, *rest = words.split()
         if words in {"query flows", "query gates", "query flows --long"}:
             conforms(shell.run(verb, *rest).json(), name)
             continue
-        for flow in shell.flows():
+        for flow in flows or shell.flows():
             options = [word for word in rest if word.startswith("-")]
             kind = [word for word in rest if word not in options]
             said = shell.run(verb, *kind, flow, *options)
@@ -120,15 +120,15 @@ def test_flows_in_every_state_keep_the_contracts(shell: Shell) -> None:
     revised = shell.run("gate", "revise", flow, "look", "--note", "once more", "--resolved-by", "agent")
     conforms(revised.json(), "gate-mutation.v1")
     shell.run("resume", flow, agent, "--quiet")
-    states = look(shell)
+    states = look(shell, flow)
     assert states[flow]["rounds_count"] == 1
     assert records(states[flow])[1]["resolved_by"] == "agent"
 
     rejected = shell.run("gate", "reject", flow, "look", "--resolved-by", "system")
     conforms(rejected.json(), "gate-mutation.v1")
-    assert look(shell)[flow]["status"] == "killed"
+    assert look(shell, flow)[flow]["status"] == "killed"
     shell.run("resume", flow, agent, "--quiet")
-    state = look(shell)[flow]
+    state = look(shell, flow)[flow]
     assert [state["status"], state["terminal_status"], state["current_step_id"]] == ["killed", "killed", None]
     over = shell.run("gate", "approve", flow, "look")
     conforms(over.json(), "gate-conflict.v1")

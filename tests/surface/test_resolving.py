@@ -211,7 +211,10 @@ def test_what_the_landing_has_to_pass_is_run(shell: Shell) -> None:
     assert done(shell, flow)["status"] == "landed"
 
 
-@pytest.mark.parametrize("after", [0.4, 0.6, 0.9])
+MOMENTS = [0.6, *(pytest.param(moment, marks=pytest.mark.soak) for moment in (0.25, 0.4, 0.9))]
+
+
+@pytest.mark.parametrize("after", MOMENTS)
 def test_who_is_killed_does_it_again(shell: Shell, after: float) -> None:
     flow = conflicted(shell, ANY + "        verify: sleep 0.1\n")
     slot = opened(shell, flow)
