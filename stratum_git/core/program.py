@@ -21,6 +21,8 @@ from stratum_git.model.spec import (
 )
 from stratum_git.model.state import Program
 
+ELSEWHERE = "have agents do the flow: stratum_execute, or `stratum-git run`"
+
 
 def compile_program(spec: Spec, name: str | None) -> Program | tuple[Problem, ...]:
     """Returns the program of the flow called *name*; with ``None``, of the workflow's or the only flow."""
@@ -99,7 +101,7 @@ def unserved_by_client(program: Program) -> tuple[Problem, ...]:
         for step in flow.steps:
             if isinstance(step.work, Dispatch):
                 wants = {"on_conflict": "agent" if step.work.on_conflict == "agent" else None}
-                found += _problems(flow, step, wants, "nothing does it yet", "leave it out")
+                found += _problems(flow, step, wants, "a client has no agents that resolve", ELSEWHERE)
             elif isinstance(step.work, SubFlow) and step.work.flow not in seen:
                 todo.append(program.spec.flows[step.work.flow])
     return tuple(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -60,7 +61,8 @@ def peeker(slot: ScratchRepo, base: Oid, store: Scratch, trees: TreeReader) -> P
 def git_tree(slot: ScratchRepo, monkeypatch: pytest.MonkeyPatch) -> str:
     """Returns the tree that git itself would make of the slot, in an index of its own."""
     own = git_dir_of(slot.path) / "index-of-the-test"
-    own.write_bytes((git_dir_of(slot.path) / "index").read_bytes())
+    # With its time: by that git tells which files may have changed in the moment in which it was written.
+    shutil.copy2(git_dir_of(slot.path) / "index", own)
     with monkeypatch.context() as patch:
         patch.setenv("GIT_INDEX_FILE", str(own))
         slot.git("add", "-A")

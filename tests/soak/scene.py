@@ -43,6 +43,7 @@ flows:
         on_quorum: keep
         task_retries: 2
         verify: test -e a.txt
+        land_verify: test -e a.txt
       - {id: ask, function: review, depends_on: [build], on_approve: finish, on_revise: build, on_kill: null}
       - {id: finish, agent: default, intent: Finish it, depends_on: [ask], retries: 3}
 """
