@@ -21,10 +21,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-from tests.soak.launcher import Ended, Started
 from tests.soak.scene import OVER, ROUNDS, SPEC, TASKS, Fault, Played, Scene, faults, processes
 from tests.soak.sweep import Tally, Theatre, theatre
 from tests.soak.visitor import play_visited, visit
+from tests.support.launcher import Ended, Started
 
 Kinds: TypeAlias = tuple[tuple[str, ...], ...]
 KINDS: Kinds = (

@@ -23,7 +23,7 @@ from stratum_git.model.ids import FlowId
 from stratum_git.model.state import FlowState
 from stratum_git.slots.occupancy import Vacant, read_record
 from stratum_git.store.flows import load
-from tests.soak.launcher import Ended, Launcher, Started
+from tests.support.launcher import Ended, Launcher, Started
 from tests.support.repos import ScratchRepo
 
 SPEC = """\

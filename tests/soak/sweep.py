@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
 
-from tests.soak.launcher import Launcher, launching
 from tests.soak.scene import Fault, Kind, Played, Result, Scene, faults, make_template, play, result_of, stage
 from tests.soak.visitor import play_visited
+from tests.support.launcher import Launcher, launching
 
 MODES = ("before", "during", "after", "word")
 # A number belongs to whoever makes the file of that name: several gits are started at once.

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from tests.soak.launcher import Ended, Started
 from tests.soak.scene import OVER, SPEC, TASKS, Played, Scene
+from tests.support.launcher import Ended, Started
 
 Answer = dict[str, Any]
 HELLO = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "0"}}

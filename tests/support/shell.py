@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from stratum_git.model.ids import Json
+from tests.support.launcher import Launcher, launching
 from tests.support.repos import ScratchRepo
 
 # -P: as the installed script, which takes no module from the directory that it is started in.
@@ -28,6 +33,19 @@ flows:
         source: $.input.tasks
         intent_template: "do {task.id}"
 """
+
+
+@cache
+def launcher() -> Launcher:
+    """Starts programs for all tests of this process; its own process ends with this one."""
+    return atexit_stack().enter_context(launching())
+
+
+@cache
+def atexit_stack() -> ExitStack:
+    stack = ExitStack()
+    atexit.register(stack.close)
+    return stack
 
 
 @dataclass(frozen=True)
@@ -64,17 +82,11 @@ class Shell:
         return {**os.environ, "HOME": str(self.home), "XDG_STATE_HOME": str(self.home / "state")}
 
     def run(self, *words: str, cwd: Path | None = None, timeout: float = 60.0) -> Said:
-        """Runs the program to its end."""
-        done = subprocess.run(
-            [*PROGRAM, *words],
-            cwd=cwd or self.repo.path,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
-        return Said(done.returncode, done.stdout, done.stderr)
+        """Runs the program to its end, as a process that need not load it again."""
+        with tempfile.TemporaryDirectory(prefix="said-") as folder:
+            place, where = Path(folder, "run"), cwd or self.repo.path
+            done = launcher().start([*words], cwd=where, env=self.environment, place=place).wait(timeout)
+        return Said(done.code, done.out, done.err)
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         """Starts the program in a session of its own; whoever starts it waits for it."""

@@ -22,9 +22,9 @@ PATIENCE = 90.0
 
 CODE = """
 import gc, importlib, json, os, signal, sys
-for name in ("running", "serving", "deciding", "examining", "querying"):
+from stratum_git.cli.main import VERBS, main
+for name in {module for module, *_ in VERBS.values()}:
     importlib.import_module("stratum_git.cli." + name)
-from stratum_git.cli.main import main
 
 def become(order):
     os.setsid()
@@ -33,7 +33,10 @@ def become(order):
     os.chdir(order["cwd"])
     for number, (name, flags) in enumerate(order["streams"]):
         os.dup2(os.open(name, flags, 0o600), number)
-    code = main(order["words"])
+    try:
+        code = main(order["words"])
+    except SystemExit as asked:
+        code = asked.code or 0
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
@@ -88,9 +91,9 @@ class Started:
     def is_over(self) -> bool:
         return (self.place / "code").exists()
 
-    def wait(self) -> Ended:
+    def wait(self, patience: float = PATIENCE) -> Ended:
         """Waits for its end."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + patience
         while not self.is_over():
             if time.monotonic() > deadline:
                 raise AssertionError(f"process {self.pid} hangs: {self._said('err')[-2000:]}")
