@@ -27,6 +27,8 @@ from stratum_git.slots.folders import StateFolders
 from stratum_git.spawn.orphans import is_dead, own_mark
 from stratum_git.store.resolutions import Resolution, Resolutions, Side
 
+SPOILED = ": a check failed with it"
+"""What is said of a mend that was refused."""
 FILES = 100
 """Files of one result that drivers are asked about: for each, a program is started."""
 
@@ -80,7 +82,7 @@ class Ladder:
 
     def _may(self, mend: Mend, tried: list[Mend]) -> bool:
         if mend in self.refused:
-            tried.append(replace(mend, by=f"{mend.by}: a check failed with it"))
+            tried.append(replace(mend, by=f"{mend.by}{SPOILED}"))
         return mend not in self.refused
 
     def _with(
@@ -128,6 +130,12 @@ class Ladder:
             return None, None
         # The mode git has merged by itself.
         return here[0], Versions(case.path, before, mine, other)
+
+
+def refused_in(tried: Iterable[Mend]) -> frozenset[Mend]:
+    """Returns the mends that were refused, of all that a parked conflict tells was tried."""
+    spoiled = (mend for mend in tried if mend.by.endswith(SPOILED))
+    return frozenset(replace(mend, by=mend.by.removesuffix(SPOILED)) for mend in spoiled)
 
 
 def remembered(path: str, known: Resolution) -> Mend:

@@ -16,6 +16,7 @@ from stratum_git.core.questions import fan_of
 from stratum_git.dispatch.context import Context, resolver_name
 from stratum_git.dispatch.errand import Errand, intent_of
 from stratum_git.dispatch.judge import Finding, shown
+from stratum_git.dispatch.ladder import refused_in
 from stratum_git.dispatch.opening import tip_of
 from stratum_git.dispatch.parking import message_of, told_by
 from stratum_git.dispatch.remembering import remember
@@ -68,10 +69,11 @@ def conflict_at(context: Context, state: FlowState, step: StepId, parked: Parked
 
 
 def conflict_on(context: Context, parked: Parked, base: Oid) -> Conflict | None:
-    """Returns a parked conflict as it is on top of commit *base*."""
-    commits = commits_of(context.repo, (base, parked.base, parked.result))
+    """Returns a parked conflict as it is on top of commit *base*; what was refused before still is."""
+    commits = commits_of(context.repo, (base, parked.base, parked.result, parked.conflict))
     change = Change(None, parked.attempt, parked.base, parked.result)
-    made = apply(context.repo, context.merger, commits, commits[base].tree, change, context.ladder)
+    ladder = context.ladder.without(refused_in(told_by(commits[parked.conflict].message).tried))
+    made = apply(context.repo, context.merger, commits, commits[base].tree, change, ladder)
     return Conflict(parked, base, made) if isinstance(made, Conflicted) else None
 
 

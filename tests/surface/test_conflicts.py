@@ -284,3 +284,45 @@ def test_drivers_of_the_settings_come_first_and_doctor_names_them(
         settings.write_text(f"merge_drivers: {wrong}\n")
         with pytest.raises(ConfigError, match=said):
             read_config(imports.repo.path)
+
+
+CHECKED = (
+    SPEC
+    + "        verify: \"! grep -qx 'import abc' m.py || ! grep -qx 'import zlib' m.py\"\n"
+    + "        on_quorum: keep\n"
+)
+FIX = "printf 'import os\\nimport abc, zlib\\n\\n\\ndef work():\\n    return os.name\\n' > m.py"
+
+
+def test_what_a_driver_spoils_is_left_to_an_agent(imports: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_mergiraf(imports.home / "bin")
+    use(monkeypatch, imports.home / "bin")
+    spec = imports.spec(CHECKED + "        on_conflict: agent\n        resolver: fixer\n")
+    tasks = imports.tasks({"id": "a"}, {"id": "b"})
+    agents = [imports.agent(AGENT), imports.agent(FIX, "fixer")]
+
+    said = imports.run("run", spec, tasks, *agents, "--quiet")
+
+    assert said.code == 0, said.out
+    assert "import abc, zlib" in imports.repo.show("HEAD:m.py")
+    assert "Stratum-Mended: m.py (agent fixer)" in imports.repo.git("log", "-1", "--format=%B")
+
+
+def test_what_a_driver_spoils_is_left_to_a_person(imports: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_mergiraf(imports.home / "bin")
+    use(monkeypatch, imports.home / "bin")
+    spec = imports.spec(CHECKED + "        require: any\n")
+    tasks = imports.tasks({"id": "a"}, {"id": "b"})
+    assert imports.run("run", spec, tasks, imports.agent(AGENT), "--quiet").code == 0
+    flow = imports.flow()
+    (row,) = shown(imports, flow)
+    assert [one["by"] for one in row["tried"]] == ["mergiraf 9.9.9: a check failed with it"]
+
+    opened = imports.run("resolve", flow, row["task_id"], "--json")
+
+    assert opened.code == 0, opened.out
+    slot = Path(cast("dict[str, str]", opened.json())["path"])
+    assert "<<<<<<<" in (slot / "m.py").read_text()
+    (slot / "m.py").write_text("import os\nimport abc, zlib\n\n\ndef work():\n    return os.name\n")
+    assert imports.run("resolve", flow, row["task_id"], "--done").code == 0
+    assert "import abc, zlib" in imports.repo.show("HEAD:m.py")
