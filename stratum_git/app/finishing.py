@@ -9,27 +9,25 @@ from typing import assert_never
 import trio
 
 from stratum_git.app.afterwards import Bench
-from stratum_git.core import resolving, tally
+from stratum_git.core import resolving
 from stratum_git.core.afterwards import left, noted
-from stratum_git.core.expr import judge
 from stratum_git.core.questions import fan_of
 from stratum_git.dispatch.clock import now
 from stratum_git.dispatch.context import Context
 from stratum_git.dispatch.journal import Beaten
-from stratum_git.dispatch.judge import Finding, TreeFiles
+from stratum_git.dispatch.judge import Finding
 from stratum_git.dispatch.landing import Item, LandingPlan
 from stratum_git.dispatch.proving import Passed, Prover, Unproven
 from stratum_git.dispatch.publishing import result_updates
 from stratum_git.dispatch.resolving import remember_as
 from stratum_git.dispatch.stack import Change
-from stratum_git.dispatch.touchdown import Approach, item_of, plan_landing
+from stratum_git.dispatch.touchdown import Approach, item_of, plan_landing, unmet
 from stratum_git.dispatch.turn import hold, landing_turn
 from stratum_git.errors import BugError
-from stratum_git.model.ids import Json, Oid, RefName, StepId
+from stratum_git.model.ids import Oid, RefName, StepId
 from stratum_git.model.messages import DroppedResult, Event, LandedLater, LandedResult, Mend, ParkedResult
 from stratum_git.model.proofs import Proof
 from stratum_git.model.resolutions import ResolvingEnded
-from stratum_git.model.spec import Dispatch
 from stratum_git.model.state import Exhausted, FannedOut, FlowState, Merged, Resolving
 
 
@@ -98,12 +96,7 @@ def _failures(state: FlowState, event: ResolvingEnded, made: LandingPlan, contex
     if isinstance(first, DroppedResult):
         return Finding("land_verify", first.findings)
     whole = noted(step, state.step(event.step), made.entries)
-    if whole is None or not step.ensure or not isinstance(step.work, Dispatch):
-        return None
-    if tally.shortfall(step.work, whole):
-        return None
-    names: dict[str, Json] = {"result": tally.aggregate(whole, ok=True), "input": dict(state.inputs)}
-    lines = judge(step.ensure, names, TreeFiles(context.repo, Oid(made.new)))
+    lines = unmet(context, state, step, whole, made.new)
     return Finding("ensure", lines) if lines else None
 
 

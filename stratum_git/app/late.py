@@ -16,24 +16,21 @@ from stratum_git.app.afterwards import Bench, at_bench
 from stratum_git.app.reading import step_of
 from stratum_git.app.recovery import tidy
 from stratum_git.app.surroundings import Surroundings
-from stratum_git.core import tally
 from stratum_git.core.afterwards import is_manual, is_news, left, noted
-from stratum_git.core.expr import judge
 from stratum_git.core.questions import fan_of
 from stratum_git.dispatch.clock import now
 from stratum_git.dispatch.context import Context
 from stratum_git.dispatch.errand import title_of
-from stratum_git.dispatch.judge import TreeFiles
 from stratum_git.dispatch.landing import Item, Lander, LandingPlan, Queue, in_the_way
 from stratum_git.dispatch.opening import tip_of
 from stratum_git.dispatch.proving import Prover
 from stratum_git.dispatch.stack import Change
-from stratum_git.dispatch.touchdown import Approach, item_of
+from stratum_git.dispatch.touchdown import Approach, item_of, unmet
 from stratum_git.dispatch.turn import hold, landing_turn
 from stratum_git.errors import BugError, UserError
 from stratum_git.git.figures import Figures, FileSize, between, file_sizes
 from stratum_git.git.objects import Signature
-from stratum_git.model.ids import FlowId, Json, Oid, RefName, StepId
+from stratum_git.model.ids import FlowId, Oid, RefName, StepId
 from stratum_git.model.messages import (
     DroppedResult,
     Landed,
@@ -234,12 +231,7 @@ def _findings(bench: Bench, heap: Heap, plan: LandingPlan) -> tuple[str, ...]:
     """Returns the step's own postconditions that would not hold for the whole."""
     state, step = bench.state, heap.step
     whole = noted(step, state.step(step.id), plan.entries)
-    if whole is None or not step.ensure or not isinstance(step.work, Dispatch):
-        return ()
-    if tally.shortfall(step.work, whole):
-        return ()
-    names: dict[str, Json] = {"result": tally.aggregate(whole, ok=True), "input": dict(state.inputs)}
-    return judge(step.ensure, names, TreeFiles(bench.context.repo, plan.new))
+    return unmet(bench.context, state, step, whole, plan.new)
 
 
 def _looked(bench: Bench, steps: Sequence[StepId], request: Request) -> list[StepLanding]:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Literal, TypeAlias, assert_never
 
 from stratum_git.core import contest, resolving, ripples
-from stratum_git.core.quorum import decide, needed
+from stratum_git.core.quorum import HOPELESS, decide, needed
 from stratum_git.core.ranking import reasons
 from stratum_git.core.tally import ENOUGH, HOPELESS_STEP
 from stratum_git.model.choosing import Chosen
@@ -46,9 +46,6 @@ from stratum_git.model.state import (
 )
 
 Turn: TypeAlias = tuple[FannedOut, tuple[Effect, ...]]
-
-HOPELESS: frozenset[str] = frozenset({"start", "base"})
-"""Kinds of rejection that another attempt cannot mend: the program is missing, or the needs conflict."""
 
 
 def fan_out(step: StepId, work: Dispatch, graph: TaskGraph, event: Opened, tries: int) -> Turn:

@@ -6,6 +6,9 @@ from typing import Literal
 
 from stratum_git.model.spec import Require
 
+HOPELESS: frozenset[str] = frozenset({"start", "base"})
+"""Kinds of rejection that another attempt cannot mend: the program is missing, or the needs conflict."""
+
 
 def needed(require: Require, total: int) -> int:
     """Returns how many of *total* tasks must succeed."""

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import assert_never
 
 from stratum_git.core.questions import fan_of
-from stratum_git.core.quorum import needed
+from stratum_git.core.quorum import HOPELESS, needed
 from stratum_git.model.chunks import Chunks
 from stratum_git.model.graph import TaskGraph
 from stratum_git.model.ids import Oid, StepId, TaskId
@@ -47,10 +47,6 @@ from stratum_git.model.state import (
     TaskState,
     Verified,
 )
-
-HOPELESS: frozenset[str] = frozenset({"start", "base"})
-"""Kinds of rejection that another attempt cannot mend."""
-
 
 # --- by agents --------------------------------------------------------------------------------------------
 

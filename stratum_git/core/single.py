@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import assert_never
 
-from stratum_git.core import fanout
 from stratum_git.core.program import tries_of
+from stratum_git.core.quorum import HOPELESS
 from stratum_git.core.route import Turn, abandoned, failed, succeeded, with_step
 from stratum_git.model.effects import Land, Launch
 from stratum_git.model.messages import (
@@ -49,7 +49,7 @@ def reported(state: FlowState, step: Step, now: Working, task: Running, event: S
         case Completed(base, result, output):
             return _done(state, step, now, Verified(task.attempt, base, result, output), event.at)
         case Rejected(kind, findings):
-            if kind in fanout.HOPELESS or task.failures + 1 >= tries_of(state.program, step):
+            if kind in HOPELESS or task.failures + 1 >= tries_of(state.program, step):
                 lines = (f"{kind}: {'; '.join(findings)}",)
                 return failed(state, step, Failed(lines), (), event.at)
             again = Running(task.attempt + 1, task.failures + 1, findings=findings)

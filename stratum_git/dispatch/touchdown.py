@@ -20,7 +20,6 @@ from stratum_git.dispatch.resolving import mends_of
 from stratum_git.dispatch.stack import Change
 from stratum_git.errors import BugError
 from stratum_git.git.objects import Signature
-from stratum_git.git.tree_reader import differences
 from stratum_git.model.ids import Json, Oid, RefName, StepId
 from stratum_git.model.messages import Landed, LandedResult, LandingBlocked, Mend, ParkedResult
 from stratum_git.model.proofs import Proof
@@ -64,25 +63,6 @@ class Approach:
         return LandingPlan(plan.old, plan.old, parked) if self.refuses and parked else plan
 
 
-@dataclass(frozen=True, slots=True)
-class Sight:
-    """A commit as it would land."""
-
-    commit: Oid
-    subject: str
-    author: str
-    paths: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Preview:
-    """What a landing would come to, if everything in it passes; ``tree`` is what the target would have."""
-
-    plan: LandingPlan
-    tree: Oid
-    commits: tuple[Sight, ...]
-
-
 def approach(context: Context, state: FlowState, step: StepId) -> Approach:
     """Returns the landing of a step that is at that."""
     landing = state.step(step)
@@ -105,32 +85,6 @@ def plan_landing(
     return Approach(
         target, old, at, step, Queue(lander, old, items), moves=merge != "manual", refuses=refuses
     )
-
-
-def preview(context: Context, state: FlowState, step: StepId) -> Preview:
-    """Returns what landing a step would come to now. Nothing moves, and nothing is tested."""
-    return preview_of(context, approach(context, state, step))
-
-
-def preview_of(context: Context, coming: Approach) -> Preview:
-    """Returns what a landing would come to now. Nothing moves, and nothing is tested."""
-    plan, trees = coming.plan(), context.merger.trees
-    seen: list[Sight] = []
-    at = plan.new
-    while at != plan.old:
-        commit = trees.commit(at)
-        before = trees.root(commit.parents[0])
-        paths = tuple(c.path for c in differences(trees, before, commit.tree) if not c.is_folder)
-        author = f"{commit.author.name} <{commit.author.email}>"
-        seen.append(Sight(at, commit.message.partition("\n")[0], author, paths))
-        at = commit.parents[0]
-    return Preview(plan, trees.root(plan.new), tuple(reversed(seen)))
-
-
-def land(context: Context, state: FlowState, step: StepId) -> Landed | LandingBlocked:
-    """Returns what landing *step* comes to now, untested. Nothing has moved when it returns."""
-    coming = approach(context, state, step)
-    return settled(context, state, coming, coming.plan())
 
 
 def settled(
@@ -200,14 +154,22 @@ def item_of(
 def _findings(
     context: Context, state: FlowState, step: Step, work: Working | FannedOut, plan: LandingPlan
 ) -> tuple[str, ...]:
-    """Returns the step's own postconditions that do not hold for the whole, asked of what would land."""
-    if not isinstance(work, FannedOut) or not step.ensure or not isinstance(step.work, Dispatch):
+    """Returns the step's own postconditions that do not hold for the whole."""
+    if not isinstance(work, FannedOut):
         return ()
-    whole = fanout.landed(work, plan.entries)
+    return unmet(context, state, step, fanout.landed(work, plan.entries), plan.new)
+
+
+def unmet(
+    context: Context, state: FlowState, step: Step, whole: FannedOut | None, commit: Oid
+) -> tuple[str, ...]:
+    """Returns the postconditions of a step that do not hold with its target at *commit*.
+
+    *whole* are its tasks with what landed by then. Nothing is asked where too little has.
+    """
+    if whole is None or not step.ensure or not isinstance(step.work, Dispatch):
+        return ()
     if tally.shortfall(step.work, whole):
         return ()
-    names: dict[str, Json] = {
-        "result": tally.aggregate(whole, ok=True),
-        "input": dict(state.inputs),
-    }
-    return judge(step.ensure, names, TreeFiles(context.repo, Oid(plan.new)))
+    names: dict[str, Json] = {"result": tally.aggregate(whole, ok=True), "input": dict(state.inputs)}
+    return judge(step.ensure, names, TreeFiles(context.repo, commit))
