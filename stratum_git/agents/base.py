@@ -9,12 +9,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
-from typing import Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 from stratum_git.model.ids import Hooks, Json, Oid
 
 DRIVER_TIMEOUT = 30.0
 """Seconds that a merge driver has for one file. Mergiraf itself gives up after ten."""
+
+
+AgentKind: TypeAlias = Literal["command", "claude", "codex", "opencode", "api"]
+"""What stands behind an agent: any command, a client whose own words are known, or a model."""
+Profile: TypeAlias = Literal["general", "verification"]
+"""What an agent may do: work, or only read and run what looks. What it did is looked at afterwards, too."""
 
 
 class Guard(Protocol):
@@ -30,6 +36,11 @@ class AgentSpec:
 
     ``hooks`` are the user's git hooks that run for it, ``fence`` says whether its git is kept to its branch,
     ``secrets`` are the variables whose values must not be written down.
+
+    Of the kinds that are known by name, ``command`` is the program and words to put behind it (none: the
+    kind's own program, looked up in ``PATH``), ``tools`` what it may use (none: what the profile allows),
+    ``mcp_config`` a file with its own MCP servers (none: it gets none), ``turns`` and ``usd`` limits of one
+    attempt. ``resumes`` says whether a retry goes on with the conversation of the attempt before.
     """
 
     name: str
@@ -39,6 +50,14 @@ class AgentSpec:
     hooks: Hooks = "inherit"
     fence: bool = True
     secrets: tuple[str, ...] = ()
+    kind: AgentKind = "command"
+    model: str | None = None
+    profile: Profile = "general"
+    tools: tuple[str, ...] = ()
+    mcp_config: str | None = None
+    turns: int | None = None
+    usd: float | None = None
+    resumes: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +86,12 @@ class Assignment:
 
     ``slot`` is where it works, ``folder`` its own directory outside of it, ``intent`` the whole prompt,
     ``timeout`` seconds, ``env`` what this attempt adds to the agent's environment, ``guard`` the fence.
+
+    ``session`` is the conversation to go on with, by the id that an earlier attempt told in its usage, and
+    ``followup`` what to say there in place of ``intent``; an agent that has no conversations says ``intent``.
+    ``schema`` is the JSON Schema of the object that is wanted, ``model`` and ``profile`` are said by the step
+    or call and beat the agent's own, ``usd`` and ``tokens`` are what the attempt may cost at most. ``meter``
+    is told what it has cost so far, in the words of ``Finished.usage``, whenever that is known.
     """
 
     flow: str
@@ -81,14 +106,23 @@ class Assignment:
     timeout: float | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     guard: Guard | None = None
+    session: str | None = None
+    followup: str | None = None
+    schema: Json | None = None
+    model: str | None = None
+    profile: Profile | None = None
+    usd: float | None = None
+    tokens: int | None = None
+    meter: Callable[[Mapping[str, Json]], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
     """The agent says that it is done.
 
-    ``output`` is the JSON object that it returned, if any, ``usage`` what it told of its costs, ``text_tail``
-    the end of what it wrote, as plain text.
+    ``output`` is the JSON object that it returned, if any, ``text_tail`` the end of what it wrote or said
+    last, as plain text. ``usage`` is what it told of its costs: ``usd`` a number, ``tokens`` all of them in
+    and out, ``input_tokens``, ``output_tokens``, ``turns``, ``model``, ``session_id``; each where known.
     """
 
     output: Json = None
@@ -104,6 +138,7 @@ class AgentFailed:
     reason: str
     exit_code: int | None = None
     seconds: float = 0.0
+    usage: Mapping[str, Json] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +146,30 @@ class AgentTimedOut:
     """The agent was at work at its deadline, and was ended. ``after`` is in seconds."""
 
     after: float
+    usage: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AgentLimited:
+    """Whoever serves the model has no room now: the attempt has not failed, and is to be tried again.
+
+    ``after`` are the seconds to wait, where that was told. What it had done lies in the slot; ``usage`` has
+    the ``session_id`` to go on with, if any.
+    """
+
+    reason: str
+    after: float | None = None
+    seconds: float = 0.0
+    usage: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSpent:
+    """The agent was ended, or ended itself, because its attempt may not cost more."""
+
+    reason: str
+    seconds: float = 0.0
+    usage: Mapping[str, Json] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +179,7 @@ class AgentUnstartable:
     reason: str
 
 
-Outcome: TypeAlias = Finished | AgentFailed | AgentTimedOut | AgentUnstartable
+Outcome: TypeAlias = Finished | AgentFailed | AgentTimedOut | AgentLimited | AgentSpent | AgentUnstartable
 
 
 class Agent(Protocol):
@@ -132,3 +191,6 @@ class Agent(Protocol):
 
     async def run(self, assignment: Assignment, on_line: Callable[[str], None]) -> Outcome:
         """Does one attempt; tells *on_line* what it is at."""
+
+    def problem(self) -> str | None:
+        """Returns why it cannot do any attempt, before anything is started; ``None`` when it may."""

@@ -61,6 +61,10 @@ class ScriptedAgent:
             return AgentFailed(script.fails, seconds=seconds)
         return Finished(script.output, text_tail=script.says, seconds=seconds)
 
+    def problem(self) -> str | None:
+        """Returns ``None``: it needs nothing."""
+        return None
+
 
 def _perform(script: Script, assignment: Assignment, on_line: Callable[[str], None]) -> None:
     for path, data in script.files.items():

@@ -18,7 +18,8 @@ from filelock import FileLock, Timeout
 
 from stratum_git import __version__
 from stratum_git.agents.base import AgentSpec
-from stratum_git.agents.command import CommandAgent, which_problem
+from stratum_git.agents.command import which_problem
+from stratum_git.agents.kinds import agent_of
 from stratum_git.app.config import read_config
 from stratum_git.app.drivers import driver_specs
 from stratum_git.app.places import folders_of
@@ -111,7 +112,7 @@ def _head(repo: Repository) -> Iterator[Finding]:
 def _settings(around: Surroundings, repo: Repository) -> Iterator[Finding]:
     config = read_config(repo.root)
     for name, spec in config.agents.items():
-        problem = CommandAgent(spec, around.environment).problem()
+        problem = agent_of(spec, around.environment).problem()
         verdict: Verdict = "ok" if problem is None else "fail"
         yield Finding(f"agent {name}", verdict, problem or " ".join(spec.command))
         yield from _secrets(spec, around.environment)

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from stratum_git.agents.base import Agent
-from stratum_git.agents.command import CommandAgent
 from stratum_git.core import contest
 from stratum_git.core.references import Unresolved, resolve
 from stratum_git.core.taskgraph import LIMIT, read_graph
@@ -50,7 +49,7 @@ def check(
         names += [step.work.resolver] if isinstance(step.work, Dispatch) and step.work.resolver else []
         for name in names:
             agent = find_agent(agents, name, step)
-            problem = agent.problem() if isinstance(agent, CommandAgent) else None
+            problem = agent.problem()
             if problem is not None:
                 raise AgentMissingError(problem, hint="install it, or name another command with --agent")
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import trio
 
 from stratum_git.agents.base import AgentSpec
-from stratum_git.agents.command import CommandAgent
+from stratum_git.agents.kinds import agent_of
 from stratum_git.agents.secrets import secrets_of
 from stratum_git.app.config import Config, agent_option, read_config
 from stratum_git.app.drivers import drivers_of
@@ -57,7 +57,7 @@ def make_context(around: Surroundings, repo: Repository, agents: Sequence[str]) 
         identity=signature(repo),
         folders=folders,
         pool=SlotPool(repo, folders, keep=config.slots_keep, refs=branches, trees=trees),
-        agents={name: CommandAgent(spec, around.environment, secrets) for name, spec in specs.items()},
+        agents={name: agent_of(spec, around.environment, secrets) for name, spec in specs.items()},
         environment=around.environment,
         fence=Fence(repo, folders.fence),
         secrets=secrets,

@@ -16,6 +16,8 @@ import trio
 from stratum_git.agents.base import (
     Agent,
     AgentFailed,
+    AgentLimited,
+    AgentSpent,
     AgentTimedOut,
     AgentUnstartable,
     Assignment,
@@ -240,7 +242,7 @@ def _failure(told: AgentOutcome) -> Finding | None:
     match told:
         case Finished():
             return None
-        case AgentFailed(reason=reason):
+        case AgentFailed(reason=reason) | AgentLimited(reason=reason) | AgentSpent(reason=reason):
             return Finding("agent", (reason,))
         case AgentTimedOut(after=after):
             return Finding("timeout", (f"still at work after {after:g} s",))

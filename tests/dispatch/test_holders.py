@@ -27,6 +27,9 @@ class Bereft:
             raise HolderKilled(self.name)
         return Finished()
 
+    def problem(self) -> str | None:
+        return None
+
 
 @pytest.mark.parametrize(("kills", "end", "begun"), [(2, "merged", 3), (9, "exhausted", 3)])
 async def test_an_attempt_without_its_holder_is_lost_a_few_times(

@@ -1,0 +1,22 @@
+"""Which agent is behind a name: the one place that knows all kinds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import assert_never
+
+from stratum_git.agents.base import Agent, AgentSpec
+from stratum_git.agents.command import CommandAgent
+from stratum_git.agents.secrets import NONE, Secrets
+from stratum_git.errors import UserError
+
+
+def agent_of(spec: AgentSpec, environment: Mapping[str, str], hide: Secrets = NONE) -> Agent:
+    """Returns the agent that *spec* describes, in the caller's *environment*."""
+    match spec.kind:
+        case "command":
+            return CommandAgent(spec, environment, hide)
+        case "claude" | "codex" | "opencode" | "api":
+            raise UserError(f"agents of the kind {spec.kind} are not there yet")
+        case other:
+            assert_never(other)
