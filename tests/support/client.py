@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import json
 import subprocess
+import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from mcp import Client, StdioServerParameters
 
-from tests.support.shell import PROGRAM, Shell
+from tests.support.shell import PROGRAM, Shell, launcher
 
 Answer = dict[str, Any]
+RELAY = 'exec 3<&0; cat <&3 >"$1/in" & exec 3<&- <&-; exec cat "$1/out"'
+"""Between the client's pipes and those of a server that runs already."""
 
 
 @asynccontextmanager
 async def client_of(shell: Shell, mode: str = "auto", words: Sequence[str] = ()) -> AsyncIterator[Client]:
-    """Starts the server as a client does, and ends it."""
-    program = StdioServerParameters(
-        command=PROGRAM[0],
-        args=[*PROGRAM[1:], "mcp", *words],
-        cwd=str(shell.repo.path),
-        env=shell.environment,
-    )
-    async with Client(program, mode=mode) as client:
-        yield client
+    """Gives a client of a server that need not be loaded first, and ends both."""
+    with tempfile.TemporaryDirectory(prefix="served-") as folder:
+        place = Path(folder, "server")
+        words = ["mcp", *words]
+        served = launcher().start(words, cwd=shell.repo.path, env=shell.environment, place=place, pipes=True)
+        relay = StdioServerParameters(command="sh", args=["-c", RELAY, "sh", str(place)])
+        async with Client(relay, mode=mode) as client:
+            yield client
+        served.wait()
 
 
 async def call(client: Client, tool: str, **arguments: Any) -> Answer:

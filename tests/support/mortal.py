@@ -5,33 +5,17 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import IO
 
 from tests.support.client import Answer
 from tests.support.programs import wait_until_gone
-from tests.support.shell import Shell
+from tests.support.shell import Shell, launcher
 
-NURSERY = """
-import os, signal, sys
-import stratum_git.cli.serving
-from stratum_git.cli.main import main
-
-signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-for line in sys.stdin:
-    pid = os.fork()
-    if pid == 0:
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        os.dup2(os.open(line.strip() + "/in", os.O_RDONLY), 0)
-        os.dup2(os.open(line.strip() + "/out", os.O_WRONLY), 1)
-        os._exit(main(["mcp"]))
-    print(pid, flush=True)
-"""
 HELLO = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "0"}}
 
 
@@ -71,34 +55,14 @@ class Mortal:
 @contextmanager
 def mortals(shell: Shell, folder: Path) -> Iterator[Iterator[Mortal]]:
     """Gives servers, one after another, that have been greeted."""
-    with subprocess.Popen(
-        [sys.executable, "-c", NURSERY],
-        cwd=shell.repo.path,
-        env={**shell.environment, "PYTHONPATH": str(Path(__file__).parents[2])},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as nursery:
-        yield _born(nursery, folder)
-        nursery.communicate()
+    yield (_born(shell, folder / f"server-{number}") for number in count(1))
 
 
-def _born(nursery: subprocess.Popen[str], folder: Path) -> Iterator[Mortal]:
-    assert nursery.stdin is not None
-    assert nursery.stdout is not None
-    number = 0
-    while True:
-        number += 1
-        place = folder / f"server-{number}"
-        place.mkdir()
-        for name in ("in", "out"):
-            os.mkfifo(place / name)
-        nursery.stdin.write(f"{place}\n")
-        nursery.stdin.flush()
-        pid = int(nursery.stdout.readline())
-        requests = (place / "in").open("wb")
-        server = Mortal(pid, requests, (place / "out").open("rb"))
-        server.send("initialize", HELLO, 0)
-        server.answer()
-        server.send("notifications/initialized", {})
-        yield server
+def _born(shell: Shell, place: Path) -> Mortal:
+    served = launcher().start(["mcp"], cwd=shell.repo.path, env=shell.environment, place=place, pipes=True)
+    requests = (place / "in").open("wb")
+    server = Mortal(served.pid, requests, (place / "out").open("rb"))
+    server.send("initialize", HELLO, 0)
+    server.answer()
+    server.send("notifications/initialized", {})
+    return server
