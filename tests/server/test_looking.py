@@ -7,9 +7,8 @@ import json
 import trio
 from mcp.types import TextContent, TextResourceContents
 
-from stratum_git.core.parse import load_spec
+from stratum_git.app.skills import shipped_skills
 from stratum_git.server.build import INSTRUCTIONS, SETS
-from stratum_git.server.prompts import WAYS
 from tests.support.client import call, client_of
 from tests.support.shell import Shell
 
@@ -20,15 +19,6 @@ flows:
     input: {}
     steps: [{id: a, intent: do}, {id: b, intent: do, depends_on: [a]}]
 """
-
-
-def test_every_way_of_working_has_a_spec_that_is_valid() -> None:
-    for way in WAYS:
-        loaded = load_spec(way.spec)
-        assert loaded.problems == (), way.name
-        assert loaded.warnings == (), way.name
-        assert loaded.spec is not None
-        assert "main" in loaded.spec.flows
 
 
 def test_the_instructions_are_short_enough_for_every_client() -> None:
@@ -46,10 +36,10 @@ async def test_flows_can_be_read_and_prompts_be_had(shell: Shell) -> None:
         assert isinstance(listed, TextResourceContents)
         assert [row["flow_id"] for row in json.loads(listed.text)] == [flow]
         prompts = (await client.list_prompts()).prompts
-        assert {prompt.name for prompt in prompts} == {way.name for way in WAYS}
+        assert {prompt.name for prompt in prompts} == {skill.name for skill in shipped_skills()}
         said = (await client.get_prompt("stratum-feature", {"goal": "a {goal}"})).messages[0].content
         assert isinstance(said, TextContent)
-        assert "Goal: a {goal}" in said.text
+        assert "Feature: a {goal}" in said.text
         assert "parallel_dispatch" in said.text
 
 
