@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import trio
 
-from stratum_git.agents.answers import BadAnswer, find_answer
+from stratum_git.agents.answers import Answer, BadAnswer, Found, find_answer
 from stratum_git.agents.base import (
     AgentFailed,
     AgentSpec,
@@ -31,8 +31,10 @@ from stratum_git.agents.base import (
 )
 from stratum_git.agents.output import TAIL, plain_text, replace_private
 from stratum_git.agents.secrets import NONE, Redactor, Secrets, too_short
+from stratum_git.agents.stream import Reads
 from stratum_git.agents.supervise import Exit, Exited, Signalled, TimedOut, Unstartable, supervise
 from stratum_git.errors import HostError
+from stratum_git.model.ids import Json
 
 REDIRECTING = frozenset(
     {
@@ -55,6 +57,103 @@ TEXT = 4096
 
 
 @dataclass(frozen=True, slots=True)
+class Program:
+    """The program behind an agent: how it is started in a slot, held, and heard.
+
+    ``environment`` is the caller's, to which the agent's own is added. ``hide`` are secrets: the program gets
+    them, and what comes back from it has them no more. ``without`` are variables of the caller's that it must
+    not get, ``adds`` what it gets before the agent's own settings.
+    """
+
+    spec: AgentSpec
+    environment: Mapping[str, str]
+    hide: Secrets = NONE
+    without: frozenset[str] = frozenset()
+    adds: Mapping[str, str] = field(default_factory=dict)
+
+    async def run(
+        self,
+        command: Sequence[str],
+        assignment: Assignment,
+        on_line: Callable[[str], None],
+        *,
+        prompt: str | None = None,
+        reads: Reads | None = None,
+    ) -> Exit:
+        """Starts *command* with the prompt as its input, and returns how it ended.
+
+        With *reads* its standard output is a stream of lines that are read as they come; they are kept in
+        ``stream.jsonl``, and ``output.log`` has what is told of them. Raises HostError when this machine
+        cannot.
+        """
+        said, result = assignment.folder / "prompt.md", result_file(assignment)
+        _prepare(said, result, assignment.intent if prompt is None else prompt)
+        # In a thread: the fence reads files, and the first time asks git.
+        environment = await trio.to_thread.run_sync(self._environment, assignment, said, result)
+        try:
+            return await supervise(
+                command,
+                cwd=assignment.slot,
+                env=environment,
+                stdin=said,
+                log=assignment.folder / "output.log",
+                timeout=assignment.timeout if assignment.timeout is not None else self.spec.timeout,
+                on_line=on_line,
+                hide=self.hide,
+                stream=None if reads is None else (reads, assignment.folder / "stream.jsonl"),
+            )
+        finally:
+            _settle(result, self.hide)
+
+    def unstartable(self, ended: Unstartable, program: str, slot: Path) -> AgentUnstartable:
+        """Returns the outcome of a program that could not be started."""
+        return AgentUnstartable(f"{ended.reason}{self._interpreter(program, slot)}")
+
+    def problem(self, command: tuple[str, ...]) -> str | None:
+        """Returns why *command* cannot be started, before anything is."""
+        name, short = self.spec.name, too_short(self.spec, self.environment)
+        if short:
+            return f"the secret {short[0]} of the agent {name} is too short to be told from other words"
+        found = which_problem(command, self.path())
+        return None if found is None else f"the agent {name} wants to run {found}"
+
+    def path(self) -> str:
+        """Returns where programs are looked for."""
+        return {**self.environment, **self.spec.env}.get("PATH", os.defpath)
+
+    def _interpreter(self, program: str, slot: Path) -> str:
+        """Returns what a script says that it is to be run by, should that be what cannot be found."""
+        found = slot / program if "/" in program else shutil.which(program, path=self.path())
+        try:
+            with open(found or "", "rb") as file:  # noqa: PTH123 - a path or the answer of which()
+                first = file.readline(200)
+        except OSError:
+            return ""
+        return f" (it begins with {plain_text(first)})" if first.startswith(b"#!") else ""
+
+    def _environment(self, assignment: Assignment, prompt: Path, result: Path) -> dict[str, str]:
+        given = inherited(self.environment)
+        environment = {
+            **{name: value for name, value in given.items() if name not in self.without},
+            "GIT_TERMINAL_PROMPT": "0",
+            **self.adds,
+            **self.spec.env,
+            **assignment.env,
+            "STRATUM_FLOW": assignment.flow,
+            "STRATUM_STEP": assignment.step,
+            "STRATUM_TASK": assignment.task or "",
+            "STRATUM_ATTEMPT": str(assignment.attempt),
+            "STRATUM_BASE": assignment.base,
+            "STRATUM_PROMPT_FILE": str(prompt),
+            "STRATUM_RESULT_FILE": str(result),
+        }
+        # Last: it adds to PATH and to the settings, whoever gave them.
+        if assignment.guard is None or not self.spec.fence:
+            return environment
+        return dict(assignment.guard(environment, self.spec.hooks))
+
+
+@dataclass(frozen=True, slots=True)
 class CommandAgent:
     """Runs a command. ``environment`` is the caller's, to which the agent's own is added.
 
@@ -72,92 +171,59 @@ class CommandAgent:
 
     async def run(self, assignment: Assignment, on_line: Callable[[str], None]) -> Outcome:
         """Does one attempt. Raises HostError when this machine cannot."""
-        prompt, result = assignment.folder / "prompt.md", assignment.folder / "result.json"
-        _prepare(prompt, result, assignment.intent)
-        # In a thread: the fence reads files, and the first time asks git.
-        environment = await trio.to_thread.run_sync(self._environment, assignment, prompt, result)
-        try:
-            ended = await supervise(
-                self.spec.command,
-                cwd=assignment.slot,
-                env=environment,
-                stdin=prompt,
-                log=assignment.folder / "output.log",
-                timeout=assignment.timeout if assignment.timeout is not None else self.spec.timeout,
-                on_line=on_line,
-                hide=self.hide,
-            )
-            return await self._told(ended, assignment.slot, result)
-        finally:
-            _settle(result, self.hide)
-
-    async def _told(self, ended: Exit, slot: Path, result: Path) -> Outcome:
+        program = self._program()
+        ended = await program.run(self.spec.command, assignment, on_line)
         match ended:
             case Exited(code=0):
-                return await self._outcome(result, ended)
-            case Exited(code=code, seconds=seconds, last_line=line):
-                reason = f"{self.name} exited with {code}{_quoted(line)}"
-                return AgentFailed(reason, code, seconds)
-            case Signalled(signal=number, seconds=seconds, last_line=line):
-                reason = f"{self.name} was ended by signal {number}{_quoted(line)}"
-                return AgentFailed(reason, seconds=seconds)
-            case TimedOut(after=after):
-                return AgentTimedOut(after)
-            case Unstartable(reason=reason):
-                return AgentUnstartable(f"{reason}{self._interpreter(slot)}")
+                return await self._outcome(result_file(assignment), ended)
+            case Unstartable():
+                return program.unstartable(ended, self.spec.command[0], assignment.slot)
+            case other:
+                return failure(self.name, other, {})
 
     def problem(self) -> str | None:
         """Returns why the command cannot be started, before anything is."""
-        short = too_short(self.spec, self.environment)
-        if short:
-            return f"the secret {short[0]} of the agent {self.name} is too short to be told from other words"
-        path = {**self.environment, **self.spec.env}.get("PATH", os.defpath)
-        found = which_problem(self.spec.command, path)
-        return None if found is None else f"the agent {self.name} wants to run {found}"
+        return self._program().problem(self.spec.command)
 
-    def _interpreter(self, slot: Path) -> str:
-        """Returns what a script says that it is to be run by, should that be what cannot be found."""
-        path = {**self.environment, **self.spec.env}.get("PATH", os.defpath)
-        found = (
-            slot / self.spec.command[0]
-            if "/" in self.spec.command[0]
-            else shutil.which(self.spec.command[0], path=path)
-        )
-        try:
-            with open(found or "", "rb") as file:  # noqa: PTH123 - a path or the answer of which()
-                first = file.readline(200)
-        except OSError:
-            return ""
-        return f" (it begins with {plain_text(first)})" if first.startswith(b"#!") else ""
+    def _program(self) -> Program:
+        return Program(self.spec, self.environment, self.hide)
 
     async def _outcome(self, result: Path, ended: Exited) -> Outcome:
         cut = len(ended.tail) >= TAIL
-        # In a thread: sixteen megabytes of JSON take a while, and others have work to do meanwhile.
-        found = await trio.to_thread.run_sync(partial(find_answer, result, ended.tail, cut=cut))
+        found = await answer_of(result, ended.tail, self.hide, cut=cut)
         if isinstance(found, BadAnswer):
-            reason = self.hide.hidden_text(found.reason)
-            return AgentFailed(f"{self.name}: {reason}", ended.code, ended.seconds)
+            return AgentFailed(f"{self.name}: {found.reason}", ended.code, ended.seconds)
         text = self.hide.hidden_text(plain_text(ended.tail[-TEXT:]))
-        return Finished(self.hide.hidden_json(found.value), text_tail=text, seconds=ended.seconds)
+        return Finished(found.value, text_tail=text, seconds=ended.seconds)
 
-    def _environment(self, assignment: Assignment, prompt: Path, result: Path) -> dict[str, str]:
-        environment = {
-            **inherited(self.environment),
-            "GIT_TERMINAL_PROMPT": "0",
-            **self.spec.env,
-            **assignment.env,
-            "STRATUM_FLOW": assignment.flow,
-            "STRATUM_STEP": assignment.step,
-            "STRATUM_TASK": assignment.task or "",
-            "STRATUM_ATTEMPT": str(assignment.attempt),
-            "STRATUM_BASE": assignment.base,
-            "STRATUM_PROMPT_FILE": str(prompt),
-            "STRATUM_RESULT_FILE": str(result),
-        }
-        # Last: it adds to PATH and to the settings, whoever gave them.
-        if assignment.guard is None or not self.spec.fence:
-            return environment
-        return dict(assignment.guard(environment, self.spec.hooks))
+
+def result_file(assignment: Assignment) -> Path:
+    """Returns where a program may put its result."""
+    return assignment.folder / "result.json"
+
+
+async def answer_of(result: Path, said: bytes, hide: Secrets, *, cut: bool = False) -> Found:
+    """Returns the object in the result file, else the last one in what was *said*, without secrets."""
+    # In a thread: sixteen megabytes of JSON take a while, and others have work to do meanwhile.
+    found = await trio.to_thread.run_sync(partial(find_answer, result, said, cut=cut))
+    if isinstance(found, BadAnswer):
+        return BadAnswer(hide.hidden_text(found.reason))
+    return Answer(hide.hidden_json(found.value))
+
+
+def failure(
+    name: str, ended: Exited | Signalled | TimedOut, usage: Mapping[str, Json]
+) -> AgentFailed | AgentTimedOut:
+    """Returns the outcome of a program by its end alone, which was no good one."""
+    match ended:
+        case Exited(code=code, seconds=seconds, last_line=line):
+            return AgentFailed(f"{name} exited with {code}{_quoted(line)}", code, seconds, usage)
+        case Signalled(signal=number, seconds=seconds, last_line=line):
+            return AgentFailed(
+                f"{name} was ended by signal {number}{_quoted(line)}", seconds=seconds, usage=usage
+            )
+        case TimedOut(after=after):
+            return AgentTimedOut(after, usage)
 
 
 def inherited(environment: Mapping[str, str]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import trio
 
 from stratum_git.agents.secrets import NONE, Redactor, Secrets
+from stratum_git.agents.stream import Story
 
 TAIL = 1024 * 1024
 """Bytes of standard output that are kept for the result."""
@@ -135,7 +136,10 @@ class Output:
         tell: Callable[[str], None],
         broken: Callable[[], None],
         secrets: Secrets = NONE,
+        stream: tuple[Story, LogFile] | None = None,
     ) -> None:
+        self._story: Story | None = None if stream is None else stream[0]
+        self._raw: LogFile | None = None if stream is None else stream[1]
         self._redactors = (Redactor(secrets), Redactor(secrets)) if secrets else None
         self.tail = Tail(TAIL)
         self.errors = Tail(ERRORS)
@@ -155,23 +159,41 @@ class Output:
         """Takes note that nothing more comes."""
         for stream, redactor in enumerate(self._redactors or ()):
             self._keep(stream, redactor.close())
+        if self._story is not None:
+            self._tell(*self._story.over())
 
     def _keep(self, stream: int, data: bytes) -> None:
+        if stream == 0 and self._story is not None:
+            self._tell(*self._story.feed(data))
+            return
         (self.tail, self.errors)[stream].add(data)
         self.line.add(stream, data)
+        self._write(self._log, data)
+
+    def _tell(self, raw: bytes, told: bytes) -> None:
+        """Keeps a part of a stream as it is, and what it says in words in place of it."""
+        if self._raw is not None:
+            self._write(self._raw, raw)
+        self.tail.add(told)
+        self.line.add(0, told)
+        self._write(self._log, told)
+
+    def _write(self, log: LogFile, data: bytes) -> None:
         if self.failure is None:
             try:
-                self._log.add(data)
+                log.add(data)
             except OSError as error:
                 self.failure = error
                 self._broken()
 
     def close(self) -> None:
-        """Writes out what the log still waits for."""
-        try:
-            self._log.close()
-        except OSError as error:
-            self.failure = self.failure or error
+        """Writes out what the logs still wait for."""
+        for log in (self._log, self._raw):
+            try:
+                if log is not None:
+                    log.close()
+            except OSError as error:
+                self.failure = self.failure or error
 
 
 def plain(line: bytes) -> str:

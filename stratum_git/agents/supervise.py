@@ -25,6 +25,7 @@ from stratum_git.agents.holder import Tether, start_tether
 from stratum_git.agents.output import LogFile, Output
 from stratum_git.agents.secrets import NONE, Secrets
 from stratum_git.agents.strays import Said, end_strays, parse_said
+from stratum_git.agents.stream import Reads, Story
 from stratum_git.errors import HostError
 from stratum_git.spawn.client import ServerGone
 from stratum_git.spawn.orphans import ATTEMPT as MARK
@@ -107,19 +108,22 @@ async def supervise(  # noqa: PLR0913 - all but the first are named by those who
     on_line: Callable[[str], None] | None = None,
     log_limit: int = LOG_LIMIT,
     hide: Secrets = NONE,
+    stream: tuple[Reads, Path] | None = None,
 ) -> Exit:
     """Runs *command* and returns how it ended. On cancellation it is dead before that goes on.
 
     ``stdin`` is a file that becomes its input, ``timeout`` and ``grace`` are seconds. Both output streams go
-    to *log*, without the secrets in *hide*. Raises HolderKilled, and HostError when this machine cannot: no
-    more processes, a log that cannot be written.
+    to *log*, without the secrets in *hide*. With *stream*, each line of standard output is read as it comes:
+    the log and the tail have what is told of it, and its file the lines themselves. Raises HolderKilled, and
+    HostError when this machine cannot: no more processes, a log that cannot be written.
     """
     hindrance = _hindrance(command, cwd)
     if hindrance is not None:
         return Unstartable(hindrance)
     limit = trio.CancelScope()
     try:
-        output = Output(LogFile(log, log_limit), on_line or _nobody, limit.cancel, hide)
+        told = None if stream is None else (Story(stream[0]), LogFile(stream[1], log_limit))
+        output = Output(LogFile(log, log_limit), on_line or _nobody, limit.cancel, hide, told)
     except OSError as error:
         raise HostError(f"the log cannot be made: {error}") from error
     started = trio.current_time()
