@@ -9,6 +9,8 @@ import trio
 
 from stratum_git.agents.base import (
     AgentFailed,
+    AgentLimited,
+    AgentSpent,
     AgentTimedOut,
     AgentUnstartable,
     Assignment,
@@ -20,10 +22,12 @@ from stratum_git.model.ids import Json
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """What to do in one attempt, in this order; it ends in one of four ways.
+    """What to do in one attempt, in this order; it ends in one of six ways.
 
-    It writes files (``None`` deletes), says a line, does what ``then`` does (a commit, perhaps), waits until
-    an event, takes its time. Files come first, so that an attempt that is cut short has left something.
+    It writes files (``None`` deletes), says a line, does what ``then`` does (a commit, perhaps), tells its
+    meter what it ``tells``, waits until an event, takes its time. Files come first, so that an attempt that
+    is cut short has left something. ``limited`` and ``spent`` are the reasons of those ends, ``after`` the
+    seconds that a limited one says to wait.
     """
 
     files: Mapping[str, bytes | None] = field(default_factory=dict)
@@ -34,6 +38,11 @@ class Script:
     output: Json = None
     fails: str | None = None
     unstartable: str | None = None
+    usage: Mapping[str, Json] = field(default_factory=dict)
+    tells: Mapping[str, Json] = field(default_factory=dict)
+    limited: str | None = None
+    after: float | None = None
+    spent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +64,15 @@ class ScriptedAgent:
             _perform(script, assignment, on_line)
             await _take_time(script)
         if limit.cancelled_caught:
-            return AgentTimedOut(assignment.timeout or 0.0)
+            return AgentTimedOut(assignment.timeout or 0.0, script.usage)
         seconds = trio.current_time() - started
+        if script.limited is not None:
+            return AgentLimited(script.limited, script.after, seconds, script.usage)
+        if script.spent is not None:
+            return AgentSpent(script.spent, seconds, script.usage)
         if script.fails is not None:
-            return AgentFailed(script.fails, seconds=seconds)
-        return Finished(script.output, text_tail=script.says, seconds=seconds)
+            return AgentFailed(script.fails, seconds=seconds, usage=script.usage)
+        return Finished(script.output, script.usage, text_tail=script.says, seconds=seconds)
 
     def problem(self) -> str | None:
         """Returns ``None``: it needs nothing."""
@@ -78,6 +91,8 @@ def _perform(script: Script, assignment: Assignment, on_line: Callable[[str], No
         on_line(script.says)
     if script.then is not None:
         script.then(assignment)
+    if script.tells and assignment.meter is not None:
+        assignment.meter(script.tells)
 
 
 async def _take_time(script: Script) -> None:

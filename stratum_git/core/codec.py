@@ -21,6 +21,7 @@ from stratum_git.errors import UserError
 from stratum_git.model import (
     book,
     choosing,
+    conversations,
     graph,
     landings,
     messages,
@@ -37,7 +38,10 @@ from stratum_git.model.ids import Json
 T = TypeVar("T")
 Decoder: TypeAlias = Callable[[Json], object]
 
-MODULES = (messages, landings, passes, resolutions, choosing, proofs, sightings, state, graph, spec, book)
+MODULES = (
+    messages, landings, passes, resolutions, choosing, proofs, sightings, conversations, state, graph, spec,
+    book,
+)  # fmt: skip
 PLAIN: Mapping[str, tuple[type, ...]] = {
     "str": (str,), "bool": (bool,), "int": (int,), "float": (float, int),
 }  # fmt: skip

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Literal, TypeAlias, assert_never
 
 from stratum_git.core import contest, resolving, ripples
+from stratum_git.core.conversations import goes_on
 from stratum_git.core.quorum import HOPELESS, decide, needed
 from stratum_git.core.ranking import reasons
 from stratum_git.core.tally import ENOUGH, HOPELESS_STEP
@@ -71,7 +72,7 @@ def report(
         return ripples.put_back(fan, index, after), ()
     fan = replace(fan, tasks=fan.tasks.replace(index, after))
     if isinstance(after, Running):
-        effects.append(Launch(step, fan.graph.tasks[index].id, after.attempt, after.findings, after.resolves))
+        effects.append(_launch(step, fan, index, after))
         return fan, tuple(effects)
     fan = ripples.over(step, replace(fan, running=fan.running - 1), index, effects)
     return _settle(step, work, fan, effects, paused=paused)
@@ -260,7 +261,7 @@ def _taken(
     after = contest.entered(fan.graph, index, _judged(work, now, outcome), outcome)
     fan = replace(fan, tasks=fan.tasks.replace(index, after))
     if isinstance(after, Running):
-        effects.append(Launch(step, fan.graph.tasks[index].id, after.attempt, after.findings, after.resolves))
+        effects.append(_launch(step, fan, index, after))
         return fan
     return ripples.over(step, replace(fan, running=fan.running - 1), index, effects)
 
@@ -276,7 +277,8 @@ def _judged(work: Dispatch, now: Running, outcome: Outcome) -> TaskState:
         case Rejected(kind, findings):
             if kind in HOPELESS or now.failures >= work.task_retries:
                 return Exhausted(now.attempt, kind, findings, outcome.result, outcome.output)
-            return Running(now.attempt + 1, now.failures + 1, findings=findings)
+            again = goes_on(outcome, now.goes_on)
+            return Running(now.attempt + 1, now.failures + 1, findings=findings, goes_on=again)
         case Lost():
             return Running(now.attempt + 1, now.failures, findings=now.findings)
         case Halted(why, result):
@@ -324,12 +326,18 @@ def _fill(step: StepId, work: Dispatch, fan: FannedOut, effects: list[Effect]) -
         before = tasks[index]
         if isinstance(before, Pending):
             said, conflict = before.findings, before.resolves
-            running = Running(before.attempt + 1, before.failures, findings=said, resolves=conflict)
+            running = Running(
+                before.attempt + 1, before.failures, None, said, conflict, goes_on=before.goes_on
+            )
             tasks = tasks.replace(index, running)
-            effects.append(Launch(step, fan.graph.tasks[index].id, running.attempt, said, conflict))
+            effects.append(_launch(step, fan, index, running))
     started = len(fan.ready[:free])
     fan = replace(fan, tasks=tasks, ready=fan.ready[free:], running=fan.running + started)
     return fan, tuple(effects)
+
+
+def _launch(step: StepId, fan: FannedOut, index: int, now: Running) -> Launch:
+    return Launch(step, fan.graph.tasks[index].id, now.attempt, now.findings, now.resolves, now.goes_on)
 
 
 def _placed(now: Verified, entry: LandingEntry) -> TaskState:

@@ -108,7 +108,7 @@ def stop_running(step: StepId, fan: FannedOut, index: int, why: str, effects: li
 
 def put_back(fan: FannedOut, index: int, now: Running) -> FannedOut:
     """Returns the step with a task that was interrupted waiting for its next attempt."""
-    waiting = Pending(0, now.attempt - 1, now.failures, now.findings, now.resolves)
+    waiting = Pending(0, now.attempt - 1, now.failures, now.findings, now.resolves, goes_on=now.goes_on)
     tasks = fan.tasks.replace(index, waiting)
     return replace(fan, tasks=tasks, ready=_inserted(fan.ready, index), running=fan.running - 1)
 

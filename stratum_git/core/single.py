@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import assert_never
 
+from stratum_git.core.conversations import goes_on
 from stratum_git.core.program import tries_of
 from stratum_git.core.quorum import HOPELESS
 from stratum_git.core.route import Turn, abandoned, failed, succeeded, with_step
@@ -52,7 +53,8 @@ def reported(state: FlowState, step: Step, now: Working, task: Running, event: S
             if kind in HOPELESS or task.failures + 1 >= tries_of(state.program, step):
                 lines = (f"{kind}: {'; '.join(findings)}",)
                 return failed(state, step, Failed(lines), (), event.at)
-            again = Running(task.attempt + 1, task.failures + 1, findings=findings)
+            on = goes_on(event.outcome, task.goes_on)
+            again = Running(task.attempt + 1, task.failures + 1, findings=findings, goes_on=on)
             return _relaunch(state, step, now, again)
         case Lost():
             again = Running(task.attempt + 1, task.failures, findings=task.findings)
@@ -80,17 +82,21 @@ def _unplaced(entry: ParkedResult | DroppedResult | None) -> str:
 
 def resumed(state: FlowState, step: Step, now: Working, task: Pending) -> Turn:
     """Launches the attempt that an interruption put back."""
-    running = Running(task.attempt + 1, task.failures, findings=task.findings)
+    running = Running(task.attempt + 1, task.failures, findings=task.findings, goes_on=task.goes_on)
     state = with_step(state, step.id, replace(now, task=running))
-    return state, (Launch(step.id, None, running.attempt, running.findings),)
+    return state, (_launch(step, running),)
 
 
 def _relaunch(state: FlowState, step: Step, now: Working, task: Running) -> Turn:
     if state.paused:
-        put_back = Pending(0, task.attempt - 1, task.failures, task.findings)
+        put_back = Pending(0, task.attempt - 1, task.failures, task.findings, goes_on=task.goes_on)
         return with_step(state, step.id, replace(now, task=put_back)), ()
     state = with_step(state, step.id, replace(now, task=task))
-    return state, (Launch(step.id, None, task.attempt, task.findings),)
+    return state, (_launch(step, task),)
+
+
+def _launch(step: Step, task: Running) -> Launch:
+    return Launch(step.id, None, task.attempt, task.findings, goes_on=task.goes_on)
 
 
 def _done(state: FlowState, step: Step, now: Working, task: Verified, at: float) -> Turn:

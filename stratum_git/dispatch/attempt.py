@@ -27,6 +27,8 @@ from stratum_git.agents.base import Outcome as AgentOutcome
 from stratum_git.agents.command import inherited
 from stratum_git.agents.supervise import HolderKilled
 from stratum_git.core.contest import author_id, number_of
+from stratum_git.core.contract_schema import schema_for
+from stratum_git.dispatch import following
 from stratum_git.dispatch.bases import Clash, base_of
 from stratum_git.dispatch.clock import now
 from stratum_git.dispatch.context import DEFAULT_TIMEOUT, Context, UnknownAgentError
@@ -41,11 +43,13 @@ from stratum_git.dispatch.resolving import (
     put_in_place,
     unresolved,
 )
+from stratum_git.dispatch.spending import Meter
 from stratum_git.dispatch.withholding import hidden
 from stratum_git.dispatch.workplace import Workplace, WorkplaceError, open_workplace
 from stratum_git.git.objects import Signature
 from stratum_git.git.planting import unmerged
 from stratum_git.git.snapshot import Captured
+from stratum_git.model.conversations import Conversation
 from stratum_git.model.effects import Launch
 from stratum_git.model.ids import Oid
 from stratum_git.model.messages import Completed, Halted, Lost, Outcome, Rejected
@@ -69,6 +73,7 @@ class Attempt:
     conflict: Conflict | None = None
     """What is to be resolved, and of which paths nothing was decided in the slot."""
     undecided: frozenset[str] = frozenset()
+    meter: Meter = field(default_factory=Meter)
     bereft: str | None = None
     """What was killed that held the agent, or another command: nobody knows what it would have come to."""
 
@@ -116,6 +121,10 @@ class Attempt:
             # Nothing conflicts any more, because of what came to the target meanwhile.
             return Completed(parked.base, parked.result, parked.output)
         base = self.conflict.base if self.conflict is not None else await self._base()
+        on = None
+        if not isinstance(base, Clash):
+            on = await following.still_true(self.context, agent, self.launch.goes_on, base)
+            base = base if on is None else on.base
         if isinstance(base, Clash):
             paths = ", ".join(base.paths)
             return Rejected("base", (f"the results it depends on conflict: {base.task} in {paths}",))
@@ -124,7 +133,7 @@ class Attempt:
             self.workplace = await self.context.git(opening)
         except WorkplaceError as error:
             return Rejected("setup", (error.message,), base)
-        return await self._in_workplace(agent, errand, base, self.workplace)
+        return await self._in_workplace(agent, errand, base, self.workplace, on)
 
     async def _base(self) -> Oid | Clash:
         current = self.state.step(self.launch.step)
@@ -139,25 +148,36 @@ class Attempt:
             return current.base
         raise AssertionError(f"{self.launch.step} is not at work")
 
-    async def _in_workplace(self, agent: Agent, errand: Errand, base: Oid, place: Workplace) -> Outcome:
+    async def _in_workplace(
+        self, agent: Agent, errand: Errand, base: Oid, place: Workplace, on: Conversation | None
+    ) -> Outcome:
         unready = await self._run_commands(errand.setup, place, "setup")
         if unready is not None:
             return Rejected("setup", unready.lines, base)
         if self.conflict is not None:
             errand = await self.context.git(partial(self._planted, errand, self.conflict, place))
+        if on is not None:
+            await self.context.git(partial(following.put_in_place, self.context, on, place.path))
         self.by = f"agent {agent.name}"
-        told = await agent.run(self._assignment(errand, base, place), self.on_line)
+        told = await self._work(agent, self._assignment(errand, base, place, on))
         if self.conflict is not None:
             self.undecided = await self.context.git(partial(unmerged, place.path))
         captured = await self.context.git(partial(self._capture, place, base))
-        return await self._verdict(errand, base, place, told, captured)
+        outcome = await self._verdict(errand, base, place, told, captured)
+        return following.to_go_on_with(agent, replace(outcome, usage=self.meter.usage()))
+
+    async def _work(self, agent: Agent, assignment: Assignment) -> AgentOutcome:
+        self.meter.begin()
+        told = await agent.run(assignment, self.on_line)
+        self.meter.end({} if isinstance(told, AgentUnstartable) else told.usage)
+        return told
 
     def _planted(self, errand: Errand, conflict: Conflict, place: Workplace) -> Errand:
         """Puts the conflict into the slot; returns what is asked of whoever resolves it there."""
         put_in_place(self.context, conflict, place.path)
         return asked(self.context, self.state, errand, conflict, place.path, self.launch.findings)
 
-    def _assignment(self, errand: Errand, base: Oid, place: Workplace) -> Assignment:
+    def _assignment(self, errand: Errand, base: Oid, place: Workplace, on: Conversation | None) -> Assignment:
         return Assignment(
             flow=self.state.flow,
             step=self.launch.step,
@@ -171,6 +191,12 @@ class Attempt:
             timeout=errand.timeout or DEFAULT_TIMEOUT,
             env=_environment(errand),
             guard=place.guard,
+            session=None if on is None else on.session,
+            followup=following.said(on, self.launch.findings),
+            schema=schema_for(errand.wants.contract, errand.wants.schema),
+            model=errand.model,
+            profile=errand.profile,
+            meter=self.meter.tell,
         )
 
     async def _verdict(
@@ -195,8 +221,7 @@ class Attempt:
         finding = finding or await self._run_commands(errand.wants.verify, place, "verify")
         if finding is not None:
             return Rejected(finding.kind, finding.lines, base, result)
-        usage = {**told.usage, "ms": round(told.seconds * 1000)} if isinstance(told, Finished) else {}
-        return Completed(base, result, output, usage)
+        return Completed(base, result, output)
 
     async def _run_commands(
         self, commands: Sequence[Command], place: Workplace, kind: Literal["setup", "verify"]
@@ -215,8 +240,8 @@ class Attempt:
                 captured = await self.context.git(partial(self._capture, place, place.base))
                 result = None if captured.result == place.base else captured.result
         if self.halted is not None and not self.interrupted:
-            return Halted(self.halted, result)
-        return Lost(self.bereft or "the run was interrupted", result)
+            return Halted(self.halted, result, self.meter.usage())
+        return Lost(self.bereft or "the run was interrupted", result, self.meter.usage())
 
     def _capture(self, place: Workplace, base: Oid) -> Captured:
         name = str(self.launch.task or self.launch.step)
@@ -242,8 +267,10 @@ def _failure(told: AgentOutcome) -> Finding | None:
     match told:
         case Finished():
             return None
-        case AgentFailed(reason=reason) | AgentLimited(reason=reason) | AgentSpent(reason=reason):
+        case AgentFailed(reason=reason) | AgentLimited(reason=reason):
             return Finding("agent", (reason,))
+        case AgentSpent(reason=reason):
+            return Finding("budget", (reason,))
         case AgentTimedOut(after=after):
             return Finding("timeout", (f"still at work after {after:g} s",))
         case AgentUnstartable(reason=reason):

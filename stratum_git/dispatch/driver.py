@@ -268,7 +268,8 @@ class Driver:
         if not isinstance(outcome, Lost) or attempt.bereft is None or self.bereft[key] < BEREFT:
             return outcome
         base = None if attempt.workplace is None else attempt.workplace.base
-        return Rejected("agent", (f"{attempt.bereft}, {BEREFT} times in a row",), base, outcome.result)
+        why = f"{attempt.bereft}, {BEREFT} times in a row"
+        return Rejected("agent", (why,), base, outcome.result, outcome.usage)
 
     def _line(self, launch: Launch, text: str) -> None:
         self.watch(Line(launch.step, launch.task, launch.attempt, text))

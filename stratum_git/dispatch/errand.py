@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from stratum_git.agents.base import Profile
 from stratum_git.core.certificate import is_certified, with_sections
 from stratum_git.core.collisions import before_retry, warning
 from stratum_git.core.program import function_of
@@ -33,6 +34,7 @@ class Errand:
     setup: tuple[Command, ...]
     wants: Expectations
     model: str | None = None
+    profile: Profile | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,6 +83,8 @@ def hidden(secrets: Secrets, outcome: Outcome) -> Outcome:
     """Returns *outcome* with names in place of secret values."""
     if not secrets:
         return outcome
+    told_usage = secrets.hidden_json(dict(outcome.usage))
+    outcome = dataclasses.replace(outcome, usage=told_usage if isinstance(told_usage, dict) else {})
     match outcome:
         case Completed(output=output):
             return dataclasses.replace(outcome, output=secrets.hidden_json(output))

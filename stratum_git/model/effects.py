@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from stratum_git.model.conversations import Conversation
 from stratum_git.model.ids import Oid, RefName, StepId, TaskId
 from stratum_git.model.state import Parked
 
@@ -46,7 +47,7 @@ class Launch:
     """Hand an attempt to an agent. ``task`` is ``None`` for a step that one agent does.
 
     ``findings`` are what was wrong with the attempt before, for the prompt; ``resolves`` is the conflict that
-    it is to resolve, if it is for that.
+    it is to resolve, if it is for that. ``goes_on`` is the conversation that it goes on with, if it can.
     """
 
     step: StepId
@@ -54,6 +55,7 @@ class Launch:
     attempt: int
     findings: tuple[str, ...] = ()
     resolves: Parked | None = None
+    goes_on: Conversation | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from stratum_git.model.ids import Oid, TaskId
+from stratum_git.model.ids import Oid, RefName, TaskId
 
 Rung: TypeAlias = Literal["line", "driver", "memory", "agent", "person"]
 """What merged a file: git line by line, a merge driver, what was resolved before, an agent, a person."""
@@ -52,3 +52,21 @@ class DroppedResult:
 
 
 LandingEntry: TypeAlias = LandedResult | ParkedResult | DroppedResult
+
+
+@dataclass(frozen=True, slots=True)
+class PendingSync:
+    """A target moved and its checkouts may not have followed yet."""
+
+    target: RefName
+    old: Oid
+    new: Oid
+
+
+@dataclass(frozen=True, slots=True)
+class PutBack:
+    """A target stood at ``old``, where the flow had left it, and was put back to ``new``."""
+
+    target: RefName
+    old: Oid
+    new: Oid

@@ -45,6 +45,7 @@ RejectionKind: TypeAlias = Literal[
     "land_verify",  # with it on top of what had landed before, a land_verify command failed
     "needs",  # a result that it builds on did not land
     "conflict",  # a conflict was to be resolved, and is not
+    "budget",  # it may not cost more
 ]
 
 # --- outcomes of an attempt -------------------------------------------------------------------------------
@@ -62,7 +63,10 @@ class Completed:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """The attempt ended and was found wanting; ``findings`` are sentences, ``result`` what it left behind."""
+    """The attempt ended and was found wanting; ``findings`` are sentences, ``result`` what it left behind.
+
+    ``session`` is the conversation that its agent can go on with.
+    """
 
     kind: RejectionKind
     findings: tuple[str, ...]
@@ -70,6 +74,7 @@ class Rejected:
     result: Oid | None = None
     usage: Mapping[str, Json] = field(default_factory=dict)
     output: Json = None
+    session: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +83,7 @@ class Lost:
 
     why: str
     result: Oid | None = None
+    usage: Mapping[str, Json] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +92,7 @@ class Halted:
 
     why: str
     result: Oid | None = None
+    usage: Mapping[str, Json] = field(default_factory=dict)
 
 
 Outcome: TypeAlias = Completed | Rejected | Lost | Halted

@@ -12,8 +12,11 @@ from typing import Literal, TypeAlias
 
 from stratum_git.model.book import Book
 from stratum_git.model.chunks import Chunks
+from stratum_git.model.conversations import Conversation
 from stratum_git.model.graph import TaskGraph
 from stratum_git.model.ids import FlowId, Json, Oid, RefName, StepId
+from stratum_git.model.landings import PendingSync as PendingSync  # noqa: PLC0414 - named here by everybody
+from stratum_git.model.landings import PutBack as PutBack  # noqa: PLC0414
 from stratum_git.model.messages import RejectionKind, Verdict
 from stratum_git.model.sightings import Collision
 from stratum_git.model.spec import Flow, Spec, Step
@@ -27,7 +30,8 @@ class Pending:
 
     ``attempt`` and ``failures`` are of the attempts before, ``findings`` what was wrong with the last one.
     ``resolves`` is the conflict that the next one is to resolve. ``done`` is a result that was left out of a
-    landing because of what it waits for: it counts again when that is there.
+    landing because of what it waits for: it counts again when that is there. ``goes_on`` is the conversation
+    that the next attempt goes on with.
     """
 
     waits: int = 0
@@ -36,6 +40,7 @@ class Pending:
     findings: tuple[str, ...] = ()
     resolves: Parked | None = None
     done: Verified | None = None
+    goes_on: Conversation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +48,7 @@ class Running:
     """Attempt ``attempt`` is under way, after ``failures`` failed ones.
 
     ``stopping`` says why it is being ended, when it is; ``findings`` what was wrong with the one before.
-    ``resolves`` is the conflict that it is to resolve, if it is for that.
+    ``resolves`` is the conflict that it is to resolve, ``goes_on`` a conversation to go on with, if any.
     """
 
     attempt: int
@@ -51,6 +56,7 @@ class Running:
     stopping: str | None = None
     findings: tuple[str, ...] = ()
     resolves: Parked | None = None
+    goes_on: Conversation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,24 +327,6 @@ class Program:
     order: tuple[StepId, ...]
     position: Mapping[StepId, int]
     steps: Mapping[StepId, Step]
-
-
-@dataclass(frozen=True, slots=True)
-class PendingSync:
-    """A target moved and its checkouts may not have followed yet."""
-
-    target: RefName
-    old: Oid
-    new: Oid
-
-
-@dataclass(frozen=True, slots=True)
-class PutBack:
-    """A target stood at ``old``, where the flow had left it, and was put back to ``new``."""
-
-    target: RefName
-    old: Oid
-    new: Oid
 
 
 Output: TypeAlias = "tuple[Json, ...]"
