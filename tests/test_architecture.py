@@ -18,6 +18,7 @@ FLOORS = {
     "spawn": 1,
     "git": 2,
     "agents": 2,
+    "fakes": 2,
     "resources": 2,
     "store": 3,
     "slots": 3,
