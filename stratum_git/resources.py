@@ -19,8 +19,18 @@ def hooks() -> Path:
     return _folder("hooks")
 
 
-def _folder(name: str) -> Path:
-    for place in (PACKAGE / "_data" / name, PACKAGE.parent / name):
+def plugin() -> Path:
+    """Returns the folder of what clients are given: skills, agents, and words about how to work."""
+    return PACKAGE / "plugin"
+
+
+def plugin_manifests() -> Path:
+    """Returns the folder of the manifests of the plugin and of the marketplace that has it."""
+    return _folder("claude-plugin", ".claude-plugin")
+
+
+def _folder(name: str, above: str | None = None) -> Path:
+    for place in (PACKAGE / "_data" / name, PACKAGE.parent / (above or name)):
         if place.is_dir():
             return place
     raise BugError(f"the folder {name} is not installed")

@@ -22,6 +22,7 @@ FLOORS = {
     "resources": 2,
     "store": 3,
     "slots": 3,
+    "install": 3,
     "dispatch": 4,
     "app": 5,
     "server": 6,

@@ -42,6 +42,8 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "resume": ("running", "Takes a flow up where it stands.", "stratum-git resume docs-1a2b3c"),
     "cancel": ("running", "Stops a flow, or one task of it.", "stratum-git cancel docs-1a2b3c api"),
     "mcp": ("serving", "Serves an MCP client on standard input.", "stratum-git mcp"),
+    "install": ("installing", "Puts it where your client looks.", "stratum-git install --dry-run"),
+    "uninstall": ("installing", "Takes it out of your client again.", "stratum-git uninstall"),
     "doctor": ("examining", "Looks whether all is well.", "stratum-git doctor"),
     "gate": ("deciding", "Decides at a gate.", "stratum-git gate approve docs-1a2b3c review"),
 }  # fmt: skip

@@ -1,0 +1,114 @@
+"""The verbs that put stratum-git where a client looks, and take it out: install, uninstall."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from stratum_git.app.installing import Installation
+from stratum_git.app.installing import install as installed
+from stratum_git.app.installing import uninstall as uninstalled
+from stratum_git.app.surroundings import Surroundings
+from stratum_git.cli.words import say
+from stratum_git.install.assembly import Wanted
+from stratum_git.install.places import SCOPES
+from stratum_git.install.program import program_of
+from stratum_git.model.ids import Json
+
+DONE, REFUSED = 0, 2
+WORDS = {"create": "Wrote", "change": "Changed", "delete": "Deleted"}
+WOULD = {"create": "Would write", "change": "Would change", "delete": "Would delete"}
+
+
+def install_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments of ``install``."""
+    _shared(parser)
+    parser.add_argument("--name", default="stratum", metavar="N", help="the server's name (default: stratum)")
+    parser.add_argument("--program", metavar="CMD", help="how entries call it (default: as PATH has it)")
+
+
+def uninstall_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments of ``uninstall``."""
+    _shared(parser)
+
+
+def install(options: argparse.Namespace, cwd: Path, environment: Mapping[str, str]) -> int:
+    """Puts stratum-git where the client looks; 2 when a file is in the way: then nothing is written."""
+    wanted = Wanted(options.name, program_of(environment, options.program), options.force)
+    done = installed(Surroundings(cwd, environment), options.scope, wanted, dry_run=options.dry_run)
+    return _tell(done, options)
+
+
+def uninstall(options: argparse.Namespace, cwd: Path, environment: Mapping[str, str]) -> int:
+    """Takes stratum-git out again; 2 when a file stands in the way, and then nothing is written."""
+    wanted = Wanted("stratum", program_of(environment), options.force)
+    done = uninstalled(Surroundings(cwd, environment), options.scope, wanted, dry_run=options.dry_run)
+    return _tell(done, options)
+
+
+def _shared(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--scope",
+        choices=SCOPES,
+        default="project",
+        help="for whoever has the project, for you everywhere, or for you in it (default: project)",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="print what would change, and write nothing")
+    parser.add_argument("--force", action="store_true", help="also what somebody has changed, or put there")
+    parser.add_argument("--json", action="store_true", help="answer in JSON")
+
+
+def _tell(done: Installation, options: argparse.Namespace) -> int:
+    code = REFUSED if done.result == "refused" else DONE
+    if options.json:
+        print(json.dumps(_row(done, options.verb, dry_run=options.dry_run), indent=2, ensure_ascii=False))
+        return code
+    if done.result == "refused":
+        for refusal in done.refusals:
+            say(f"error: {refusal.path}: {refusal.why}", to=sys.stderr)
+            say(f"hint: {refusal.hint}", to=sys.stderr)
+        say("Nothing was written.", to=sys.stderr)
+        return code
+    if options.dry_run:
+        print(done.diff(), end="")
+    words = WOULD if options.dry_run else WORDS
+    out = sys.stderr if options.dry_run else sys.stdout
+    for change in done.changes:
+        say(f"{words[change.action]} {change.path}", to=out)
+    for kept in done.kept:
+        say(f"Left {kept.path}: {kept.why}; {kept.hint}", to=out)
+    say(_end(done, options.verb), to=out)
+    for remark in done.remarks:
+        say(remark, to=out)
+    return code
+
+
+def _end(done: Installation, verb: str) -> str:
+    if done.result == "unchanged":
+        what = "there already" if verb == "install" else "not there"
+        return f"Nothing to do: stratum-git is {what} ({done.scope} scope, {done.root})."
+    if done.result == "planned":
+        return "Nothing was written."
+    if verb == "uninstall":
+        return "stratum-git is out again."
+    undo = f"`stratum-git uninstall --scope {done.scope}` takes it back"
+    return f"{undo}; what was there before is in {done.record}."
+
+
+def _row(done: Installation, verb: str, *, dry_run: bool) -> dict[str, Json]:
+    files: list[Json] = [{"path": str(c.path), "action": c.action} for c in done.changes]
+    return {
+        "verb": verb,
+        "result": done.result,
+        "scope": done.scope,
+        "root": str(done.root),
+        "files": files,
+        "kept": [{"path": str(k.path), "why": k.why, "hint": k.hint} for k in done.kept],
+        "refused": [{"path": str(r.path), "why": r.why, "hint": r.hint} for r in done.refusals],
+        "remarks": list(done.remarks),
+        "record": None if done.record is None else str(done.record),
+        **({"diff": done.diff()} if dry_run else {}),
+    }
