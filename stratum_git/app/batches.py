@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from stratum_git.app.clients import BATCH, note, session_of
 from stratum_git.app.desk import Decide, Desk, Fence
 from stratum_git.app.leasing import is_offered, lease_id
 from stratum_git.app.lodging import Lodging, launch_of, lodge, parting, report, task_of, vacate, wants_of
@@ -81,6 +82,8 @@ def batch_of(desk: Desk, state: FlowState) -> Batch:
             rows.append(row_of(launch, lodged, held))
         else:
             hopeless.append(_told(launch, lodged))
+    if rows:
+        note(desk.context.folders.root, session_of(desk.around.environment), state.flow, BATCH)
     return Batch(tuple(rows), tuple(hopeless))
 
 

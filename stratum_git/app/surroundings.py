@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from stratum_git.app.home import state_home
 from stratum_git.git.repository import Repository, open_repository
 
 
@@ -25,7 +26,4 @@ class Surroundings:
 
     def state_home(self) -> Path:
         """Returns the user's folder for state."""
-        named = self.environment.get("XDG_STATE_HOME", "")
-        if named.startswith("/"):
-            return Path(named)
-        return Path(self.environment.get("HOME", "/")) / ".local/state"
+        return state_home(self.environment)

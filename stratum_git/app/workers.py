@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from stratum_git.app.batches import row_of
+from stratum_git.app.clients import CLAIM, note, session_of
 from stratum_git.app.desk import Desk, Fence
 from stratum_git.app.leasing import OFFERED, granted, is_over, lease_id
 from stratum_git.app.lodging import Lodging, PlaceBusy, launch_of, lodge, parting, report, vacate
@@ -153,7 +154,9 @@ def _taken(
     for index, held, lease in offers:
         if lease.holder != OFFERED:
             continue
-        mine = granted(replace(lease, holder=worker, nonce=secrets.token_hex(8)), seconds)
+        session = session_of(desk.around.environment)
+        mine = replace(lease, holder=worker, nonce=secrets.token_hex(8), session=session)
+        mine = granted(mine, seconds)
         token = write_lease(desk.context.writer, mine)
         ref = lease_ref(lease.flow, lease.step, lease.task)
         if not desk.move(RefUpdate(ref, token, held.token)):
@@ -166,6 +169,7 @@ def _taken(
             desk.move(RefUpdate(ref, held.token, token))
             raise
         if isinstance(lodged, Lodging):
+            note(desk.context.folders.root, session, state.flow, CLAIM)
             row = row_of(launch, lodged, HeldLease(token, mine))
             return {"status": "claimed", "flow_id": state.flow, "step_id": state.cursor, **row}
         _reported(desk, lease_id(mine), lodged)

@@ -45,6 +45,7 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "install": ("installing", "Puts it where your client looks.", "stratum-git install --dry-run"),
     "uninstall": ("installing", "Takes it out of your client again.", "stratum-git uninstall"),
     "doctor": ("examining", "Looks whether all is well.", "stratum-git doctor"),
+    "hook": ("hooking", "Answers a hook of the client's.", "stratum-git hook stop < event.json"),
     "gate": ("deciding", "Decides at a gate.", "stratum-git gate approve docs-1a2b3c review"),
 }  # fmt: skip
 FOR_PROGRAMS = ("query", "gate")

@@ -10,6 +10,11 @@ def now() -> float:
     return time.time()
 
 
+def stamp(at: float) -> str:
+    """Returns a moment, in seconds since the epoch, as local time that a person reads."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(at))
+
+
 def uptime() -> float:
     """Returns seconds since the machine was started, asleep or not: the same for all, and nobody sets it."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else 0.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from stratum_git.errors import HostError, UserError
+from stratum_git.git.layout import key_of
 from stratum_git.git.process import Git, GitFailed, require_git
 from stratum_git.model.ids import Oid, RefName
 
@@ -53,9 +53,7 @@ class Repository:
     @property
     def key(self) -> str:
         """Returns a name for folders: the checkout's name, and digits of the common directory's path."""
-        owner = self.common_dir.parent if self.common_dir.name == ".git" else self.common_dir
-        digest = hashlib.sha256(os.fsencode(self.common_dir)).hexdigest()[:8]
-        return f"{re.sub(r'[^A-Za-z0-9._-]+', '-', owner.name)[:40].strip('.-') or 'repository'}-{digest}"
+        return key_of(self.common_dir)
 
     @property
     def git(self) -> Git:

@@ -93,7 +93,7 @@ class UnreadableSlot(HostError):  # noqa: N818 - reads as what is the matter
     """Git cannot read a slot: whatever is in it can be kept as files alone."""
 
 
-def capture(
+def capture(  # noqa: PLR0913 - what a commit is made of, and how careful to be
     slot: Path,
     *,
     base: Oid,
@@ -104,16 +104,18 @@ def capture(
     trees: TreeReader | None = None,
     others: Iterable[Oid] = (),
     afresh: bool = False,
+    aside: bool = False,
 ) -> Captured:
     """Returns the work in *slot* as a commit. Commits of the agent stay as they are, below it.
 
     One git process when nothing happened, three for uncommitted work, one more without *trees*, some more
     when there is a rest; what the result and the rest have that *base* has not is on the disk after the
     writer's sync, the agent's own commits included. *others* are further commits that belong to the attempt.
-    *afresh*, git reads every file again: what it had written of them was deleted. Raises UnreadableSlot.
+    *afresh*, git reads every file again: what it had written of them was deleted. *aside*, the slot's index
+    stays as it is: somebody is at work there. Raises UnreadableSlot.
     """
     unfinished = _unfinished(slot)
-    with _index(slot) as env:
+    with _index(slot, aside=aside) as env:
         index = Path(env.get("GIT_INDEX_FILE", git_dir_of(slot) / "index"))
         seen = _seen(slot, index, len(base) // 2, env)
         head = seen.head or base
@@ -258,9 +260,9 @@ def _add_each(git: Git, env: dict[str, str], paths: list[bytes]) -> None:
 
 
 @contextmanager
-def _index(slot: Path) -> Iterator[dict[str, str]]:
+def _index(slot: Path, *, aside: bool) -> Iterator[dict[str, str]]:
     """Gives the environment for the slot's index, or for a copy when a killed git left its lock behind."""
-    stuck = (git_dir_of(slot) / "index.lock").exists()
+    stuck = aside or (git_dir_of(slot) / "index.lock").exists()
     with _copied(slot, {}) if stuck else _given({}) as env:
         yield env
 

@@ -57,6 +57,11 @@ class StateFolders:
         """Returns the folder in which merge drivers are given their files."""
         return _made(self.root, "merges")
 
+    @property
+    def worktrees(self) -> Path:
+        """Returns the folder with the records of worktrees that clients have."""
+        return _made(self.root, "worktrees")
+
     def runner_log(self, flow: str) -> Path:
         """Returns where a detached runner of *flow* prints."""
         if not PART.fullmatch(flow) or ".." in flow:

@@ -39,6 +39,8 @@ class Lease:
     """A process holds it and lets go when it dies, or it is anybody's until it expires."""
     ends: float | None = None
     """The same moment as ``expires``, in seconds since the boot in ``identity``; for an open lease."""
+    session: str = ""
+    """The client's session through which a worker claimed it, where the client tells its servers that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,7 @@ def _parsed(data: bytes) -> Lease | None:
             expires=float(row["expires"]),
             kind="open" if row.get("kind") == "open" else "process",
             ends=None if row.get("ends") is None else float(row["ends"]),
+            session=str(row.get("session", "")),
         )
     except (ValueError, KeyError, TypeError, ArithmeticError, RecursionError):
         return None

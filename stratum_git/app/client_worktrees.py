@@ -1,0 +1,358 @@
+"""The worktrees that a client asked for itself: slots of the pool, lent to a session under a name.
+
+No process of ours holds them. A record beside the slots says whose they are, and which process of the
+client's asked: while that one lives nobody touches them. One in which nothing was done goes back when its
+session is over; what was done in one stays until somebody removes it, and is on a ref before the slot goes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TypeAlias
+
+from stratum_git.agents.identity import ProcessIdentity, is_alive
+from stratum_git.dispatch.clock import local_offset, now
+from stratum_git.dispatch.names import former_ref, rest_ref
+from stratum_git.errors import HostError, StratumError
+from stratum_git.git.objects import ObjectWriter, Signature
+from stratum_git.git.process import trust
+from stratum_git.git.refs import LostRace, RefUpdate, tip_nowait, transact
+from stratum_git.git.repository import Repository, head_of, identity
+from stratum_git.git.snapshot import Captured, capture
+from stratum_git.model.ids import Oid, RefName
+from stratum_git.slots.folders import StateFolders
+from stratum_git.slots.occupancy import Occupant
+from stratum_git.slots.pool import SlotPool
+from stratum_git.slots.slot import Slot
+
+FLOW = "-worktrees"
+"""Whose slots these are: no flow has such an id, so whoever recovers those of flows leaves them alone."""
+PREFIX = "refs/stratum/worktrees/"
+NAMES = 1000
+LONGEST = 100
+BY = "stratum-git"
+
+
+@dataclass(frozen=True, slots=True)
+class ClientWorktree:
+    """A worktree of a client's. ``name`` is the client's word, ``key`` ours, ``path`` empty until it is made.
+
+    ``owner`` is the client's process, ``None`` where that could not be found out.
+    """
+
+    key: str
+    name: str
+    session: str
+    base: Oid
+    path: str
+    owner: ProcessIdentity | None
+    made: float
+
+    @property
+    def branch(self) -> RefName:
+        """Returns its branch."""
+        return RefName(f"refs/heads/{self.key}")
+
+    @property
+    def kept(self) -> RefName:
+        """Returns the ref that its work gets."""
+        return RefName(PREFIX + self.key)
+
+    @property
+    def occupant(self) -> Occupant:
+        """Returns whose slot it is, in the slot's record."""
+        return Occupant(FLOW, self.session, self.key, 1)
+
+    def is_over(self) -> bool:
+        """Returns whether the client that asked for it is certainly gone."""
+        return self.owner is not None and not is_alive(self.owner)
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """Nothing had been done in it: the slot is back, and nothing is left of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """The slot is back; what was done there is at ``ref``."""
+
+    ref: RefName
+
+
+@dataclass(frozen=True, slots=True)
+class Stays:
+    """It is as it was, and why."""
+
+    why: str
+
+
+End: TypeAlias = Returned | Removed | Stays
+
+
+@dataclass(frozen=True, slots=True)
+class Lender:
+    """Lends slots of a repository to clients, and takes them back."""
+
+    repo: Repository
+    folders: StateFolders
+    keep: int = 8
+
+    @property
+    def pool(self) -> SlotPool:
+        """Returns the slots."""
+        return SlotPool(self.repo, self.folders, keep=self.keep)
+
+    def lend(self, name: str, session: str, owner: ProcessIdentity | None) -> ClientWorktree:
+        """Returns a worktree at HEAD, on a branch of its own; one of this name that is nobody else's again.
+
+        Raises UserError or HostError.
+        """
+        for known in client_worktrees(self.folders):
+            if known.name == name and (known.session == session or known.is_over()) and _is_there(known):
+                again = replace(known, session=known.session, owner=owner)
+                _write(self.folders, again)
+                return again
+        trust(self.repo.common_dir, self.repo.root)
+        base = head_of(self.repo).oid
+        made = self._named(ClientWorktree("", name, session, base, "", owner, now()))
+        try:
+            slot = self.pool.acquire(
+                base=base, branch=made.branch, occupant=made.occupant, isolation="worktree"
+            )
+        except BaseException:
+            self._forget(made)
+            raise
+        lent = replace(made, path=str(slot.path))
+        _write(self.folders, lent)
+        self.pool.leave(slot)
+        return lent
+
+    def take_back(self, lent: ClientWorktree) -> End:
+        """Takes a worktree back if nothing was done in it and nobody is there."""
+        return self._ended(lent, is_asked=False)
+
+    def remove(self, lent: ClientWorktree) -> End:
+        """Takes a worktree back; what was done in it is on a ref then."""
+        return self._ended(lent, is_asked=True)
+
+    def snapshot(self, lent: ClientWorktree) -> RefName | None:
+        """Puts what lies in a worktree on its ref, and leaves it as it is; ``None`` when that is nothing."""
+        return snapshot(self.repo, Path(lent.path), lent.base, lent.kept, lent.key)
+
+    def _ended(self, lent: ClientWorktree, *, is_asked: bool) -> End:
+        pool = self.pool
+        slot = pool.enter(lent.occupant)
+        if slot is None:
+            if pool.find(lent.occupant) is not None:
+                return Stays("another process is in it")
+            # Somebody deleted it, or it was never made.
+            self._forget(lent)
+            return Returned()
+        try:
+            end = self._seen(lent, slot, is_asked=is_asked)
+        except BaseException:
+            pool.leave(slot)
+            raise
+        if isinstance(end, Stays):
+            pool.leave(slot)
+            return end
+        # Whoever was told of this path may come again: nobody else gets it.
+        pool.retire(slot)
+        self._forget(lent)
+        return end
+
+    def _seen(self, lent: ClientWorktree, slot: Slot, *, is_asked: bool) -> End:
+        if not is_asked and people_in(slot.path):
+            return Stays("somebody is in it")
+        if not is_asked and self._is_changed(lent, slot.path):
+            return Stays("there is work in it")
+        trust(self.repo.common_dir, self.repo.root)
+        writer = ObjectWriter(self.repo, durable=True)
+        taken = _taken(self.repo, slot.path, lent.base, lent.key, writer, aside=False)
+        left = (*taken.embedded, *taken.unsaved, *taken.links)
+        if left:
+            return Stays(f"no commit can hold {', '.join(left[:3])}")
+        if taken.result == lent.base and taken.rest is None and self._tip(lent) in {None, lent.base}:
+            return Returned()
+        if not is_asked:
+            return Stays("there is work in it")
+        writer.sync()
+        _kept(self.repo, lent.kept, taken)
+        return Removed(lent.kept)
+
+    def _is_changed(self, lent: ClientWorktree, path: Path) -> bool:
+        """Returns whether something was plainly done: then nothing is staged there only to find that out."""
+        head = Repository(path, path, self.repo.common_dir, self.repo.object_format)
+        asked = ("status", "--porcelain", "-z", "--no-renames", "--untracked-files=normal")
+        said = head.git.run(*asked, env={"GIT_OPTIONAL_LOCKS": "0"}).stdout
+        at = head.git.run("rev-parse", "--verify", "-q", "HEAD", ok=(0, 1, 128)).stdout.decode().strip()
+        return bool(said) or at != lent.base or self._tip(lent) != lent.base
+
+    def _tip(self, lent: ClientWorktree) -> Oid | None:
+        return tip_nowait(self.repo, lent.branch)
+
+    def _named(self, wanted: ClientWorktree) -> ClientWorktree:
+        """Returns *wanted* with a name that nobody has, noted down, and its branch made."""
+        word = re.sub(r"[^A-Za-z0-9._+-]+", "+", wanted.name).strip(".+-")[:LONGEST].replace("..", "+")
+        stem = f"worktree-{word.removesuffix('.lock') or 'client'}"
+        for number in range(1, NAMES):
+            made = replace(wanted, key=stem if number == 1 else f"{stem}-{number}")
+            if self._tip(made) is None and _claimed(self.folders, made):
+                if self._branched(made):
+                    return made
+                _file(self.folders, made.key).unlink(missing_ok=True)
+        raise HostError(f"all names like {stem} are taken", hint="delete branches that nobody needs")
+
+    def _branched(self, made: ClientWorktree) -> bool:
+        """Makes the branch; what a former worktree of this name left gets a ref of its own."""
+        moves = [RefUpdate(made.branch, made.base, None)]
+        former = tip_nowait(self.repo, made.kept)
+        if former is not None:
+            moves.append(RefUpdate(made.kept, None, former))
+            if tip_nowait(self.repo, former_ref(made.kept, former)) is None:
+                moves.append(RefUpdate(former_ref(made.kept, former), former, None))
+        return not isinstance(transact(self.repo, moves, message=BY), LostRace)
+
+    def _forget(self, lent: ClientWorktree) -> None:
+        """Drops the record, and the branch where it holds nothing that is on no other ref."""
+        tip = self._tip(lent)
+        if tip is not None and (tip == lent.base or self._reaches(tip_nowait(self.repo, lent.kept), tip)):
+            transact(self.repo, [RefUpdate(lent.branch, None, tip)], message=BY)
+        _file(self.folders, lent.key).unlink(missing_ok=True)
+
+    def _reaches(self, kept: Oid | None, tip: Oid) -> bool:
+        if kept is None:
+            return False
+        asked = ("merge-base", "--is-ancestor", tip, kept)
+        return self.repo.git.run(*asked, ok=(0, 1)).code == 0
+
+
+def client_worktrees(folders: StateFolders) -> tuple[ClientWorktree, ...]:
+    """Returns the worktrees that clients have, oldest first."""
+    place = folders.root / "worktrees"
+    found = (_read(path) for path in place.glob("*.json")) if place.is_dir() else ()
+    return tuple(sorted((one for one in found if one is not None), key=lambda one: (one.made, one.key)))
+
+
+def snapshot(repo: Repository, path: Path, base: Oid, ref: RefName, name: str) -> RefName | None:
+    """Puts what lies in a slot on *ref*, and touches nothing there; ``None`` when nothing was done.
+
+    Whoever is at work there goes on meanwhile.
+    """
+    writer = ObjectWriter(repo, durable=True)
+    taken = _taken(repo, path, base, name, writer, aside=True)
+    if taken.result == base:
+        return None
+    before = tip_nowait(repo, ref)
+    if before is not None and _tree(repo, before) == _tree(repo, taken.result):
+        return ref
+    writer.sync()
+    transact(repo, [RefUpdate(ref, taken.result, before)], message=BY, durable=True)
+    return ref
+
+
+def people_in(place: Path) -> bool:
+    """Returns whether a process stands in *place*, but for this one and those that started it."""
+    own = set(_ancestors())
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if int(entry.name) not in own and (entry / "cwd").readlink().is_relative_to(place):
+                return True
+    return False
+
+
+def _ancestors() -> Iterator[int]:
+    pid = os.getpid()
+    while pid > 1:
+        yield pid
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+        except OSError:
+            return
+        pid = int(stat.rpartition(")")[2].split()[1])
+
+
+def _taken(
+    repo: Repository, path: Path, base: Oid, name: str, writer: ObjectWriter, *, aside: bool
+) -> Captured:
+    who = identity(repo)
+    author = Signature(who.name, who.email, now(), local_offset())
+    message = f"{name}\n\nWhat was left uncommitted.\n"
+    return capture(
+        path, base=base, writer=writer, message=message, author=author, committer=author, aside=aside
+    )
+
+
+def _kept(repo: Repository, ref: RefName, taken: Captured) -> None:
+    """Puts what was captured on refs, all of it or nothing."""
+    moves = [RefUpdate(ref, taken.result, tip_nowait(repo, ref))]
+    if taken.rest is not None:
+        moves.append(RefUpdate(rest_ref(ref), taken.rest, tip_nowait(repo, rest_ref(ref))))
+    answer = transact(repo, [move for move in moves if move.old != move.new], message=BY, durable=True)
+    if isinstance(answer, LostRace):
+        raise HostError(
+            f"{answer.ref} was moved by somebody else meanwhile", hint="nothing was lost; try again"
+        )
+
+
+def _tree(repo: Repository, commit: Oid) -> str:
+    return repo.git.line("rev-parse", f"{commit}^{{tree}}")
+
+
+def _is_there(lent: ClientWorktree) -> bool:
+    return bool(lent.path) and (Path(lent.path) / ".git").exists()
+
+
+def _file(folders: StateFolders, key: str) -> Path:
+    return folders.worktrees / f"{key}.json"
+
+
+def _claimed(folders: StateFolders, made: ClientWorktree) -> bool:
+    """Notes a worktree down that is to be made; returns whether nobody has that name."""
+    try:
+        handle = os.open(_file(folders, made.key), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return False
+    with os.fdopen(handle, "w") as file:
+        json.dump(asdict(made), file)
+    return True
+
+
+def _write(folders: StateFolders, lent: ClientWorktree) -> None:
+    path = _file(folders, lent.key)
+    fresh = path.with_suffix(".new")
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        json.dump(asdict(lent), file)
+    fresh.replace(path)
+
+
+def _read(path: Path) -> ClientWorktree | None:
+    try:
+        row = json.loads(path.read_bytes())
+        owner = row["owner"]
+        who = (
+            None
+            if owner is None
+            else ProcessIdentity(
+                int(owner["pid"]), int(owner["start_time"]), str(owner["boot_id"]), str(owner["host"])
+            )
+        )
+        texts = {key: str(row[key]) for key in ("key", "name", "session", "path")}
+        return ClientWorktree(**texts, base=Oid(str(row["base"])), owner=who, made=float(row["made"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def tried(lender: Lender, lent: ClientWorktree) -> End:
+    """Takes a worktree back if nothing was done in it; what goes wrong is a reason to leave it."""
+    try:
+        return lender.take_back(lent)
+    except (StratumError, OSError) as error:
+        return Stays(str(error))

@@ -1,0 +1,71 @@
+"""SessionStart: a client is told what stands open here, so that it takes work up and begins none anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from stratum_git.app.hooks.asked import NOTHING, Answer, Asked, Ground
+from stratum_git.app.hooks.unreported import all_unreported, repository_of
+from stratum_git.git.files import read_bounded
+from stratum_git.store.listing import Header, list_flows
+
+MEMORY = Path(".claude/memory/MEMORY.md")
+OVER = frozenset({"complete", "failed", "cancelled", "killed"})
+LONGEST = 9000
+"""Characters; beyond ten thousand a client puts them into a file."""
+FLOWS = 12
+REMEMBERED = 5000
+READ = 256 * 1024
+
+
+def session_start(asked: Asked) -> Answer:
+    """Tells of open flows, of gates, of work that was handed out, and what the project wants remembered."""
+    ground = asked.ground
+    if ground is None:
+        return NOTHING
+    parts = [*_flows(ground), *_memory(ground)]
+    return Answer(out=_cut("\n".join(parts), LONGEST)) if parts else NOTHING
+
+
+def _flows(ground: Ground) -> Iterator[str]:
+    listing = list_flows(repository_of(ground))
+    headers = [header for header in listing.headers if header.status not in OVER]
+    if not headers:
+        return
+    handed: dict[str, int] = {}
+    for lease in all_unreported(ground):
+        handed[lease.flow] = handed.get(lease.flow, 0) + 1
+    yield f"stratum-git: {len(headers)} flow(s) of this repository are not finished."
+    for header in sorted(headers, key=lambda one: one.updated, reverse=True)[:FLOWS]:
+        yield from _told(header, handed.get(header.flow, 0))
+    if len(headers) > FLOWS:
+        yield f"- and {len(headers) - FLOWS} more: `stratum-git query flows`"
+
+
+def _told(header: Header, handed: int) -> Iterator[str]:
+    place = f"step {header.cursor} ({header.position} of {header.steps})" if header.cursor else "no step"
+    yield f"- flow {header.flow} ({header.name}): {header.status}, {place}"
+    if header.gate is not None:
+        yield (
+            f"  It waits for a gate. Ask the user; then stratum_gate_resolve, or "
+            f"`stratum-git gate approve {header.flow} {header.cursor}` in a terminal."
+        )
+    if handed:
+        yield f"  {handed} task(s) were handed out and are not reported; their work is kept in their places."
+    if header.driver == "client" and header.gate is None:
+        yield f'  Take it up with stratum_resume(flow_id="{header.flow}"), which tells the next call.'
+    elif header.driver != "client":
+        yield f"  If nobody runs it, `stratum-git resume {header.flow}` takes it up."
+
+
+def _memory(ground: Ground) -> Iterator[str]:
+    with suppress(OSError, UnicodeDecodeError):
+        text = read_bounded(ground.layout.root / MEMORY, READ).decode().strip()
+        if text:
+            yield f"What the project wants remembered ({MEMORY}):\n{_cut(text, REMEMBERED)}"
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length - 20].rstrip()}\n[... cut here]"

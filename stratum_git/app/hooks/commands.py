@@ -1,0 +1,167 @@
+"""PreToolUse on Bash: advice, and never more than that, before a command that works past stratum-git.
+
+It is about calls of model APIs, which no flow would know of, and about gits that take work out of its place.
+A command is read as a shell reads it; what only mentions such a thing is none.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from stratum_git.app.hooks.asked import NOTHING, Answer, Asked, Ground, advice
+from stratum_git.app.hooks.shell import Started, started
+from stratum_git.app.hooks.tenants import Tenant, tenant_of, tenants
+
+HOSTS = (
+    "api.anthropic.com", "api.openai.com", "openrouter.ai", "generativelanguage.googleapis.com",
+    "api.mistral.ai", "api.groq.com", "api.together.xyz", "api.deepseek.com", "api.x.ai", "bedrock-runtime.",
+)  # fmt: skip
+FETCHERS = frozenset({"curl", "wget", "http", "https", "xh", "httpie"})
+PYTHON = re.compile(r"(?:python|uv|pypy|ipython)[0-9.]*")
+LIBRARY = re.compile(r"(?m)(?:^|;)\s*(?:import|from)\s+(?:anthropic|openai|litellm)\b")
+VALUED = frozenset({"-C", "-c", "--git-dir", "--work-tree", "--namespace", "--config-env", "--exec-path"})
+LOOKING = frozenset((
+    "", "blame", "branch", "cat-file", "check-ignore", "config", "describe", "diff", "fetch",
+    "for-each-ref", "grep", "help", "log", "ls-files", "ls-tree", "merge-base", "name-rev",
+    "range-diff", "reflog", "remote", "rev-list", "rev-parse", "shortlog", "show", "show-ref", "status",
+    "tag", "var", "version", "worktree",
+))  # fmt: skip
+MODEL = (
+    "This calls a model directly: no flow records it, budgets it or gives it a place of its own. Subagents, "
+    "stratum_agent_run, or a step of a flow do the same under stratum-git."
+)
+FORCED = frozenset({"--force", "-f", "--mirror", "--delete", "-d"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Git:
+    """A git that is started: where it works, its verb, its arguments."""
+
+    place: Path
+    verb: str
+    words: tuple[str, ...]
+
+    def names(self) -> list[str]:
+        """Returns the arguments that are no options."""
+        return [word for word in self.words if not word.startswith("-")]
+
+    def has(self, *options: str) -> bool:
+        """Returns whether one of *options* is given."""
+        return any(word in options for word in self.words)
+
+
+def pre_tool_use(asked: Asked) -> Answer:
+    """Returns what is to be thought of before a command is run; it is run all the same."""
+    said = dict.fromkeys(_advice(asked))
+    return advice("PreToolUse", "\n".join(f"stratum-git: {one}" for one in said)) if said else NOTHING
+
+
+def _advice(asked: Asked) -> Iterator[str]:
+    ground = asked.ground
+    for one in started(asked.tool("command"), asked.cwd):
+        if _asks_a_model(one):
+            yield MODEL
+        elif one.program == "git" and ground is not None:
+            yield from _about(ground, asked.cwd, _git(one))
+        elif one.program == "rm" and ground is not None:
+            yield from _removing(ground, one)
+
+
+def _asks_a_model(one: Started) -> bool:
+    if one.program == "litellm":
+        return True
+    if one.program in FETCHERS:
+        return any(host in word for word in one.words for host in HOSTS)
+    return PYTHON.fullmatch(one.program) is not None and any(
+        LIBRARY.search(text) for text in (*one.words, one.stdin)
+    )
+
+
+def _git(one: Started) -> _Git:
+    place, rest = one.place, list(one.words)
+    while rest and rest[0].startswith("-"):
+        option = rest.pop(0)
+        if option in VALUED and rest:
+            value = rest.pop(0)
+            place = (place / value).resolve() if option == "-C" and "$" not in value else place
+    return _Git(place, rest[0] if rest else "", tuple(rest[1:]))
+
+
+def _about(ground: Ground, cwd: Path, git: _Git) -> Iterator[str]:
+    here, there = _slot_at(ground, cwd), _slot_at(ground, git.place)
+    if here is not None and there != here and git.verb not in LOOKING:
+        yield f"you work in {here.path}; this git changes something elsewhere, in {git.place}."
+    if there is not None:
+        yield from _in_slot(there, git)
+    elif _has_tasks(ground):
+        yield from _outside(git)
+
+
+def _in_slot(own: Tenant, git: _Git) -> Iterator[str]:
+    """Yields what to think of in the place of a task: its result is what lies there, on its own branch."""
+    name = own.task or own.step
+    if git.verb == "switch" or (git.verb == "checkout" and _is_switch(git)):
+        yield f"this takes the place of {name} off its branch; what is done there is its result."
+    elif git.verb == "stash" and (git.names() or ["push"])[0] not in {"list", "show"}:
+        yield f"all worktrees share the stash; commit in {own.path} instead, or leave changes as they are."
+    elif git.verb == "push":
+        yield f"nothing has to be pushed: what lies in {own.path} lands when {name} is reported."
+    elif git.verb == "branch" and git.has("-D", "-d", "-m", "-M", "-f", "--delete", "--move", "--force"):
+        yield "branches are shared by all worktrees; those of other tasks are not yours to change."
+    else:
+        yield from _of_worktrees(git)
+
+
+def _outside(git: _Git) -> Iterator[str]:
+    """Yields what to think of elsewhere in a repository while tasks are under way."""
+    if git.verb == "push" and git.has("--force", "-f", "--mirror"):
+        yield "tasks are under way here; a forced push may take from others what results are to land on."
+    elif git.verb == "branch" and git.has("-D", "-d", "--delete", "-f", "--force", "-M", "-m"):
+        if any(name.startswith("stratum/") for name in git.names()):
+            yield "branches below stratum/ are those of tasks; `stratum-git gc` removes old ones."
+    elif git.verb == "prune" or (git.verb == "gc" and any(word.startswith("--prune") for word in git.words)):
+        yield "tasks are under way here, and may just be writing what a prune deletes."
+    else:
+        yield from _of_worktrees(git)
+
+
+def _of_worktrees(git: _Git) -> Iterator[str]:
+    if git.verb != "worktree" or not git.words:
+        return
+    if git.words[0] in {"remove", "move", "prune", "repair", "unlock"}:
+        yield f"`git worktree {git.words[0]}` may take a task's place away, with its work; report the task."
+    elif git.words[0] == "add":
+        yield "tasks have places of their own; what is done in another worktree is part of no result."
+
+
+def _removing(ground: Ground, one: Started) -> Iterator[str]:
+    for word in one.words:
+        if word.startswith("-") or "$" in word:
+            continue
+        place = (one.place / word).resolve()
+        own = _slot_at(ground, place)
+        if own is not None and place == own.path:
+            yield f"{place} is the place of {own.task or own.step}; its work is not reported yet."
+
+
+def _is_switch(git: _Git) -> bool:
+    """Returns whether a checkout changes the branch, and no files."""
+    if git.has("-b", "-B", "--orphan", "--detach", "-d"):
+        return True
+    return "--" not in git.words and len(git.names()) == 1 and not (git.place / git.names()[0]).exists()
+
+
+def _slot_at(ground: Ground, place: Path) -> Tenant | None:
+    """Returns the task whose slot *place* is in."""
+    if not place.is_relative_to(ground.slots):
+        return None
+    parts = place.relative_to(ground.slots).parts
+    found = tenant_of(ground.slots / parts[0]) if parts else None
+    return None if found is None or found.flow.startswith("-") else found
+
+
+def _has_tasks(ground: Ground) -> bool:
+    return any(not tenant.flow.startswith("-") for tenant in tenants(ground))

@@ -1,0 +1,68 @@
+"""PostToolUseFailure: tools that failed are noted beside the attempt, or the flow, that they were called for.
+
+In a file and not as events: a session may fail hundreds of times, nothing follows from it, and history is for
+ever.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from stratum_git.app.clients import driven_by
+from stratum_git.app.hooks.asked import NOTHING, Answer, Asked, Ground
+from stratum_git.app.hooks.tenants import named_in, standing_in
+from stratum_git.dispatch.clock import now, stamp
+
+FILE = "tools.log"
+LONGEST = 64 * 1024
+"""Bytes of such a file; what comes later is not noted."""
+WORDS = 300
+
+
+def post_tool_use_failure(asked: Asked) -> Answer:
+    """Notes a failed tool; what a person interrupted did not fail."""
+    ground = asked.ground
+    if ground is None or asked.row.get("is_interrupt") is True:
+        return NOTHING
+    line = " ".join(
+        (
+            stamp(now()),
+            asked.text("tool_name") or "a tool",
+            f"failed: {_short(asked.text('error'))}",
+            f"<- {_short(json.dumps(asked.row.get('tool_input'), ensure_ascii=False))}",
+        )
+    )
+    for folder in _folders(asked, ground):
+        _append(folder, f"{line}\n")
+    return NOTHING
+
+
+def _folders(asked: Asked, ground: Ground) -> Iterator[Path]:
+    """Yields the folder of the attempt in whose slot the tool was to work, else those of flows it drives."""
+    here = standing_in(asked)
+    given = json.dumps(asked.row.get("tool_input"), ensure_ascii=False)
+    found = named_in(ground, given) or (() if here is None else (here,))
+    attempts = [tenant.folder(ground) for tenant in found if not tenant.flow.startswith("-")]
+    if found:
+        yield from attempts
+        return
+    for flow in sorted(driven_by(ground.state, asked.session)):
+        yield ground.state / "attempts" / flow
+
+
+def _append(folder: Path, line: str) -> None:
+    # An attempt's folder is made by whoever hands it out; a flow's is the one above those.
+    if not folder.is_dir():
+        return
+    handle = os.open(folder / FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(handle, "a", encoding="utf-8", errors="replace") as file:
+        if os.fstat(handle).st_size < LONGEST:
+            file.write(line)
+
+
+def _short(text: str) -> str:
+    plain = " ".join(text.split())
+    return plain if len(plain) <= WORDS else f"{plain[:WORDS]}..."

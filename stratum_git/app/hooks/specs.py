@@ -1,0 +1,34 @@
+"""PostToolUse: a spec that was just written is checked, and a wrong one refused with all that is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from stratum_git.app.hooks.asked import BLOCKING, NOTHING, Answer, Asked
+from stratum_git.core.parse import load_spec
+from stratum_git.git.files import read_bounded
+
+LIMIT = 16 * 1024 * 1024
+SHOWN = 40
+
+
+def post_tool_use(asked: Asked) -> Answer:
+    """Refuses a spec that is not valid. The file stays as it was written; the model is to mend it."""
+    path = Path(asked.tool("file_path"))
+    place = path if path.is_absolute() else asked.cwd / path
+    try:
+        text = read_bounded(place, LIMIT).decode()
+    except OSError:
+        return NOTHING
+    except UnicodeDecodeError as error:
+        return Answer(err=f"{place} is not a valid spec: {error}", code=BLOCKING)
+    problems = load_spec(text).problems
+    if not problems:
+        return NOTHING
+    lines = [
+        f"  line {one.line}: {one.path}: {one.message}{f' ({one.hint})' if one.hint else ''}"
+        for one in problems
+    ]
+    more = [f"  and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
+    head = f"{place} is not a valid stratum spec; {len(lines)} problem(s):"
+    return Answer(err="\n".join([head, *lines[:SHOWN], *more]), code=BLOCKING)

@@ -1,0 +1,50 @@
+"""Stop: a client does not leave work behind without a word. It is told once, and may then go."""
+
+from __future__ import annotations
+
+import hashlib
+
+from stratum_git.app.clients import folder_of
+from stratum_git.app.hooks.asked import NOTHING, Answer, Asked
+from stratum_git.app.hooks.unreported import calls, listed, unreported
+
+TOLD = "told"
+RUNNING = ("running", "pending")
+
+
+def stop(asked: Asked) -> Answer:
+    """Refuses once while tasks that the session was given are unreported and nothing is at work on them."""
+    ground = asked.ground
+    if ground is None or _is_busy(asked):
+        return NOTHING
+    work = unreported(ground, asked.session)
+    if not work or not _is_first(asked, "\n".join(sorted(one.name for one in work))):
+        return NOTHING
+    return Answer(
+        err=f"stratum-git: {len(work)} task(s) that were handed to this session are not reported:\n"
+        f"{listed(work)}\n"
+        f"What lies there is kept, but their flow waits. Report them, finished or failed:\n{calls(work)}\n"
+        "If they are to wait, say so to the user and stop; this is asked only once.",
+        code=2,
+    )
+
+
+def _is_busy(asked: Asked) -> bool:
+    """Returns whether subagents are still at work: the client is called again when they are through."""
+    tasks = asked.row.get("background_tasks")
+    rows = tasks if isinstance(tasks, list) else []
+    return any(isinstance(row, dict) and row.get("status") in RUNNING for row in rows)
+
+
+def _is_first(asked: Asked, work: str) -> bool:
+    """Returns whether this session was not told of this work before, and notes that it is."""
+    folder = None if asked.ground is None else folder_of(asked.ground.state, asked.session)
+    if folder is None:
+        return False
+    digest = hashlib.sha256(work.encode()).hexdigest()
+    file = folder / TOLD
+    known = file.read_text(encoding="ascii").split() if file.exists() else []
+    if digest in known:
+        return False
+    file.write_text("\n".join([*known[-100:], digest]), encoding="ascii")
+    return True

@@ -1,0 +1,202 @@
+"""SubagentStart and SubagentStop: a subagent is told whose place it is in, and what it left there is kept.
+
+Which slot is a subagent's, its folder tells, else its prompt: in the client's transcript of it once there is
+one, before that among the calls of the session's that have no answer yet.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from stratum_git.app.client_worktrees import PREFIX, snapshot
+from stratum_git.app.hooks.asked import CONFIG, NOTHING, Answer, Asked, Ground, advice
+from stratum_git.app.hooks.tenants import Tenant, named_in, standing_in, tenant_of
+from stratum_git.app.hooks.unreported import repository_of
+from stratum_git.app.leasing import LIFETIME, OFFERED, granted
+from stratum_git.dispatch.clock import now
+from stratum_git.git.objects import ObjectWriter
+from stratum_git.git.process import trust
+from stratum_git.git.refs import RefUpdate, transact
+from stratum_git.model.ids import Oid, RefName
+from stratum_git.slots.leases import read_lease, write_lease
+
+HEAD = 512 * 1024
+TAIL = 2 * 1024 * 1024
+"""Bytes that are read of the beginning and of the end of a transcript."""
+CLAIMED = 900.0
+"""Seconds that a task which a worker claimed is his for, at least, while a subagent is at work on it."""
+WORDS = 100_000
+WORKTREES = "-worktrees"
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    ground: Ground
+    tenant: Tenant
+
+
+def subagent_start(asked: Asked) -> Answer:
+    """Tells a subagent that works in a slot what holds there, and renews its lease."""
+    ground = asked.ground
+    if ground is None:
+        return NOTHING
+    here = standing_in(asked)
+    named = (here,) if here is not None else named_in(ground, _pending(asked))
+    tasks = [tenant for tenant in named if tenant.flow != WORKTREES]
+    _renew(ground, tasks)
+    words = _rules(here, tasks)
+    return advice("SubagentStart", words) if words else NOTHING
+
+
+def subagent_stop(asked: Asked) -> Answer:
+    """Keeps what a subagent said and what lies in its slot, and renews the lease: its report is to come."""
+    ground = asked.ground
+    if ground is None:
+        return NOTHING
+    here = standing_in(asked)
+    named = (here,) if here is not None else _named(asked, ground)
+    _renew(ground, [tenant for tenant in named if tenant.flow != WORKTREES])
+    for tenant in named:
+        if tenant.flow != WORKTREES:
+            _note(asked, tenant.folder(ground))
+        _keep(ground, tenant)
+    return NOTHING
+
+
+def _rules(here: Tenant | None, tasks: list[Tenant]) -> str:
+    if here is not None and here.flow == WORKTREES:
+        return (
+            f"You are in a worktree of your own, {here.path}, on the branch {here.task}. "
+            "Stay in it; commit there, or leave changes uncommitted: both are kept."
+        )
+    if len(tasks) == 1:
+        only = tasks[0]
+        return (
+            f"Your task is {only.task or only.step} of the flow {only.flow}. Its place is {only.path}: work "
+            "there with absolute paths, and nowhere else. Commit or not, as you like; do not switch "
+            "branches, stash or push. What lies there when you end is your result."
+        )
+    if tasks:
+        places = "\n".join(f"- {tenant.task or tenant.step}: {tenant.path}" for tenant in tasks)
+        return (
+            "Work only in the place that your prompt names, with absolute paths; others are at work in the "
+            f"rest of:\n{places}\nDo not switch branches, stash or push there."
+        )
+    return ""
+
+
+def _pending(asked: Asked) -> str:
+    """Returns the prompts of subagents that the session has called and that have not answered."""
+    kind = asked.text("agent_type")
+    prompts: dict[str, str] = {}
+    for block in _blocks(_end_of(asked.text("transcript_path"))):
+        given = block.get("input")
+        if (
+            block.get("type") == "tool_use"
+            and isinstance(given, dict)
+            and isinstance(given.get("prompt"), str)
+        ):
+            if given.get("subagent_type", kind) == kind:
+                prompts[str(block.get("id"))] = given["prompt"]
+        elif block.get("type") == "tool_result":
+            prompts.pop(str(block.get("tool_use_id")), None)
+    return "\n".join(prompts.values())
+
+
+def _named(asked: Asked, ground: Ground) -> tuple[Tenant, ...]:
+    """Returns the slots that a subagent's prompt names, else those that it came to name itself."""
+    path = asked.text("agent_transcript_path")
+    with suppress(OSError), Path(path).open("rb") as file:
+        found = named_in(ground, _prompt(file.read(HEAD).decode("utf-8", "replace")))
+        return found or named_in(ground, _end_of(path))
+    return ()
+
+
+def _prompt(text: str) -> str:
+    for line in text.splitlines():
+        with suppress(ValueError, AttributeError):
+            row = json.loads(line)
+            if row.get("type") == "user":
+                return json.dumps(row.get("message"), ensure_ascii=False)
+    return ""
+
+
+def _blocks(text: str) -> Iterator[dict[str, object]]:
+    for line in text.splitlines():
+        with suppress(ValueError, AttributeError, TypeError):
+            content = json.loads(line)["message"]["content"]
+            yield from (block for block in content if isinstance(block, dict))
+
+
+def _end_of(path: str) -> str:
+    with suppress(OSError), Path(path).open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - TAIL))
+        return file.read(TAIL).decode("utf-8", "replace")
+    return ""
+
+
+def _renew(ground: Ground, tasks: Iterable[Tenant]) -> None:
+    """Lets leases last, where half of their time is over: they are compared, so others count on them."""
+    repo = repository_of(ground)
+    for tenant in tasks:
+        ref = RefName(tenant.lease)
+        held = read_lease(repo, ref)
+        lease = None if held is None else held.lease
+        if held is None or lease is None or lease.kind != "open" or lease.attempt != tenant.attempt:
+            continue
+        seconds = LIFETIME if lease.holder == OFFERED else CLAIMED
+        if not 0 < lease.expires - now() < seconds / 2:
+            continue
+        writer = ObjectWriter(repo, durable=True)
+        token = write_lease(writer, granted(lease, seconds))
+        writer.sync()
+        transact(repo, [RefUpdate(ref, token, held.token)], message="stratum-git", durable=True)
+
+
+def _note(asked: Asked, folder: Path) -> None:
+    """Writes down what a subagent said last, beside the attempt that it worked at."""
+    if not folder.is_dir():
+        return
+    agent = asked.text("agent_id")
+    row = {
+        "agent_id": agent,
+        "agent_type": asked.text("agent_type"),
+        "session_id": asked.session,
+        "said": asked.text("last_assistant_message")[:WORDS],
+        "transcript": asked.text("agent_transcript_path"),
+        "at": now(),
+    }
+    name = "".join(letter for letter in agent if letter.isalnum() or letter in "-_")[:100]
+    path = folder / f"subagent-{name or 'unknown'}.json"
+    fresh = path.with_suffix(".new")
+    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        json.dump(row, file, ensure_ascii=False, indent=1)
+    fresh.replace(path)
+
+
+def _keep(ground: Ground, tenant: Tenant) -> None:
+    """Puts what lies in a slot on a ref, unless settings name secrets: then only a report looks for those."""
+    with suppress(OSError):
+        if b"secrets" in (ground.layout.root / CONFIG).read_bytes():
+            return
+    if not tenant.path.name.startswith("slot"):
+        # A clone's objects are its own; it lies there until it is reported.
+        return
+    repo = repository_of(ground)
+    trust(repo.common_dir, repo.root)
+    ref = f"{PREFIX}{tenant.task}" if tenant.flow == WORKTREES else seen_ref(tenant)
+    if tenant_of(tenant.path) == tenant:
+        snapshot(repo, tenant.path, Oid(tenant.base), RefName(ref), tenant.task or tenant.step)
+
+
+def seen_ref(tenant: Tenant) -> RefName:
+    """Returns the ref of what was last seen of an attempt that is under way."""
+    own = tenant.task or "-step"
+    return RefName(f"refs/stratum/attempts/{tenant.flow}/{tenant.step}/{own}/{tenant.attempt}-seen")

@@ -1,0 +1,73 @@
+"""Takes back the worktrees of subagents and sessions that are over, and tells which ones stay.
+
+A client that has hooks for worktrees never removes those of its subagents itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from stratum_git.app.client_worktrees import ClientWorktree, End, Lender, Stays, client_worktrees, tried
+from stratum_git.app.hooks.asked import NOTHING, Answer, Asked
+from stratum_git.app.hooks.worktrees import client_process, lender_from_above
+from stratum_git.dispatch.clock import monotonic
+
+GOING_ON = ("clear", "resume")
+"""Reasons for which a session ends while its client goes on in the same folder."""
+PATIENCE = 1.5
+"""Seconds after which no further one is looked at: somebody waits for the session to begin."""
+SHOWN = 10
+
+
+def session_start(asked: Asked) -> Answer:
+    """Takes back what sessions that are over have left; tells of what stays."""
+    lender = lender_from_above(asked)
+    ended = _swept(lender, [one for one in client_worktrees(lender.folders) if one.is_over()])
+    lines = [_line(one) for one, end in ended if isinstance(end, Stays)]
+    if not lines:
+        return NOTHING
+    more = [f"- and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
+    head = "stratum-git: worktrees of sessions that are over, with work in them:"
+    return Answer(out="\n".join([head, *lines[:SHOWN], *more]))
+
+
+def session_end(asked: Asked) -> Answer:
+    """Takes back the worktrees of a session that ends, if nothing was done in them."""
+    if asked.text("reason") in GOING_ON:
+        return NOTHING
+    lender = lender_from_above(asked)
+    own = client_process(asked)
+    ours = [one for one in client_worktrees(lender.folders) if one.owner is not None and one.owner == own]
+    return _said(_swept(lender, ours, patience=20.0))
+
+
+def subagent_stop(asked: Asked) -> Answer:
+    """Takes back the worktree of a subagent that did nothing in it."""
+    lender = lender_from_above(asked)
+    name = f"agent-{asked.text('agent_id')}"
+    own = [
+        one
+        for one in client_worktrees(lender.folders)
+        if one.name == name and one.session == asked.session and one.path and _is_at(asked.cwd, one)
+    ]
+    return _said(_swept(lender, own))
+
+
+def _swept(
+    lender: Lender, some: Iterable[ClientWorktree], patience: float = PATIENCE
+) -> list[tuple[ClientWorktree, End]]:
+    until = monotonic() + patience
+    return [(one, tried(lender, one)) for one in some if monotonic() < until]
+
+
+def _said(ended: list[tuple[ClientWorktree, End]]) -> Answer:
+    return Answer(err="\n".join(f"{_line(one)}: {end.why}" for one, end in ended if isinstance(end, Stays)))
+
+
+def _line(one: ClientWorktree) -> str:
+    return f"- {one.path}, on the branch {one.key}"
+
+
+def _is_at(place: Path, one: ClientWorktree) -> bool:
+    return place.is_relative_to(Path(one.path))

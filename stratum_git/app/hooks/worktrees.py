@@ -1,0 +1,86 @@
+"""The client's own worktrees: made out of slots when it asks for one, and given back."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from stratum_git.agents.identity import PROC, ProcessIdentity, identity_of
+from stratum_git.app.client_worktrees import Lender, Removed, Returned, Stays, client_worktrees
+from stratum_git.app.hooks.asked import Answer, Asked
+from stratum_git.app.hooks.unreported import repository_of
+from stratum_git.errors import UserError
+from stratum_git.git.repository import open_repository
+from stratum_git.slots.folders import StateFolders
+
+SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh", "fish", "busybox", "ash", "env"})
+
+
+def worktree_create(asked: Asked) -> Answer:
+    """Makes a worktree at the HEAD of whoever asks, and prints where it is."""
+    name = asked.text("name")
+    if not name:
+        raise UserError("the client gives no name for the worktree")
+    lent = lender_of(asked).lend(name, asked.session, client_process(asked))
+    return Answer(out=lent.path)
+
+
+def worktree_remove(asked: Asked) -> Answer:
+    """Takes a worktree back; what was done there is kept on a ref."""
+    place = asked.text("worktree_path")
+    lender = lender_from_above(asked)
+    known = next(
+        (one for one in client_worktrees(lender.folders) if one.path and _same(one.path, place)), None
+    )
+    if known is None:
+        return Answer(err=f"{place} is no worktree of stratum-git's: it was left as it is")
+    match lender.remove(known):
+        case Returned():
+            return Answer(err=f"nothing had been done in {place}")
+        case Removed(ref):
+            return Answer(err=f"what was in {place} is kept: git branch NAME {ref}")
+        case Stays(why):
+            return Answer(err=f"{place} was left as it is: {why}")
+
+
+def lender_of(asked: Asked) -> Lender:
+    """Returns who lends slots at the HEAD of whoever calls; raises NotARepository."""
+    return Lender(open_repository(asked.cwd), _folders(asked))
+
+
+def lender_from_above(asked: Asked) -> Lender:
+    """Returns who takes slots back, and stands in none of them himself; raises NotARepository."""
+    if asked.ground is None:
+        raise UserError(f"no repository was found around {asked.cwd}")
+    common = asked.ground.layout.common_dir
+    return Lender(replace(repository_of(asked.ground), root=common, git_dir=common), _folders(asked))
+
+
+def client_process(asked: Asked) -> ProcessIdentity | None:
+    """Returns the client's process: the first above this one that is no shell."""
+    if not (PROC / "self/stat").exists():
+        said = asked.environment.get("CLAUDE_PID", "")
+        return identity_of(int(said)) if said.isdecimal() else None
+    pid = os.getppid()
+    while pid > 1:
+        try:
+            name, _, rest = (
+                (PROC / str(pid) / "stat").read_text(encoding="ascii", errors="replace").rpartition(")")
+            )
+        except OSError:
+            return None
+        if name.partition("(")[2] not in SHELLS:
+            return identity_of(pid)
+        pid = int(rest.split()[1])
+    return None
+
+
+def _folders(asked: Asked) -> StateFolders:
+    if asked.ground is None:
+        raise UserError(f"no repository was found around {asked.cwd}")
+    return StateFolders(asked.ground.state)
+
+
+def _same(one: str, other: str) -> bool:
+    return Path(one).resolve() == Path(other).resolve()
