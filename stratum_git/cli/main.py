@@ -27,6 +27,7 @@ VERBS: dict[str, tuple[str, str, str]] = {
     # verb: (module, one line, example)
     "run": ("running", "Runs a flow and lands results.", "stratum-git run SPEC --agent default='claude -p'"),
     "validate": ("checking", "Checks specs and names every problem.", "stratum-git validate *.stratum.yaml"),
+    "estimate": ("estimating", "Says what a flow will do and take.", "stratum-git estimate SPEC --input K=V"),
     "compile": ("writing", "Makes a spec of task files.", "stratum-git compile specs/tasks --parallel"),
     "migrate": ("writing", "Rewrites a spec in another version.", "stratum-git migrate old.stratum.yaml"),
     "query": ("querying", "Tells what is going on, as JSON.", "stratum-git query flow docs-1a2b3c"),

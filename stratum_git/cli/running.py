@@ -15,12 +15,12 @@ import trio
 from stratum_git.app import running
 from stratum_git.app.checking import read_spec
 from stratum_git.app.surroundings import Surroundings
+from stratum_git.cli.inputs import read_input
 from stratum_git.cli.progress import Live, Plain, make_progress
 from stratum_git.cli.words import say
-from stratum_git.core.strict_json import read_json
 from stratum_git.dispatch.notices import Watcher
-from stratum_git.errors import StratumError, UserError
-from stratum_git.model.ids import FlowId, Json
+from stratum_git.errors import StratumError
+from stratum_git.model.ids import FlowId
 from stratum_git.model.state import Failed, FlowState, Landing
 
 YES, NO, WORLD_FAILED, INTERRUPTED = 0, 1, 3, 130
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace, cwd: Path, environment: Mapping[str, str]) 
     request = running.RunRequest(
         spec=read_spec(options.spec),
         flow=options.flow,
-        inputs=dict(_input(text, cwd) for text in options.input),
+        inputs=dict(read_input(text, cwd) for text in options.input),
         agents=tuple(options.agent),
         target=options.target,
     )
@@ -176,22 +176,6 @@ def _ending(state: FlowState, *, interrupted: bool) -> list[str]:
             return [f"The flow {flow} goes on; whoever runs it has been told."]
         case _:
             return [f"The flow {flow} is {state.status}. `stratum-git log {flow}` tells its story."]
-
-
-def _input(text: str, cwd: Path) -> tuple[str, Json]:
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise UserError(f"--input {text} is not K=V", hint="for example --input topic=tests")
-    if not value.startswith("@"):
-        return name, value
-    path = cwd / value[1:]
-    content = read_spec(path)
-    if path.suffix == ".json":
-        try:
-            return name, read_json(content)
-        except ValueError as error:
-            raise UserError(f"{path} is not JSON: {error}") from error
-    return name, content
 
 
 def _first(group: BaseExceptionGroup[StratumError | OSError]) -> StratumError | OSError:

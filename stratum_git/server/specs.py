@@ -8,12 +8,14 @@ from typing import Any
 from mcp.server import MCPServer
 from mcp_types import ToolAnnotations
 
+from stratum_git.app.estimating import estimate_row, of_flow, of_spec
 from stratum_git.app.speckit import compile_folder
 from stratum_git.app.stepping import in_order, spec_error
 from stratum_git.app.surroundings import Surroundings
 from stratum_git.app.workflows import Offered, list_workflows, save_draft
 from stratum_git.core.parse import load_spec
 from stratum_git.core.speckit import TaskFile
+from stratum_git.model.ids import FlowId
 from stratum_git.server.boundary import Answer, tool
 
 READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
@@ -24,6 +26,7 @@ WRITES = ToolAnnotations(
 
 def register(server: MCPServer[Any], around: Surroundings) -> None:
     """Adds the tools to a server that was started in *around*."""
+    _register_estimate(server, around)
 
     @server.tool(annotations=READS)
     @tool
@@ -59,6 +62,25 @@ def register(server: MCPServer[Any], around: Surroundings) -> None:
     def stratum_draft_pipeline(draft: dict[str, Any], project_dir: str = ".") -> Answer:
         """Save a draft of a pipeline as .stratum/pipeline-draft.json of a project, replacing the last one."""
         return {"status": "saved", "path": str(save_draft(_folder(around, project_dir), draft))}
+
+
+def _register_estimate(server: MCPServer[Any], around: Surroundings) -> None:
+    @server.tool(annotations=READS)
+    @tool
+    def stratum_estimate(
+        spec: str = "",
+        flow: str | None = None,
+        inputs: dict[str, Any] | None = None,
+        flow_id: str | None = None,
+    ) -> Answer:
+        """Say, before it is done, what a spec will do and may take: a numbered plan in plain words (`text`).
+
+        Agents, time and cost as low, likely, high, each with its source; null is not known. With flow_id
+        instead of a spec: what is left of a flow, with the task graph that was planned in it.
+        """
+        if flow_id is not None:
+            return {"flow_id": flow_id, **estimate_row(of_flow(around, FlowId(flow_id)))}
+        return estimate_row(of_spec(around, spec, flow, inputs or {}, "client"))
 
 
 def _folder(around: Surroundings, name: str) -> Path:

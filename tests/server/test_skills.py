@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
 from stratum_git.app.skills import SKILLS, shipped_skill, shipped_skills
 from stratum_git.core.parse import load_spec
@@ -15,6 +16,7 @@ from stratum_git.core.program import compile_program, unserved_by_client
 from stratum_git.core.skill import read_skill
 from stratum_git.model.state import Program
 from tests.server.driven import Answer, decided, done, reported, row
+from tests.support.contracts import conforms
 from tests.support.portal import Portal
 
 NAMES = tuple(
@@ -132,3 +134,27 @@ def test_skills_are_short_and_say_the_same_where_they_say_the_same() -> None:
 
 def test_a_file_without_a_head_is_a_skill_too() -> None:
     assert read_skill("bare", "Do it: $ARGUMENTS").words("now") == "Do it: now\n"
+
+
+def test_what_skills_call_is_there(server: Portal) -> None:
+    named = {name for skill in shipped_skills() for name in re.findall(r"`(stratum_\w+)", skill.body)}
+    listed = trio.from_thread.run(server.client.list_tools, trio_token=server.token)
+    assert "stratum_estimate" in named
+    assert named - {tool.name for tool in listed.tools} == set()
+
+
+def test_at_the_gate_the_plan_is_told_with_its_tasks(server: Portal) -> None:
+    (spec,) = shipped_skill("stratum-plan").specs
+    flow = server.call("stratum_plan", spec=spec, flow="main", inputs={"goal": "g"})["flow_id"]
+    tasks = [{"id": "a"}, {"id": "b"}, {"id": "c", "depends_on": ["a"]}]
+    full = [{"description": "x", **task} for task in tasks]
+    done(server, flow, "plan", {"tasks": full, "not_done": []})
+    told = server.call("stratum_estimate", flow_id=flow)
+    conforms({key: value for key, value in told.items() if key != "flow_id"}, "estimate.v1")
+    assert [step["step_id"] for step in told["steps"]] == ["approve", "build", "check"]
+    assert (told["steps"][1]["tasks"]["likely"], told["steps"][1]["longest_chain"]) == (3, ["a", "c"])
+    assert "2. build: 3 tasks, each in a worktree of its own" in told["text"]
+    other = server.call("stratum_estimate", spec=spec, flow="main", inputs={"goal": "g"})
+    assert (other["driver"], len(other["steps"])) == ("client", 4)
+    refused = server.call("stratum_estimate", spec="version: 3")
+    assert (refused["status"], refused["error_type"]) == ("error", "invalid_spec")
