@@ -146,8 +146,11 @@ def test_what_skills_call_is_there(server: Portal) -> None:
 def test_at_the_gate_the_plan_is_told_with_its_tasks(server: Portal) -> None:
     (spec,) = shipped_skill("stratum-plan").specs
     flow = server.call("stratum_plan", spec=spec, flow="main", inputs={"goal": "g"})["flow_id"]
-    tasks = [{"id": "a"}, {"id": "b"}, {"id": "c", "depends_on": ["a"]}]
-    full = [{"description": "x", **task} for task in tasks]
+    full = [
+        {"id": "a", "description": "x"},
+        {"id": "b", "description": "x"},
+        {"id": "c", "description": "x", "depends_on": ["a"]},
+    ]
     done(server, flow, "plan", {"tasks": full, "not_done": []})
     told = server.call("stratum_estimate", flow_id=flow)
     conforms({key: value for key, value in told.items() if key != "flow_id"}, "estimate.v1")
