@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import assert_never
 
 from stratum_git.agents.base import Agent, AgentSpec
+from stratum_git.agents.claude import ClaudeAgent
 from stratum_git.agents.command import CommandAgent
 from stratum_git.agents.secrets import NONE, Secrets
 from stratum_git.errors import UserError
@@ -16,7 +17,9 @@ def agent_of(spec: AgentSpec, environment: Mapping[str, str], hide: Secrets = NO
     match spec.kind:
         case "command":
             return CommandAgent(spec, environment, hide)
-        case "claude" | "codex" | "opencode" | "api":
+        case "claude":
+            return ClaudeAgent(spec, environment, hide)
+        case "codex" | "opencode" | "api":
             raise UserError(f"agents of the kind {spec.kind} are not there yet")
         case other:
             assert_never(other)
