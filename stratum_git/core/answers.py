@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeAlias
 
+from stratum_git.core import budgets
 from stratum_git.core.certificate import is_certified, with_sections
 from stratum_git.core.program import function_of, tries_of
 from stratum_git.core.questions import outputs
@@ -130,9 +131,10 @@ def _over(state: FlowState) -> Answer:
     if state.status != "failed" or state.cursor is None:
         return ended(state)
     step, now = state.program.steps[state.cursor], state.step(state.cursor)
+    broke = budgets.broke(state)
     return error(
-        "retries_exhausted",
-        f"Step '{step.id}' exhausted all retries",
+        "retries_exhausted" if broke is None else "budget_exhausted",
+        f"Step '{step.id}' exhausted all retries" if broke is None else broke,
         flow_id=state.flow,
         step_id=step.id,
         step_mode=mode_of(step),

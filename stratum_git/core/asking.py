@@ -49,6 +49,11 @@ def answered(state: FlowState, step: Step, now: Asked, event: Answered) -> Turn:
     return state, (Summon(step.id) if isinstance(step.work, SubFlow) else Ask(step.id),)
 
 
+def wound_down(state: FlowState, step: Step, now: Asked, why: str, at: float) -> Turn:
+    """Ends a step that the client is not to do any more, because a budget is spent."""
+    return failed(state, step, Failed((why,), tries=now.tries), (), at)
+
+
 def skip_requested(state: FlowState, step: Step, event: SkipRequested) -> Turn:
     """Leaves the current step out."""
     return skipped(state, step, event.reason, event.at)

@@ -41,6 +41,7 @@ def reverted(state: FlowState, event: Reverted) -> Turn:
         updated=state.updated,
         unsynced=state.unsynced,
         undone=state.undone,
+        spent=state.spent,
     )
     for one in state.undone:
         back = without(back, one.target)

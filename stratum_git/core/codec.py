@@ -30,6 +30,7 @@ from stratum_git.model import (
     resolutions,
     sightings,
     spec,
+    spending,
     state,
 )
 from stratum_git.model.chunks import Chunks
@@ -39,8 +40,8 @@ T = TypeVar("T")
 Decoder: TypeAlias = Callable[[Json], object]
 
 MODULES = (
-    messages, landings, passes, resolutions, choosing, proofs, sightings, conversations, state, graph, spec,
-    book,
+    messages, landings, passes, resolutions, choosing, proofs, sightings, conversations, spending, state,
+    graph, spec, book,
 )  # fmt: skip
 PLAIN: Mapping[str, tuple[type, ...]] = {
     "str": (str,), "bool": (bool,), "int": (int,), "float": (float, int),

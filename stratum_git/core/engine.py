@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TypeAlias
 
-from stratum_git.core import afterwards, asking, fanning, gates, resolving, single
+from stratum_git.core import afterwards, asking, fanning, gates, resolving, single, spending
 from stratum_git.core.checkpoints import checkpointed, reverted
 from stratum_git.core.questions import is_over, outstanding
 from stratum_git.core.route import Turn, abandoned, enter, finish, weighed, with_step
@@ -47,6 +47,7 @@ from stratum_git.model.messages import (
 from stratum_git.model.resolutions import ResolvingBegan, ResolvingEnded
 from stratum_git.model.sightings import Sighted
 from stratum_git.model.spec import Dispatch, Step
+from stratum_git.model.spending import BudgetSpent
 from stratum_git.model.state import (
     Asked,
     AtGate,
@@ -81,6 +82,7 @@ StepEvent: TypeAlias = (
     | Landed
     | LandingBlocked
     | Sighted
+    | BudgetSpent
 )
 FOLLOWS = (Considered, Called, Opened, Synced, Sighted)
 """Events that only follow from the one before: what that one was told off for still stands."""
@@ -111,6 +113,7 @@ def advance(state: FlowState, event: Event) -> Turn:
     after, effects = _react(state, event)
     if after is state:
         return state, ()
+    after, effects = spending.settled(state, after, effects, event)
     if not isinstance(event, FOLLOWS):
         hops = replace(after.book, hops=0) if after.book.hops else after.book
         setback = None if after.setback is state.setback else after.setback
@@ -170,6 +173,8 @@ def _step_event(state: FlowState, event: StepEvent) -> Turn:
             same = event.collisions == now.collisions
             after = replace(now, collisions=event.collisions)
             return (state, ()) if same else (with_step(state, step.id, after), ())
+        case BudgetSpent(), _:
+            return spending.exhausted(state, step, event), ()
         case GateResolved(), AtGate():
             return gates.resolved(state, step, now, event)
         case Landed(), Landing():

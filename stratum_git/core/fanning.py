@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from stratum_git.core import fanout, resolving, single, tally
+from stratum_git.core.budgets import over
 from stratum_git.core.route import Turn, abandoned, failed, succeeded, with_step
 from stratum_git.core.source import graph_of
 from stratum_git.model.choosing import Chosen
@@ -96,6 +97,14 @@ def all_cancelled(state: FlowState, step: Step, now: FannedOut, why: str, at: fl
     return _fanned(state, step, *fanout.stop_all(step.id, now, why), at)
 
 
+def wound_down(state: FlowState, step: Step, now: FannedOut, why: str, at: float) -> Turn | None:
+    """Ends what would cost more than a budget has; ``None`` when there is nothing of that."""
+    if not isinstance(step.work, Dispatch):
+        return None
+    turn = fanout.wind_down(step.id, step.work, now, why)
+    return None if turn is None else _fanned(state, step, *turn, at)
+
+
 def resumed(
     state: FlowState, step: Step, work: Dispatch, now: FannedOut
 ) -> tuple[FlowState, tuple[Effect, ...]]:
@@ -115,7 +124,7 @@ def landed(state: FlowState, step: Step, fan: FannedOut, event: Landed) -> Turn:
         return _missed(state, step, fan, (NOT_LANDED, *tally.blame(fan)), fan.base, event.at)
     if isinstance(step.work, Dispatch) and state.cancelling is None:
         again = _resolving(state, step, step.work, fan, event.new)
-        if again is None and short:
+        if again is None and short and not over(state, step):
             again = fanout.reopen(step.id, step.work, fan, paused=state.paused)
         if again is not None:
             return with_step(state, step.id, again[0]), again[1]
@@ -130,7 +139,7 @@ def _resolving(
     state: FlowState, step: Step, work: Dispatch, fan: FannedOut, tip: Oid | None
 ) -> fanout.Turn | None:
     """Returns the step with agents at work on conflicts, if there are any that they are to resolve."""
-    again = resolving.taken_up(work, fan, tip)
+    again = None if over(state, step) else resolving.taken_up(work, fan, tip)
     if again is None:
         return None
     return (again, ()) if state.paused else fanout.relaunch(step.id, work, again)
@@ -182,9 +191,10 @@ def _facts(fan: FannedOut) -> list[str]:
 
 
 def _missed(state: FlowState, step: Step, fan: FannedOut, why: tuple[str, ...], base: Oid, at: float) -> Turn:
-    if state.driver == "client":
+    spent = over(state, step)
+    if state.driver == "client" and spent is None:
         return _again(state, step, fan, why, base, at)
-    lost = Failed(why, fan)
+    lost = Failed(why if spent is None else (spent, *why), fan, fan.tries)
     return failed(state, step, lost, (tally.aggregate(fan, ok=False),), at)
 
 

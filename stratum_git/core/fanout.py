@@ -154,6 +154,26 @@ def stop_task(step: StepId, work: Dispatch, fan: FannedOut, index: int, why: str
     return _settle(step, work, ripples.over(step, fan, index, effects), effects, paused=False)
 
 
+def wind_down(step: StepId, work: Dispatch, fan: FannedOut, why: str) -> Turn | None:
+    """Returns the step with everything ended that would cost more, or ``None`` when there is nothing.
+
+    Results that are there still count, and of candidates that have some one is still taken.
+    """
+    effects: list[Effect] = []
+    before, due = fan, contest.due(fan)
+    for index in range(len(fan.tasks)):
+        now = fan.tasks[index]
+        if isinstance(now, Running) and now.stopping is None:
+            fan = ripples.stop_running(step, fan, index, why, effects)
+        elif isinstance(now, Pending) and not contest.has_begun(fan, index):
+            said = f"{why}; before: {'; '.join(now.findings)}" if now.findings else why
+            fan = ripples.dropped(fan, index, said)
+    if fan is before:
+        return None
+    effects.extend(Choose(step, fan.graph.tasks[head].id) for head in contest.due(fan) if head not in due)
+    return _settle(step, work, fan, effects, paused=True)
+
+
 def stop_all(step: StepId, fan: FannedOut, why: str) -> Turn:
     """Returns the step with everything that is not over given up."""
     effects: list[Effect] = []

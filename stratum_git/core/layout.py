@@ -176,6 +176,7 @@ def header(state: FlowState, event: Event | None) -> dict[str, Json]:
         "parent_step": state.parent_step,
         "setback": None if state.setback is None else codec.encode(state.setback),
         "undone": [codec.encode(one) for one in state.undone],
+        "spent": codec.encode(state.spent),
         "book": codec.encode(bare_book(state.book)),
         "gate": _gate(state),
     }

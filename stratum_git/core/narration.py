@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias, assert_never
 
+from stratum_git.core import budgets
 from stratum_git.core.collisions import sighting
 from stratum_git.core.contest import number_of
+from stratum_git.core.usage import Usage, in_words
 from stratum_git.model.choosing import Chosen
 from stratum_git.model.effects import AwaitGate, Effect, Finish, Launch
+from stratum_git.model.ids import Json
 from stratum_git.model.messages import (
     Answered,
     Called,
@@ -47,6 +50,7 @@ from stratum_git.model.messages import (
 from stratum_git.model.proofs import Proof
 from stratum_git.model.resolutions import ResolvingBegan, ResolvingEnded
 from stratum_git.model.sightings import Sighted
+from stratum_git.model.spending import BudgetSpent
 from stratum_git.model.state import FlowState
 
 ClientEvent: TypeAlias = (
@@ -73,7 +77,7 @@ class Narration:
 
 def narrate(event: Event, after: FlowState, effects: tuple[Effect, ...]) -> Narration:
     """Returns the message of the commit that records *event*."""
-    subject, details = _tell(event)
+    subject, details = _tell(event, after)
     launched = [_name(e.step, e.task, e.attempt) for e in effects if isinstance(e, Launch)]
     more = (f"Launches {', '.join(launched)}.",) if launched else ()
     comes_to_rest = after.status != "running" and any(isinstance(e, AwaitGate | Finish) for e in effects)
@@ -81,16 +85,16 @@ def narrate(event: Event, after: FlowState, effects: tuple[Effect, ...]) -> Narr
     return Narration(subject, (*details, *more, *ended), _trailers(event, after))
 
 
-def _tell(event: Event) -> tuple[str, tuple[str, ...]]:
+def _tell(event: Event, after: FlowState) -> tuple[str, tuple[str, ...]]:
     match event:
         case Started():
             return f"Start flow {event.name} on {_branch(event.target)} at {event.base[:SHORT]}", ()
         case Opened():
             return f"{event.step}: open on {_branch(event.target)} at {event.base[:SHORT]}", ()
         case StepReported(step=step, attempt=attempt, outcome=outcome):
-            return _outcome(_name(step, None, attempt), outcome)
+            return _outcome(_name(step, None, attempt), outcome, _unseen(event, after))
         case TaskReported(step=step, task=task, attempt=attempt, outcome=outcome):
-            return _outcome(_name(step, task, attempt), outcome)
+            return _outcome(_name(step, task, attempt), outcome, _unseen(event, after))
         case Chosen():
             return _choice(event)
         case GateResolved():
@@ -121,6 +125,9 @@ def _tell(event: Event) -> tuple[str, tuple[str, ...]]:
             return f"Go back to checkpoint {event.label}", ()
         case Sighted():
             return sighting(event)
+        case BudgetSpent():
+            said = budgets.over(after, after.program.steps[event.step])
+            return f"{event.step}: {said or 'a budget is spent'}", ()
         case _:
             return _tell_client(event)
 
@@ -160,19 +167,35 @@ def _resolving_ended(event: ResolvingEnded) -> tuple[str, tuple[str, ...]]:
     return f"{name}: resolved, and conflicts with the target by now", event.paths
 
 
-def _outcome(name: str, outcome: Outcome) -> tuple[str, tuple[str, ...]]:
+def _outcome(name: str, outcome: Outcome, more: tuple[str, ...] = ()) -> tuple[str, tuple[str, ...]]:
+    cost = in_words(outcome.usage)
+    costs = (*((f"It cost {cost}.",) if cost else ()), *more)
     match outcome:
         case Completed(base, result):
             what = "nothing changed" if result == base else f"result {result[:SHORT]}"
-            return f"{name}: complete, {what}", ()
+            return f"{name}: complete, {what}", costs
         case Rejected(kind, findings):
-            return f"{name}: rejected ({kind})", findings
+            return f"{name}: rejected ({kind})", (*findings, *costs)
         case Lost(why):
-            return f"{name}: lost: {why}", ()
+            return f"{name}: lost: {why}", costs
         case Halted(why):
-            return f"{name}: stopped: {why}", ()
+            return f"{name}: stopped: {why}", costs
         case _ as never:
             assert_never(never)
+
+
+def _unseen(event: StepReported | TaskReported, after: FlowState) -> tuple[str, ...]:
+    """Returns what is said once of an attempt that does not tell what a budget would have to know."""
+    held = tuple(budgets.purses(after, after.program.steps[event.step]))
+    usage = event.outcome.usage
+    blind = usage and any(
+        (purse.budget.usd is not None and "usd" not in usage)
+        or (purse.budget.tokens is not None and "tokens" not in usage)
+        for purse in held
+    )
+    if not blind or after.spent.total.unseen != 1:
+        return ()
+    return (f"{event.by.removeprefix('agent ')} told no cost: the budget cannot see it",)
 
 
 def _choice(event: Chosen) -> tuple[str, tuple[str, ...]]:
@@ -231,6 +254,7 @@ def _trailers(event: Event, after: FlowState) -> tuple[tuple[str, str], ...]:
         found.append(("Stratum-Outcome", type(event.outcome).__name__))
         if event.outcome.result is not None:
             found.append(("Stratum-Result", event.outcome.result))
+        found += [(f"Stratum-{key}", str(value)) for key, value in _costs(event.outcome.usage)]
     if isinstance(event, Chosen):
         found.append(("Stratum-Candidate", _place(event)))
         for one in event.ranking:
@@ -241,6 +265,12 @@ def _trailers(event: Event, after: FlowState) -> tuple[tuple[str, str], ...]:
         found.append(("Stratum-Target", event.target))
         found.append(("Stratum-Landed", event.new))
     return tuple(found)
+
+
+def _costs(usage: Usage) -> list[tuple[str, Json]]:
+    """Returns what an attempt cost, for trailers."""
+    names = {"usd": "Usd", "tokens": "Tokens", "turns": "Turns", "ms": "Ms", "session_id": "Session"}
+    return [(words, usage[name]) for name, words in names.items() if name in usage]
 
 
 def _name(step: str, task: str | None, attempt: int) -> str:

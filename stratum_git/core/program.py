@@ -39,7 +39,7 @@ def compile_program(spec: Spec, name: str | None) -> Program | tuple[Problem, ..
 
 def unserved(program: Program) -> tuple[Problem, ...]:
     """Returns what the flow asks for that a runner does not do. Nothing is ignored in silence."""
-    return tuple(p for step in program.flow.steps for p in _unserved(program.spec, program.flow, step))
+    return tuple(p for step in program.flow.steps for p in _unserved(program.flow, step))
 
 
 def function_of(program: Program, step: Step) -> Function | None:
@@ -74,18 +74,10 @@ def _pick(spec: Spec, name: str | None) -> Flow | Problem:
     return spec.flows[name]
 
 
-def _unserved(spec: Spec, flow: Flow, step: Step) -> list[Problem]:
-    wants: dict[str, object] = {
-        "max_iterations": step.max_iterations,
-        "budget": step.budget or flow.budget,
-    }
-    match step.work:
-        case SubFlow(flow=name):
-            wants["flow"] = name
-        case Call(function):
-            wants["function budget"] = spec.functions[function].budget
-        case Gate() | Inline() | Decompose() | Dispatch():
-            pass
+def _unserved(flow: Flow, step: Step) -> list[Problem]:
+    wants: dict[str, object] = {"max_iterations": step.max_iterations}
+    if isinstance(step.work, SubFlow):
+        wants["flow"] = step.work.flow
     hint = "leave it out, or let an MCP client drive the flow: stratum_plan"
     return _problems(flow, step, wants, "`run` does not do it yet", hint)
 

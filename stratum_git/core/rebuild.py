@@ -13,6 +13,7 @@ from stratum_git.model.book import Book, Pass, Record
 from stratum_git.model.chunks import SIZE, Chunks
 from stratum_git.model.graph import TaskGraph
 from stratum_git.model.ids import FlowId, Json, Oid, RefName, StepId
+from stratum_git.model.spending import Spending
 from stratum_git.model.state import (
     Abandoned,
     Checkpoint,
@@ -110,6 +111,7 @@ def _from_header(program: Program, head: dict[str, Json]) -> FlowState:
         parent_step=None if parent_step is None else StepId(codec.name("StepId", parent_step)),
         setback=None if setback is None else codec.decode(Setback, setback),
         undone=tuple(codec.decode(PutBack, one) for one in cast("list[Json]", head.get("undone") or [])),
+        spent=Spending() if head.get("spent") is None else codec.decode(Spending, head["spent"]),
     )
 
 

@@ -116,7 +116,7 @@ def failed(state: FlowState, step: Step, now: Failed, output: Output, at: float)
     """Goes on after a step that is over without success: where its ``on_fail`` says, or nowhere."""
     state = note(state, end_of(state, step, at))
     state = with_output(with_step(state, step.id, now), step.id, output)
-    if step.on_fail is None or state.cancelling is not None:
+    if step.on_fail is None or state.cancelling is not None or "" in state.spent.over:
         return finish(state, "failed")
     index = state.program.position[step.on_fail]
     return enter(cleared_from(state, index, keep=step.id), index, at)

@@ -94,7 +94,7 @@ def _function(version: Version, name: str, reader: Reader) -> Function:
         input=reader.json("input") or {},
         output=reader.text("output", ""),
         ensure=reader.texts("ensure"),
-        budget=read_budget(reader),
+        budget=read_budget(reader, version),
         retries=reader.whole("retries", 3),
         model=reader.text("model", None, least=1),
         timeout=reader.whole("timeout", None),
@@ -119,7 +119,7 @@ def _flow(dialect: Dialect, name: str, reader: Reader) -> Flow:
         # The original demands this field, and its own README leaves it out.
         input=reader.json("input") or {},
         output=reader.text("output", None, least=1),
-        budget=read_budget(reader),
+        budget=read_budget(reader, dialect.version),
         max_rounds=reader.whole("max_rounds", None),
     )
 

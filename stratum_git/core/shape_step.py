@@ -25,6 +25,7 @@ from stratum_git.model.spec import (
 )
 
 TYPES: tuple[StepKind, ...] = ("function", "inline", "flow", "decompose", "parallel_dispatch")
+BUDGET = {"ms": "0.1", "usd": "0.1", "tokens": "0.4", "dispatches": "0.4"}
 MODES: Mapping[str, StepKind] = {"function": "function", "intent": "inline", "flow": "flow"}
 
 
@@ -55,7 +56,7 @@ def read_step(dialect: Dialect, reader: Reader) -> Step:
         ensure=reader.texts("ensure"),
         retries=reader.whole("retries", _tries(kind, dialect, reader)),
         model=reader.text("model", None, least=1),
-        budget=read_budget(reader),
+        budget=read_budget(reader, dialect.version),
         guardrails=reader.texts("guardrails", least=1),
         reasoning_template=_reasoning(reader),
         skip_if=reader.text("skip_if", None),
@@ -68,13 +69,18 @@ def read_step(dialect: Dialect, reader: Reader) -> Step:
     )
 
 
-def read_budget(reader: Reader) -> Budget | None:
+def read_budget(reader: Reader, version: str) -> Budget | None:
     """Returns the budget of a function, step or flow."""
     if not reader.has("budget"):
         return None
     inner = reader.inner(("budget",), reader.fields["budget"])
-    inner.close({"ms": "0.1", "usd": "0.1"}, "0.1")
-    return Budget(inner.whole("ms", None), inner.number("usd", zero=True))
+    inner.close(BUDGET, version)
+    return Budget(
+        inner.whole("ms", None),
+        inner.number("usd", zero=True),
+        inner.whole("tokens", None),
+        inner.whole("dispatches", None),
+    )
 
 
 def _kind(dialect: Dialect, reader: Reader) -> StepKind | None:

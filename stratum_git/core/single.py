@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import assert_never
 
+from stratum_git.core.budgets import over
 from stratum_git.core.conversations import goes_on
 from stratum_git.core.program import tries_of
 from stratum_git.core.quorum import HOPELESS
 from stratum_git.core.route import Turn, abandoned, failed, succeeded, with_step
-from stratum_git.model.effects import Land, Launch
+from stratum_git.model.effects import Land, Launch, Stop
 from stratum_git.model.messages import (
     Completed,
     DroppedResult,
@@ -44,7 +45,11 @@ def opened(state: FlowState, step: Step, event: Opened) -> Turn:
 
 def reported(state: FlowState, step: Step, now: Working, task: Running, event: StepReported) -> Turn:
     """Goes on after an attempt."""
-    if task.stopping is not None or state.cancelling is not None:
+    spent = over(state, step) if state.cancelling is None else None
+    if spent is not None and not isinstance(event.outcome, Completed):
+        more = event.outcome.findings if isinstance(event.outcome, Rejected) else task.findings
+        return failed(state, step, Failed((spent, *more)), (), event.at)
+    if (task.stopping is not None and spent is None) or state.cancelling is not None:
         return abandoned(state, step, task.stopping or state.cancelling or "", None)
     match event.outcome:
         case Completed(base, result, output):
@@ -78,6 +83,16 @@ def _unplaced(entry: ParkedResult | DroppedResult | None) -> str:
     if isinstance(entry, DroppedResult):
         return f"{entry.kind}: {'; '.join(entry.findings)}"
     return f"the result conflicts in {', '.join(entry.paths) if entry else 'the target'}"
+
+
+def wound_down(state: FlowState, step: Step, now: Working, why: str, at: float) -> Turn | None:
+    """Ends the step because a budget is spent, when its agent was stopped; ``None`` when it needs none."""
+    if isinstance(now.task, Pending):
+        return failed(state, step, Failed((why, *now.task.findings)), (), at)
+    if isinstance(now.task, Running) and now.task.stopping is None:
+        stop = Stop(step.id, None, now.task.attempt, why)
+        return with_step(state, step.id, replace(now, task=replace(now.task, stopping=why))), (stop,)
+    return None
 
 
 def resumed(state: FlowState, step: Step, now: Working, task: Pending) -> Turn:

@@ -24,6 +24,7 @@ from stratum_git.model.passes import LoopStarted as LoopStarted  # noqa: PLC0414
 from stratum_git.model.proofs import Proof
 from stratum_git.model.resolutions import Resolution
 from stratum_git.model.sightings import Sighted
+from stratum_git.model.spending import BudgetSpent
 
 RejectionKind: TypeAlias = Literal[
     "agent",  # it reported failure
@@ -141,6 +142,7 @@ class Answered:
     verdict: Verdict
     violations: tuple[str, ...] = ()
     audit: Json = None
+    usage: Mapping[str, Json] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,4 +368,5 @@ Event: TypeAlias = (
     | Suspended
     | Resumed
     | Sighted
+    | BudgetSpent
 )

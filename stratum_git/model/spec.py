@@ -44,6 +44,8 @@ class Budget:
 
     ms: int | None = None
     usd: float | None = None
+    tokens: int | None = None
+    dispatches: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

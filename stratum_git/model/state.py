@@ -20,6 +20,7 @@ from stratum_git.model.landings import PutBack as PutBack  # noqa: PLC0414
 from stratum_git.model.messages import RejectionKind, Verdict
 from stratum_git.model.sightings import Collision
 from stratum_git.model.spec import Flow, Spec, Step
+from stratum_git.model.spending import Spending
 
 # --- tasks ------------------------------------------------------------------------------------------------
 
@@ -369,6 +370,7 @@ class FlowState:
     setback: Setback | None = None
     undone: tuple[PutBack, ...] = ()
     """Targets that were put back, and on which the flow has landed nothing since."""
+    spent: Spending = field(default_factory=Spending)
 
     def step(self, step: StepId) -> StepState:
         """Returns the state of a step of the program."""

@@ -160,6 +160,7 @@ class ClientMachine(RuleBasedStateMachine):
             seq=before.seq + 1,
             updated=event.at,
             unsynced=before.unsynced,
+            spent=before.spent,
             book=replace(found.state.book, hops=0),
         )
         if wanted.cursor is not None and isinstance(wanted.step(wanted.cursor), AGAIN):

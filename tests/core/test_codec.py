@@ -48,6 +48,7 @@ from stratum_git.model.messages import (
 )
 from stratum_git.model.resolutions import ResolvingBegan, ResolvingEnded
 from stratum_git.model.sightings import Collision, Sighted
+from stratum_git.model.spending import BudgetSpent
 
 TEXT = st.text(max_size=12)
 ID = st.text("abAB019._-", max_size=8).map(lambda text: "x" + re.sub(r"\.\.+", ".", text))
@@ -69,6 +70,14 @@ KNOWN = {
 OUTCOMES = st.one_of(
     st.builds(Completed, OID, OID, JSON),
     st.builds(Rejected, st.sampled_from(["verify", "scope"]), st.lists(TEXT).map(tuple), st.none() | OID),
+    st.builds(
+        Rejected,
+        st.just("budget"),
+        st.just(()),
+        usage=st.dictionaries(TEXT, JSON, max_size=3),
+        session=TEXT,
+    ),
+    st.builds(Halted, TEXT, usage=st.dictionaries(TEXT, JSON, max_size=3)),
     st.builds(Lost, TEXT, st.none() | OID),
     st.builds(Halted, TEXT, st.none() | OID),
 )
@@ -149,6 +158,14 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(
     st.builds(Suspended, AT, TEXT),
     st.builds(Resumed, AT, TEXT),
     st.builds(Sighted, AT, TEXT, STEP, st.lists(COLLISIONS, max_size=3).map(tuple), st.integers(0, 9)),
+    st.builds(
+        BudgetSpent,
+        AT,
+        TEXT,
+        STEP,
+        st.sampled_from(["flow", "step"]),
+        st.dictionaries(TEXT, JSON, max_size=3),
+    ),
 )
 
 
@@ -161,7 +178,7 @@ def test_every_event_is_tried() -> None:
             "SkipRequested",
             "Called", "Gathered", "LoopStarted", "LoopReported", "LoopAborted", "Checkpointed", "Reverted",
             "ResolvingBegan", "ResolvingEnded", "Chosen",
-            "Sighted",
+            "Sighted", "BudgetSpent",
     }  # fmt: skip
     assert kinds == built
 

@@ -36,7 +36,7 @@ flows:
   all-of-it:
     input: {tasks: {type: array}, topic: {type: string}}
     output: R
-    budget: {ms: 1}
+    budget: {ms: 1, tokens: 1, dispatches: 2}
     max_rounds: 2
     steps:
       - {id: plan, type: decompose, agent: a, intent: Plan, output_contract: T,

@@ -80,7 +80,6 @@ def test_a_quorum_is_decided_as_early_as_it_can_be(
     [
         ("{id: x, intent: do, max_iterations: 2, exit_criterion: 'true'}", "max_iterations"),
         ("{id: x, flow: b}", "flow"),
-        ("{id: x, intent: do, budget: {usd: 1}}", "budget"),
     ],
 )
 def test_what_is_not_run_yet_is_refused_with_its_line(step: str, message: str) -> None:

@@ -150,7 +150,10 @@ async def test_what_cannot_be_run_is_refused_before_anything_begins(shell: Shell
     async with client_of(shell) as client:
         bad = await call(client, "stratum_execute", spec="a: [", inputs={})
         assert bad["error_type"] == "ir_parse_error"
-        unserved = SPEC.replace("task.id", "task.id").replace('"0.4"', '"0.4"') + "    budget: {usd: 1}\n"
+        unserved = (
+            SPEC.replace("task.id", "task.id").replace('"0.4"', '"0.4"')
+            + "  b: {steps: [{id: x, flow: main}]}\n"
+        )
         refused = await call(client, "stratum_execute", spec=unserved, inputs={"tasks": []})
         assert refused["error_type"] == "ir_semantic_error"
         missing = await call(client, "stratum_execute", spec=SPEC, inputs={"tasks": [{"id": "x"}]})
