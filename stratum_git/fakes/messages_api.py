@@ -55,9 +55,12 @@ class Messages:
 
     def reads(self, body: Mapping[str, Any]) -> Conversation:
         """Returns what the model is told by a request."""
-        said = [one for message in body.get("messages", []) for one in _said(message)]
+        messages = body.get("messages", [])
+        said = [one for message in messages for one in _said(message)]
         tools = [tool.get("name", "") for tool in body.get("tools") or []]
-        return Conversation(said, _text(body.get("system")), body.get("model", ""), tools)
+        orders = [_text(one.get("content")) for one in messages if one.get("role") == "system"]
+        system = "\n".join([_text(body.get("system")), *orders])
+        return Conversation(said, system, body.get("model", ""), tools)
 
     def message(self, body: Mapping[str, Any], reply: Reply) -> dict[str, Any]:
         """Returns the plain answer."""
@@ -123,6 +126,8 @@ def _said(message: Mapping[str, Any]) -> Iterator[Said]:
     content = message.get("content") or ""
     if message.get("role") == "assistant":
         yield Said("assistant", _text(content))
+        return
+    if message.get("role") != "user":
         return
     blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
     results = [block for block in blocks if block.get("type") == "tool_result"]

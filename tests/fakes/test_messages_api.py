@@ -62,6 +62,15 @@ def test_a_turn_is_the_number_of_answers_since_the_prompt() -> None:
     assert said == ["one", "two", "two", "one", "one"]
 
 
+def test_what_a_client_puts_in_between_is_no_prompt() -> None:
+    with serve(["one", "two"]) as api:
+        after = {"role": "system", "content": "ORDERS"}
+        reminded = result("x")
+        reminded["content"].append({"type": "text", "text": "by the way"})
+        assert words(ask(api, [PROMPT, after, used(), reminded, after])[1]) == "two"
+        assert words(ask(api, [PROMPT, used(), result("x"), PROMPT])[1]) == "one"
+
+
 def test_the_first_lane_that_fits_answers() -> None:
     lanes = [
         {"name": "worker", "match": {"first_user": "WORK"}, "turns": ["at work"]},
