@@ -7,6 +7,7 @@ from typing import assert_never
 
 from stratum_git.agents.base import Agent, AgentSpec
 from stratum_git.agents.claude import ClaudeAgent
+from stratum_git.agents.codex import CodexAgent
 from stratum_git.agents.command import CommandAgent
 from stratum_git.agents.secrets import NONE, Secrets
 from stratum_git.errors import UserError
@@ -19,7 +20,9 @@ def agent_of(spec: AgentSpec, environment: Mapping[str, str], hide: Secrets = NO
             return CommandAgent(spec, environment, hide)
         case "claude":
             return ClaudeAgent(spec, environment, hide)
-        case "codex" | "opencode" | "api":
+        case "codex":
+            return CodexAgent(spec, environment, hide)
+        case "opencode" | "api":
             raise UserError(f"agents of the kind {spec.kind} are not there yet")
         case other:
             assert_never(other)
