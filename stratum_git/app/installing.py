@@ -13,13 +13,23 @@ from stratum_git.errors import HostError
 from stratum_git.install.assembly import Wanted, has_other_worktrees, parts_of, parts_to_take
 from stratum_git.install.places import Places, Scope, places_of
 from stratum_git.install.plan import Change, MovedError, Plan, carry_out, plan_install, plan_uninstall
+from stratum_git.install.plugin import plugin_bundle
 from stratum_git.install.predecessor import remarks
+from stratum_git.install.program import Program
 from stratum_git.install.record import Record, Records
 from stratum_git.install.refusing import Refusal, Unusable
 
 Result: TypeAlias = Literal["installed", "uninstalled", "unchanged", "planned", "refused"]
 ROUNDS = 5
 """How often is planned again when somebody else writes the same files meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """What is installed into: a scope, and the folder that it is about."""
+
+    scope: Scope | Literal["plugin"]
+    root: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +58,7 @@ def install(around: Surroundings, scope: Scope, wanted: Wanted, *, dry_run: bool
         return plan_install(parts_of(places, wanted), places.bounds, record, records.kept)
 
     said = [*_program(wanted, places), *remarks(places, wanted.name), *_after(places, wanted)]
-    return _done(around, places, plan, said, dry_run=dry_run, forget=False)
+    return _done(around, Where(places.scope, places.root), plan, said, dry_run=dry_run, forget=False)
 
 
 def uninstall(around: Surroundings, scope: Scope, wanted: Wanted, *, dry_run: bool) -> Installation:
@@ -58,7 +68,35 @@ def uninstall(around: Surroundings, scope: Scope, wanted: Wanted, *, dry_run: bo
     def plan(record: Record, records: Records) -> Plan:
         return plan_uninstall(parts_to_take(places, wanted), places.bounds, record, records.kept)
 
-    return _done(around, places, plan, [], dry_run=dry_run, forget=True)
+    return _done(around, Where(places.scope, places.root), plan, [], dry_run=dry_run, forget=True)
+
+
+def install_plugin(
+    around: Surroundings, folder: Path, program: Program, *, force: bool, dry_run: bool
+) -> Installation:
+    """Writes the plugin into a folder of its own."""
+    folder = around.cwd / folder
+
+    def plan(record: Record, records: Records) -> Plan:
+        parts = plugin_bundle(folder, program).parts(force=force)
+        return plan_install(parts, (folder,), record, records.kept)
+
+    said = [program.remark] if program.remark else []
+    said.append(f"Next: claude plugin marketplace add {folder}; claude plugin install stratum@stratum-git")
+    return _done(around, Where("plugin", folder), plan, said, dry_run=dry_run, forget=False)
+
+
+def uninstall_plugin(
+    around: Surroundings, folder: Path, program: Program, *, force: bool, dry_run: bool
+) -> Installation:
+    """Removes the folder of the plugin, but for what somebody has changed or added there."""
+    folder = around.cwd / folder
+
+    def plan(record: Record, records: Records) -> Plan:
+        parts = plugin_bundle(folder, program).parts_to_take(force=force)
+        return plan_uninstall(parts, (folder,), record, records.kept)
+
+    return _done(around, Where("plugin", folder), plan, [], dry_run=dry_run, forget=True)
 
 
 def _places(around: Surroundings, scope: Scope) -> Places:
@@ -68,7 +106,7 @@ def _places(around: Surroundings, scope: Scope) -> Places:
 
 def _done(
     around: Surroundings,
-    places: Places,
+    where: Where,
     plan: Callable[[Record, Records], Plan],
     said: list[str],
     *,
@@ -78,18 +116,18 @@ def _done(
     records = Records(around.state_home() / "stratum-git" / "installs")
 
     def came(result: Result, made: Plan) -> Installation:
-        path = records.path(places.scope, places.root)
+        path = records.path(where.scope, where.root)
         record = path if path.exists() else None
         return Installation(
-            result, places.scope, places.root, made.changes, made.kept, made.refusals, tuple(said), record
+            result, where.scope, where.root, made.changes, made.kept, made.refusals, tuple(said), record
         )
 
     def planned() -> tuple[Record, Plan]:
-        record = records.read(places.scope, places.root)
+        record = records.read(where.scope, where.root)
         try:
             return record, plan(record, records)
         except Unusable as error:
-            return record, Plan(refusals=(Refusal(places.manifest, error.why, error.hint),))
+            return record, Plan(refusals=(Refusal(where.root, error.why, error.hint),))
 
     if dry_run:
         _, made = planned()
@@ -100,12 +138,12 @@ def _done(
             if made.refusals:
                 return came("refused", made)
             try:
-                carry_out(made, places.scope, places.root, record, records, forget=forget)
+                carry_out(made, where.scope, where.root, record, records, forget=forget)
             except MovedError:
                 continue
             return came(("uninstalled" if forget else "installed") if made.changes else "unchanged", made)
     hint = "end the clients that are at work, and try once more"
-    raise HostError(f"somebody else keeps writing {places.root}", hint=hint)
+    raise HostError(f"somebody else keeps writing {where.root}", hint=hint)
 
 
 def _program(wanted: Wanted, places: Places) -> Iterator[str]:

@@ -8,12 +8,13 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from stratum_git.app.installing import Installation
+from stratum_git.app.installing import Installation, install_plugin, uninstall_plugin
 from stratum_git.app.installing import install as installed
 from stratum_git.app.installing import uninstall as uninstalled
 from stratum_git.app.surroundings import Surroundings
 from stratum_git.cli.words import say
 from stratum_git.install.assembly import Wanted
+from stratum_git.install.others import CLIENTS, entry_for
 from stratum_git.install.places import SCOPES
 from stratum_git.install.program import program_of
 from stratum_git.model.ids import Json
@@ -29,6 +30,15 @@ def install_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", default="stratum", metavar="N", help="the server's name (default: stratum)")
     parser.add_argument("--program", metavar="CMD", help="how entries call it (default: as PATH has it)")
 
+    parser.add_argument(
+        "--print",
+        dest="client",
+        nargs="?",
+        const="all",
+        choices=("all", *CLIENTS),
+        help="print the entry for another client, and write nothing",
+    )
+
 
 def uninstall_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of ``uninstall``."""
@@ -38,14 +48,26 @@ def uninstall_arguments(parser: argparse.ArgumentParser) -> None:
 def install(options: argparse.Namespace, cwd: Path, environment: Mapping[str, str]) -> int:
     """Puts stratum-git where the client looks; 2 when a file is in the way: then nothing is written."""
     wanted = Wanted(options.name, program_of(environment, options.program), options.force)
-    done = installed(Surroundings(cwd, environment), options.scope, wanted, dry_run=options.dry_run)
+    if options.client is not None:
+        return _print(options, wanted)
+    around = Surroundings(cwd, environment)
+    if options.plugin is None:
+        return _tell(installed(around, options.scope, wanted, dry_run=options.dry_run), options)
+    done = install_plugin(
+        around, options.plugin, wanted.program, force=options.force, dry_run=options.dry_run
+    )
     return _tell(done, options)
 
 
 def uninstall(options: argparse.Namespace, cwd: Path, environment: Mapping[str, str]) -> int:
     """Takes stratum-git out again; 2 when a file stands in the way, and then nothing is written."""
     wanted = Wanted("stratum", program_of(environment), options.force)
-    done = uninstalled(Surroundings(cwd, environment), options.scope, wanted, dry_run=options.dry_run)
+    around = Surroundings(cwd, environment)
+    if options.plugin is None:
+        return _tell(uninstalled(around, options.scope, wanted, dry_run=options.dry_run), options)
+    done = uninstall_plugin(
+        around, options.plugin, wanted.program, force=options.force, dry_run=options.dry_run
+    )
     return _tell(done, options)
 
 
@@ -56,9 +78,29 @@ def _shared(parser: argparse.ArgumentParser) -> None:
         default="project",
         help="for whoever has the project, for you everywhere, or for you in it (default: project)",
     )
+    parser.add_argument(
+        "--plugin", type=Path, metavar="DIR", help="a folder for a plugin of Claude Code, instead of a scope"
+    )
     parser.add_argument("--dry-run", action="store_true", help="print what would change, and write nothing")
     parser.add_argument("--force", action="store_true", help="also what somebody has changed, or put there")
     parser.add_argument("--json", action="store_true", help="answer in JSON")
+
+
+def _print(options: argparse.Namespace, wanted: Wanted) -> int:
+    """Prints entries on standard output, and what to do with them on the other one."""
+    clients = CLIENTS if options.client == "all" else (options.client,)
+    entries = [entry_for(client, wanted.name, wanted.program) for client in clients]
+    if options.json:
+        print(json.dumps([entry.row() for entry in entries], indent=2, ensure_ascii=False))
+        return DONE
+    for entry in entries:
+        said = f"{entry.client}: this belongs into {entry.file}"
+        say(f"{said}, or: {entry.command}" if entry.command else said, to=sys.stderr)
+        sys.stderr.flush()
+        print(entry.text, end="", flush=True)
+    if wanted.program.remark:
+        say(wanted.program.remark, to=sys.stderr)
+    return DONE
 
 
 def _tell(done: Installation, options: argparse.Namespace) -> int:
@@ -94,7 +136,8 @@ def _end(done: Installation, verb: str) -> str:
         return "Nothing was written."
     if verb == "uninstall":
         return "stratum-git is out again."
-    undo = f"`stratum-git uninstall --scope {done.scope}` takes it back"
+    how = f"--plugin {done.root}" if done.scope == "plugin" else f"--scope {done.scope}"
+    undo = f"`stratum-git uninstall {how}` takes it back"
     return f"{undo}; what was there before is in {done.record}."
 
 

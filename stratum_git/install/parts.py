@@ -16,8 +16,10 @@ from stratum_git.install.refusing import Unusable
 from stratum_git.install.section import Markers, is_changed, with_section, without_section
 from stratum_git.model.ids import Json
 
-OWNED = re.compile(r"(?!.*(?:^|/)\.{1,2}(?:/|$))[A-Za-z0-9._-]+(?:/[A-Za-z0-9._-]+)+")
-"""A file that is ours as a whole, below the folder of a client's settings."""
+OWNED = re.compile(
+    r"README\.md|(?!.*/\.{1,2}(?:/|$))(?:\.claude-plugin|skills|agents|hooks)(?:/[A-Za-z0-9._-]+)+"
+)
+"""A file that is ours as a whole, below the folder of a client's settings or of a plugin."""
 CHANGED = "it was changed since stratum-git wrote it"
 
 
