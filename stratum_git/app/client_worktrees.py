@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from stratum_git.agents.identity import ProcessIdentity, is_alive
 from stratum_git.dispatch.clock import local_offset, now
@@ -27,6 +27,7 @@ from stratum_git.git.repository import Repository, head_of, identity
 from stratum_git.git.snapshot import Captured, capture
 from stratum_git.model.ids import Oid, RefName
 from stratum_git.slots.folders import StateFolders
+from stratum_git.slots.moving import moved
 from stratum_git.slots.occupancy import Occupant
 from stratum_git.slots.pool import SlotPool
 from stratum_git.slots.slot import Slot
@@ -94,6 +95,7 @@ class Stays:
 
 
 End: TypeAlias = Returned | Removed | Stays
+How: TypeAlias = Literal["look", "retire", "discard"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,17 +138,21 @@ class Lender:
 
     def take_back(self, lent: ClientWorktree) -> End:
         """Takes a worktree back if nothing was done in it and nobody is there."""
-        return self._ended(lent, is_asked=False)
+        return self._ended(lent, "look")
+
+    def retire(self, lent: ClientWorktree) -> End:
+        """Takes a worktree back; what was committed there is on its branch, the rest on a ref."""
+        return self._ended(lent, "retire")
 
     def remove(self, lent: ClientWorktree) -> End:
-        """Takes a worktree back; what was done in it is on a ref then."""
-        return self._ended(lent, is_asked=True)
+        """Takes a worktree back that nobody wants any more; all that was done there is on a ref."""
+        return self._ended(lent, "discard")
 
     def snapshot(self, lent: ClientWorktree) -> RefName | None:
         """Puts what lies in a worktree on its ref, and leaves it as it is; ``None`` when that is nothing."""
         return snapshot(self.repo, Path(lent.path), lent.base, lent.kept, lent.key)
 
-    def _ended(self, lent: ClientWorktree, *, is_asked: bool) -> End:
+    def _ended(self, lent: ClientWorktree, how: How) -> End:
         pool = self.pool
         slot = pool.enter(lent.occupant)
         if slot is None:
@@ -156,22 +162,31 @@ class Lender:
             self._forget(lent)
             return Returned()
         try:
-            end = self._seen(lent, slot, is_asked=is_asked)
+            end = self._seen(lent, slot, how)
         except BaseException:
             pool.leave(slot)
             raise
         if isinstance(end, Stays):
             pool.leave(slot)
             return end
-        # Whoever was told of this path may come again: nobody else gets it.
-        pool.retire(slot)
-        self._forget(lent)
+        self._offered(pool, slot)
+        self._forget(lent, with_work=how == "discard")
         return end
 
-    def _seen(self, lent: ClientWorktree, slot: Slot, *, is_asked: bool) -> End:
-        if not is_asked and people_in(slot.path):
+    def _offered(self, pool: SlotPool, slot: Slot) -> None:
+        """Gives a slot back under another name: whoever was told of this one may come again."""
+        if people_in(slot.path):
+            pool.retire(slot)
+            return
+        try:
+            pool.release(moved(slot))
+        except HostError:
+            pool.retire(slot)
+
+    def _seen(self, lent: ClientWorktree, slot: Slot, how: How) -> End:
+        if how != "discard" and people_in(slot.path):
             return Stays("somebody is in it")
-        if not is_asked and self._is_changed(lent, slot.path):
+        if how == "look" and self._is_changed(lent, slot.path):
             return Stays("there is work in it")
         trust(self.repo.common_dir, self.repo.root)
         writer = ObjectWriter(self.repo, durable=True)
@@ -181,7 +196,7 @@ class Lender:
             return Stays(f"no commit can hold {', '.join(left[:3])}")
         if taken.result == lent.base and taken.rest is None and self._tip(lent) in {None, lent.base}:
             return Returned()
-        if not is_asked:
+        if how == "look":
             return Stays("there is work in it")
         writer.sync()
         _kept(self.repo, lent.kept, taken)
@@ -220,10 +235,11 @@ class Lender:
                 moves.append(RefUpdate(former_ref(made.kept, former), former, None))
         return not isinstance(transact(self.repo, moves, message=BY), LostRace)
 
-    def _forget(self, lent: ClientWorktree) -> None:
-        """Drops the record, and the branch where it holds nothing that is on no other ref."""
+    def _forget(self, lent: ClientWorktree, *, with_work: bool = False) -> None:
+        """Drops the record, and the branch where it holds nothing, or *with_work* that is kept on a ref."""
         tip = self._tip(lent)
-        if tip is not None and (tip == lent.base or self._reaches(tip_nowait(self.repo, lent.kept), tip)):
+        kept = tip_nowait(self.repo, lent.kept) if with_work else None
+        if tip is not None and (tip == lent.base or self._reaches(kept, tip)):
             transact(self.repo, [RefUpdate(lent.branch, None, tip)], message=BY)
         _file(self.folders, lent.key).unlink(missing_ok=True)
 

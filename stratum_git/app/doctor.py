@@ -20,6 +20,7 @@ from stratum_git import __version__
 from stratum_git.agents.base import AgentSpec
 from stratum_git.agents.command import which_problem
 from stratum_git.agents.kinds import agent_of
+from stratum_git.app.client_worktrees import FLOW as CLIENT_WORKTREES
 from stratum_git.app.config import read_config
 from stratum_git.app.drivers import driver_specs
 from stratum_git.app.places import folders_of
@@ -203,7 +204,7 @@ def _slots(repo: Repository, folders: StateFolders) -> Iterator[Finding]:
         if isinstance(record, Unreadable):
             hint = "save what you need of it, then delete its .json file"
             yield Finding(f"slot {path.name}", "fail", f"the record of {path} cannot be read", hint)
-        elif isinstance(record, Occupied):
+        elif isinstance(record, Occupied) and record.occupant.flow != CLIENT_WORKTREES:
             who = record.occupant
             lease = leases.get((who.flow, who.step, who.task, who.attempt))
             lock = try_lock(path)

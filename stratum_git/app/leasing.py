@@ -13,9 +13,10 @@ from dataclasses import replace
 from stratum_git.agents.identity import own_identity
 from stratum_git.dispatch.clock import now, uptime
 from stratum_git.dispatch.context import Context
+from stratum_git.dispatch.names import attempt_ref, seen_ref
 from stratum_git.git.refs import RefUpdate, tip_nowait
 from stratum_git.model.effects import Effect, Launch
-from stratum_git.model.ids import FlowId, Oid, RefName
+from stratum_git.model.ids import FlowId, Oid, RefName, StepId, TaskId
 from stratum_git.model.messages import Event, Gathered, TaskReported
 from stratum_git.slots.leases import HeldLease, Lease, has_ended, lease_ref, write_lease
 
@@ -39,8 +40,10 @@ def lease_updates(
     for event in events:
         if isinstance(event, Gathered):
             wanted |= {lease_ref(flow, event.step, report.task): None for report in event.reports}
+            wanted |= {_seen(flow, event.step, told.task, told.attempt): None for told in event.reports}
         elif isinstance(event, TaskReported):
             wanted[lease_ref(flow, event.step, event.task)] = None
+            wanted[_seen(flow, event.step, event.task, event.attempt)] = None
     for effect in effects:
         if isinstance(effect, Launch):
             token = write_lease(context.writer, offer(flow, effect))
@@ -91,3 +94,8 @@ def offer(flow: FlowId, launch: Launch) -> Lease:
         kind="open",
     )
     return granted(lease, LIFETIME)
+
+
+def _seen(flow: FlowId, step: StepId, task: TaskId, attempt: int) -> RefName:
+    """Returns the ref of what a hook saw of an attempt: once it is reported, that is on a ref of its own."""
+    return seen_ref(attempt_ref(flow, step, task, attempt))

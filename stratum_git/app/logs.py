@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from stratum_git.app.config import read_config
@@ -33,3 +36,16 @@ def log_file(around: Surroundings, name: FlowId, task: str, attempt: int | None)
         known = ", ".join(map(str, numbers)) or "none"
         raise UnknownTaskError(f"{task} has no log of attempt {number or 1}", hint=f"there are: {known}")
     return top / str(number) / "output.log"
+
+
+def told_beside(log: Path) -> Iterator[str]:
+    """Yields what a client's hooks noted beside a log: what subagents said last, and tools that failed."""
+    for path in sorted(log.parent.glob("subagent-*.json")):
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            row = json.loads(path.read_bytes())
+            yield f"--- subagent {row['agent_id']} ({row['agent_type']}) said last:\n{row['said']}\n"
+    places = {"for this attempt": log.parent, "in sessions that drove the flow": log.parents[3]}
+    for where, folder in places.items():
+        with suppress(OSError):
+            failures = (folder / "tools.log").read_text(encoding="utf-8", errors="replace")
+            yield f"--- tools that failed {where}:\n{failures}"

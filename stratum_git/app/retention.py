@@ -15,6 +15,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from stratum_git.app.client_retention import retire
+from stratum_git.app.client_worktrees import Lender
+from stratum_git.app.clients import notes_of
 from stratum_git.app.config import read_config
 from stratum_git.app.places import folders_of
 from stratum_git.app.surroundings import Surroundings
@@ -109,6 +112,10 @@ def retain(
     _orphans(yard, limit, removed)
     if not dry_run:
         _discard(yard.folders, removed)
+    clients = retire(Lender(repo, yard.folders, config.slots_keep), limit, dry_run=dry_run)
+    removed.refs |= clients.refs
+    removed.paths += clients.paths
+    removed.kept |= clients.kept
     return removed
 
 
@@ -248,7 +255,7 @@ def _deleted(session: RefSession, refs: Mapping[RefName, Oid], removed: Removed)
 
 def _paths(folders: StateFolders, name: str) -> Iterator[Path]:
     own = (folders.root / "attempts" / name, folders.root / "radar" / name)
-    for path in (*own, folders.root / "runners" / f"{name}.log"):
+    for path in (*own, folders.root / "runners" / f"{name}.log", *notes_of(folders.root, name)):
         if path.exists():
             yield path
 

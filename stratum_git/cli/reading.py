@@ -9,7 +9,7 @@ from pathlib import Path
 
 from stratum_git.app import reading
 from stratum_git.app.surroundings import Surroundings
-from stratum_git.cli.words import safe
+from stratum_git.cli.words import safe, say
 from stratum_git.model.ids import FlowId
 
 
@@ -35,7 +35,7 @@ def logs_arguments(parser: argparse.ArgumentParser) -> None:
 def logs(options: argparse.Namespace, cwd: Path, environment: Mapping[str, str]) -> int:
     """Prints what an agent printed."""
     # Settings say where logs are, and only this verb needs those.
-    from stratum_git.app.logs import log_file
+    from stratum_git.app.logs import log_file, told_beside
 
     around = Surroundings(cwd, environment)
     path = log_file(around, FlowId(options.flow), options.task, options.attempt)
@@ -44,8 +44,11 @@ def logs(options: argparse.Namespace, cwd: Path, environment: Mapping[str, str])
         # What goes into a file or a program is as it was; a terminal would do what an agent tells it to.
         sys.stdout.buffer.write(f"{safe(data)}\n".encode() if sys.stdout.isatty() else data)
     except FileNotFoundError:
-        print(f"{path} is not there: the agent was not started", file=sys.stderr)
-        return 1
+        told = "".join(told_beside(path))
+        if not told:
+            print(f"{path} is not there: the agent was not started", file=sys.stderr)
+            return 1
+        say(told.rstrip("\n"))
     sys.stdout.flush()
     return 0
 

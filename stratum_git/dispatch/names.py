@@ -30,6 +30,11 @@ def rest_ref(attempt: RefName) -> RefName:
     return RefName(f"{attempt}-rest")
 
 
+def seen_ref(attempt: RefName) -> RefName:
+    """Returns the ref of what was last seen of an attempt of a client's that is under way."""
+    return RefName(f"{attempt}-seen")
+
+
 def former_ref(ref: RefName, oid: Oid) -> RefName:
     """Returns the ref that keeps what *ref* was at before something else got that name."""
     return RefName(f"{ref}-{oid[:12]}")

@@ -14,6 +14,7 @@ from pathlib import Path
 from stratum_git.app.clients import driven_by
 from stratum_git.app.hooks.asked import NOTHING, Answer, Asked, Ground
 from stratum_git.app.hooks.tenants import named_in, standing_in
+from stratum_git.app.hooks.transcripts import sent_to
 from stratum_git.dispatch.clock import now, stamp
 
 FILE = "tools.log"
@@ -44,7 +45,7 @@ def _folders(asked: Asked, ground: Ground) -> Iterator[Path]:
     """Yields the folder of the attempt in whose slot the tool was to work, else those of flows it drives."""
     here = standing_in(asked)
     given = json.dumps(asked.row.get("tool_input"), ensure_ascii=False)
-    found = named_in(ground, given) or (() if here is None else (here,))
+    found = named_in(ground, given) or (() if here is None else (here,)) or sent_to(asked, ground)
     attempts = [tenant.folder(ground) for tenant in found if not tenant.flow.startswith("-")]
     if found:
         yield from attempts

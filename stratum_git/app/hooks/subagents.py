@@ -8,36 +8,28 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from stratum_git.app.client_worktrees import PREFIX, snapshot
 from stratum_git.app.hooks.asked import CONFIG, NOTHING, Answer, Asked, Ground, advice
-from stratum_git.app.hooks.tenants import Tenant, named_in, standing_in, tenant_of
+from stratum_git.app.hooks.tenants import Tenant, standing_in, tenant_of
+from stratum_git.app.hooks.transcripts import called, sent_to
 from stratum_git.app.hooks.unreported import repository_of
 from stratum_git.app.leasing import LIFETIME, OFFERED, granted
 from stratum_git.dispatch.clock import now
+from stratum_git.dispatch.names import attempt_ref, seen_ref
 from stratum_git.git.objects import ObjectWriter
 from stratum_git.git.process import trust
 from stratum_git.git.refs import RefUpdate, transact
-from stratum_git.model.ids import Oid, RefName
+from stratum_git.model.ids import FlowId, Oid, RefName, StepId
 from stratum_git.slots.leases import read_lease, write_lease
 
-HEAD = 512 * 1024
-TAIL = 2 * 1024 * 1024
-"""Bytes that are read of the beginning and of the end of a transcript."""
 CLAIMED = 900.0
 """Seconds that a task which a worker claimed is his for, at least, while a subagent is at work on it."""
 WORDS = 100_000
 WORKTREES = "-worktrees"
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    ground: Ground
-    tenant: Tenant
 
 
 def subagent_start(asked: Asked) -> Answer:
@@ -46,7 +38,7 @@ def subagent_start(asked: Asked) -> Answer:
     if ground is None:
         return NOTHING
     here = standing_in(asked)
-    named = (here,) if here is not None else named_in(ground, _pending(asked))
+    named = (here,) if here is not None else called(asked, ground)
     tasks = [tenant for tenant in named if tenant.flow != WORKTREES]
     _renew(ground, tasks)
     words = _rules(here, tasks)
@@ -59,7 +51,7 @@ def subagent_stop(asked: Asked) -> Answer:
     if ground is None:
         return NOTHING
     here = standing_in(asked)
-    named = (here,) if here is not None else _named(asked, ground)
+    named = (here,) if here is not None else sent_to(asked, ground)
     _renew(ground, [tenant for tenant in named if tenant.flow != WORKTREES])
     for tenant in named:
         if tenant.flow != WORKTREES:
@@ -87,57 +79,6 @@ def _rules(here: Tenant | None, tasks: list[Tenant]) -> str:
             "Work only in the place that your prompt names, with absolute paths; others are at work in the "
             f"rest of:\n{places}\nDo not switch branches, stash or push there."
         )
-    return ""
-
-
-def _pending(asked: Asked) -> str:
-    """Returns the prompts of subagents that the session has called and that have not answered."""
-    kind = asked.text("agent_type")
-    prompts: dict[str, str] = {}
-    for block in _blocks(_end_of(asked.text("transcript_path"))):
-        given = block.get("input")
-        if (
-            block.get("type") == "tool_use"
-            and isinstance(given, dict)
-            and isinstance(given.get("prompt"), str)
-        ):
-            if given.get("subagent_type", kind) == kind:
-                prompts[str(block.get("id"))] = given["prompt"]
-        elif block.get("type") == "tool_result":
-            prompts.pop(str(block.get("tool_use_id")), None)
-    return "\n".join(prompts.values())
-
-
-def _named(asked: Asked, ground: Ground) -> tuple[Tenant, ...]:
-    """Returns the slots that a subagent's prompt names, else those that it came to name itself."""
-    path = asked.text("agent_transcript_path")
-    with suppress(OSError), Path(path).open("rb") as file:
-        found = named_in(ground, _prompt(file.read(HEAD).decode("utf-8", "replace")))
-        return found or named_in(ground, _end_of(path))
-    return ()
-
-
-def _prompt(text: str) -> str:
-    for line in text.splitlines():
-        with suppress(ValueError, AttributeError):
-            row = json.loads(line)
-            if row.get("type") == "user":
-                return json.dumps(row.get("message"), ensure_ascii=False)
-    return ""
-
-
-def _blocks(text: str) -> Iterator[dict[str, object]]:
-    for line in text.splitlines():
-        with suppress(ValueError, AttributeError, TypeError):
-            content = json.loads(line)["message"]["content"]
-            yield from (block for block in content if isinstance(block, dict))
-
-
-def _end_of(path: str) -> str:
-    with suppress(OSError), Path(path).open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - TAIL))
-        return file.read(TAIL).decode("utf-8", "replace")
     return ""
 
 
@@ -191,12 +132,7 @@ def _keep(ground: Ground, tenant: Tenant) -> None:
         return
     repo = repository_of(ground)
     trust(repo.common_dir, repo.root)
-    ref = f"{PREFIX}{tenant.task}" if tenant.flow == WORKTREES else seen_ref(tenant)
+    own = attempt_ref(FlowId(tenant.flow), StepId(tenant.step), tenant.task, tenant.attempt)
+    ref = RefName(f"{PREFIX}{tenant.task}") if tenant.flow == WORKTREES else seen_ref(own)
     if tenant_of(tenant.path) == tenant:
-        snapshot(repo, tenant.path, Oid(tenant.base), RefName(ref), tenant.task or tenant.step)
-
-
-def seen_ref(tenant: Tenant) -> RefName:
-    """Returns the ref of what was last seen of an attempt that is under way."""
-    own = tenant.task or "-step"
-    return RefName(f"refs/stratum/attempts/{tenant.flow}/{tenant.step}/{own}/{tenant.attempt}-seen")
+        snapshot(repo, tenant.path, Oid(tenant.base), ref, tenant.task or tenant.step)

@@ -1,0 +1,72 @@
+"""What clients left besides flows: worktrees of sessions that are over, and their work on refs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from stratum_git.app.client_worktrees import PREFIX, ClientWorktree, Lender, Stays, client_worktrees
+from stratum_git.errors import StratumError
+from stratum_git.git.refs import LostRace, RefUpdate, transact
+from stratum_git.model.ids import Oid, RefName
+
+FORMAT = "--format=%(objectname) %(committerdate:unix) %(refname)"
+
+
+@dataclass
+class Ended:
+    """What was removed: paths of worktrees, refs with what they were at; and what stays, with the reason."""
+
+    paths: list[Path] = field(default_factory=list)
+    refs: dict[RefName, Oid] = field(default_factory=dict)
+    kept: dict[str, str] = field(default_factory=dict)
+
+
+def retire(lender: Lender, limit: float, *, dry_run: bool) -> Ended:
+    """Ends worktrees of sessions that are over, and drops kept work, of before *limit* (since the epoch).
+
+    What was done in a worktree is on its branch, which stays, or on a ref that is kept for as long again.
+    """
+    ended = Ended()
+    refs = dict(_old_refs(lender, limit))
+    for lent in client_worktrees(lender.folders):
+        refs.pop(lent.kept, None)
+        # Of which client it is may be unknown: then age alone decides.
+        if lent.made > limit or not (lent.is_over() or lent.owner is None):
+            continue
+        if not dry_run:
+            why = _removed(lender, lent)
+            if why:
+                ended.kept[lent.path or lent.key] = why
+                continue
+        ended.paths += [Path(lent.path)] if lent.path else []
+    for ref, oid in refs.items():
+        if not dry_run:
+            moved = transact(
+                lender.repo, [RefUpdate(ref, None, oid)], message="stratum-git: gc", durable=True
+            )
+            if isinstance(moved, LostRace):
+                ended.kept[ref] = "it moved meanwhile"
+                continue
+        ended.refs[ref] = oid
+    return ended
+
+
+def _removed(lender: Lender, lent: ClientWorktree) -> str:
+    """Takes a worktree back; returns why it stays, if it does."""
+    try:
+        end = lender.retire(lent)
+    except (StratumError, OSError) as error:
+        return str(error)
+    return end.why if isinstance(end, Stays) else ""
+
+
+def _old_refs(lender: Lender, limit: float) -> Iterator[tuple[RefName, Oid]]:
+    said = lender.repo.git.run("for-each-ref", FORMAT, PREFIX).stdout.decode("utf-8", "surrogateescape")
+    for line in said.splitlines():
+        oid, at, ref = line.split(" ", 2)
+        with suppress(ValueError):
+            if int(at) <= limit:
+                yield RefName(ref), Oid(oid)

@@ -1,0 +1,42 @@
+"""Gives a slot another name, so that whoever was told of the old one finds nothing there, and nobody else."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import replace
+from pathlib import Path
+
+from stratum_git.errors import HostError
+from stratum_git.git.worktree import git_dir_of
+from stratum_git.slots.occupancy import Vacant, forget, try_lock, write_record
+from stratum_git.slots.slot import Slot
+
+
+def moved(slot: Slot) -> Slot:
+    """Returns a worktree, whose work is on a ref, under a name that was never used; this process holds it.
+
+    Killed on the way, it leaves two records of which neither is of any work: both slots are thrown away.
+    """
+    path, lock = slot.path, None
+    while lock is None:
+        path = slot.path.with_name(f"slot-{secrets.token_hex(4)}")
+        lock = None if path.exists() else try_lock(path)
+    try:
+        write_record(path, Vacant(slot.kind, slot.base, ready=False))
+        slot.path.rename(path)
+        _enter(git_dir_of(path), path / ".git")
+    except OSError as error:
+        forget(path)
+        lock.release()
+        raise HostError(f"the slot {slot.path} could not be renamed: {error}") from error
+    forget(slot.path)
+    slot.lock.release()
+    return replace(slot, path=path, lock=lock)
+
+
+def _enter(entry: Path, marker: Path) -> None:
+    """Tells the repository where a worktree is now."""
+    fresh = entry / f"gitdir-{secrets.token_hex(4)}"
+    fresh.write_bytes(os.fsencode(f"{marker}\n"))
+    fresh.replace(entry / "gitdir")
