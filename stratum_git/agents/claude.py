@@ -22,6 +22,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import trio
 
@@ -39,7 +40,7 @@ from stratum_git.agents.claude_costs import note, noted, usage_of
 from stratum_git.agents.claude_endings import Ending, refusal, shortcoming
 from stratum_git.agents.claude_events import Limited, Run, Spent, Stopped, trouble
 from stratum_git.agents.command import TEXT, Program, answer_of, failure, result_file
-from stratum_git.agents.mcp_servers import mcp_problem, mcp_servers
+from stratum_git.agents.mcp_config import McpConfigError, read_servers
 from stratum_git.agents.output import plain_text
 from stratum_git.agents.secrets import NONE, Secrets
 from stratum_git.agents.stream import words
@@ -93,8 +94,11 @@ class ClaudeAgent:
         found = self._program().problem(self._command())
         if found is not None:
             return found if self.spec.command or "secret" in found else f"{found}; {INSTALL}"
-        wrong = mcp_problem(self.spec.mcp_config)
-        return None if wrong is None else f"the agent {self.name} is given {wrong}"
+        try:
+            self._servers()
+        except McpConfigError as error:
+            return f"the agent {self.name}: {error.message}"
+        return None
 
     async def _talk(
         self, assignment: Assignment, on_line: Callable[[str], None], said: tuple[str, ...]
@@ -160,10 +164,15 @@ class ClaudeAgent:
         if self.spec.mcp_config is not None:
             servers = ["--mcp-config", self.spec.mcp_config, *servers]
             if not any(tool.startswith("mcp__") for tool in named):
-                allowed += [f"mcp__{server}" for server in mcp_servers(self.spec.mcp_config)]
+                allowed += [f"mcp__{server}" for server in self._servers()]
         tools = ["--tools", ",".join(builtin)] if builtin else []
         mode = ["--permission-mode", "acceptEdits", *tools, "--allowedTools", *_inside(allowed)]
         return [*mode, "--disallowedTools", "EnterWorktree", *servers]
+
+    def _servers(self) -> tuple[str, ...]:
+        """Returns the names of its own MCP servers; raises McpConfigError."""
+        file = self.spec.mcp_config
+        return () if file is None else tuple(server.name for server in read_servers(Path(file)))
 
     def _usage(self, assignment: Assignment, told: Run) -> dict[str, Json]:
         former = None if assignment.session is None else noted(assignment.folder, assignment.session)
