@@ -2,14 +2,7 @@
 
 ::
 
-    agents:
-      writer:
-        command: [claude, -p]
-        timeout: 1800
-        env: {MODEL: opus}
-        hooks: [pre-commit]       # of the user's git hooks; or inherit, the default, or off
-        fence: on                 # off: its git may move every branch
-        secrets: [API_KEY]        # variables whose values are written nowhere
+    agents: {...}               # see agent_settings.py
     slots:
       root: /fast-disk/stratum
       keep: 8
@@ -26,27 +19,21 @@
 from __future__ import annotations
 
 import re
-import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
 
 from stratum_git.agents.base import DRIVER_TIMEOUT, AgentSpec, DriverSpec
-from stratum_git.core.yaml_nodes import plain, read_yaml
-from stratum_git.errors import UserError
+from stratum_git.app.agent_settings import agent_of_settings
+from stratum_git.app.settings import ConfigError, Section
+from stratum_git.core.yaml_nodes import Node, plain, read_yaml
 from stratum_git.git.files import TooLargeError, read_bounded
-from stratum_git.model.ids import Hooks, Json
 
 FILE = Path(".stratum/config.yaml")
 LIMIT = 256 * 1024
 ALONE = re.compile(r"[A-Za-z0-9_.:/=-]*%P")
 """A word of a command in which a path is no part of a script."""
-VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-
-
-class ConfigError(UserError):
-    """The settings are not what they should be."""
+FILES = 'such as ["*.json"]'
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,169 +61,65 @@ def read_config(root: Path) -> Config:
         raise ConfigError(f"{path} is larger than {LIMIT} bytes") from error
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from error
-    return _config(path, _parsed(path, text))
+    return _config(root, _parsed(path, text))
 
 
-def agent_option(text: str) -> AgentSpec:
-    """Returns the agent of an option ``NAME=COMMAND``; the command is split as a shell splits words."""
-    name, equals, command = text.partition("=")
-    try:
-        words = tuple(shlex.split(command))
-    except ValueError as error:
-        raise ConfigError(f"--agent {text}: {error}") from error
-    if not equals or not name or not words:
-        raise ConfigError(
-            f"--agent {text} is not NAME=COMMAND", hint="for example --agent default='claude -p'"
-        )
-    return AgentSpec(name=name, command=words, timeout=None, env={})
-
-
-def _parsed(path: Path, text: str) -> object:
+def _parsed(path: Path, text: str) -> Section:
     if not any(line.partition("#")[0].strip() for line in text.splitlines()):
-        return None
+        return Section(path, "", Node({}, 1))
     # As bounded as a spec: neither its depth nor its aliases can exhaust anything.
     tree = read_yaml(text)
     if tree.root is None or tree.problems:
         first = tree.problems[0]
         raise ConfigError(f"{path}, line {first.line}: {first.message}", hint=first.hint)
-    return plain(tree.root)
+    return Section(path, "", tree.root)
 
 
-def _config(path: Path, data: object) -> Config:
-    known = ("agents", "slots", "merge_drivers", "retention", "radar")
-    top = _mapping(path, "the file", {} if data is None else data, known)
-    agents = _mapping(path, "agents", top.get("agents") or {}, None)
-    slots = _mapping(path, "slots", top.get("slots") or {}, ("root", "keep"))
-    root, keep = slots.get("root"), slots.get("keep", 8)
+def _config(root: Path, top: Section) -> Config:
+    if plain(top.node) is None:
+        return Config()
+    top.rows(("agents", "slots", "merge_drivers", "retention", "radar"))
+    slots = top.part("slots")
+    slots.rows(("root", "keep"))
+    place, keep = slots.text("root", "a path"), slots.get("keep") if "keep" in slots.rows() else 8
     if not isinstance(keep, int) or isinstance(keep, bool) or keep < 0:
-        raise ConfigError(f"{path}: slots.keep is not a number of slots")
-    if root is not None and not isinstance(root, str):
-        raise ConfigError(f"{path}: slots.root is not a path")
+        raise slots.wrong("keep", " is not a number of slots")
     return Config(
-        agents={name: _agent(path, name, value) for name, value in agents.items()},
-        slots_root=None if root is None else _place(path, root),
+        agents={name: agent_of_settings(part, name, root) for name, part in top.parts("agents")},
+        slots_root=None if place is None else _place(slots, place),
         slots_keep=keep,
         retention=str(top.get("retention") or "30d"),
-        drivers=_drivers(path, top.get("merge_drivers") or {}),
-        radar=_is_on(path, "radar", top.get("radar", True)),
+        drivers={name: _driver(part, name) for name, part in top.parts("merge_drivers")},
+        radar=top.is_on("radar"),
     )
 
 
-def _agent(path: Path, name: str, value: object) -> AgentSpec:
-    where = f"agents.{name}"
-    row = _mapping(path, where, value, ("command", "timeout", "env", "hooks", "fence", "secrets"))
-    env = row.get("env") or {}
-    words, timeout = _command(path, where, row), _timeout(path, where, row)
-    if not isinstance(env, dict) or not all(isinstance(v, str | int | float) for v in env.values()):
-        raise ConfigError(f"{path}: {where}.env is not a map of names to values")
-    wrong = next((key for key in env if not key or "=" in key), None)
-    if wrong is not None:
-        raise ConfigError(f"{path}: {where}.env: {wrong!r} cannot be the name of a variable")
-    hooks = _hooks(path, where, row.get("hooks", "inherit"))
-    fence = _is_on(path, f"{where}.fence", row.get("fence", True))
-    if hooks != "inherit" and not fence:
-        raise ConfigError(f"{path}: {where}.hooks is what the fence does, and {where}.fence is off")
-    return AgentSpec(
-        name=name,
-        command=words,
-        timeout=timeout,
-        env={str(key): str(item) for key, item in env.items()},
-        hooks=hooks,
-        fence=fence,
-        secrets=_secrets(path, where, row.get("secrets") or []),
-    )
-
-
-def _drivers(path: Path, value: Json) -> dict[str, DriverSpec | None]:
-    rows = _mapping(path, "merge_drivers", value, None)
+def _driver(section: Section, name: str) -> DriverSpec | None:
     # YAML reads a bare `off` as a truth value.
-    return {name: None if row in (False, "off") else _driver(path, name, row) for name, row in rows.items()}
-
-
-def _driver(path: Path, name: str, value: Json) -> DriverSpec:
-    where = f"merge_drivers.{name}"
-    row = _mapping(path, where, value, ("command", "files", "timeout"))
-    words, timeout, files = _command(path, where, row), _timeout(path, where, row), row.get("files")
-    if not isinstance(files, list) or not files or not all(isinstance(one, str) and one for one in files):
-        raise ConfigError(f'{path}: {where}.files is not a list of patterns, such as "*.json"')
+    if plain(section.node) in (False, "off"):
+        return None
+    section.rows(("command", "files", "timeout"))
+    words, timeout = section.words("command"), section.number("timeout", "seconds")
+    files = section.texts("files", "patterns", FILES)
+    if not files:
+        raise section.wrong("files", " is not a list of patterns", FILES)
     if "%A" not in " ".join(words):
         hint = "it has to leave its result in the file %A; the others are %O, as it was, and %B"
-        raise ConfigError(f"{path}: {where}.command does not name %A", hint=hint)
+        raise section.wrong("command", " does not name %A", hint)
     if any("%P" in word and not ALONE.fullmatch(word) for word in words):
         # Whoever names a file would have a shell do what its name says.
         hint = 'give it as a word of its own: [sh, -c, \'tool "$1"\', sh, "%P"]'
-        raise ConfigError(f"{path}: {where}.command has %P among other words", hint=hint)
-    patterns = tuple(str(one) for one in files)
-    return DriverSpec(name, words, patterns, DRIVER_TIMEOUT if timeout is None else timeout)
+        raise section.wrong("command", " has %P among other words", hint)
+    return DriverSpec(name, words, files, DRIVER_TIMEOUT if timeout is None else timeout)
 
 
-def _command(path: Path, where: str, row: Mapping[str, Json]) -> tuple[str, ...]:
-    command = row.get("command")
-    words = _words(command) if isinstance(command, str) else command
-    if not isinstance(words, Sequence) or not words or not all(isinstance(w, str) for w in words):
-        raise ConfigError(f"{path}: {where}.command is not a list of words")
-    return tuple(cast("Sequence[str]", words))
-
-
-def _timeout(path: Path, where: str, row: Mapping[str, Json]) -> float | None:
-    timeout = row.get("timeout")
-    if timeout is None:
-        return None
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or timeout <= 0:
-        raise ConfigError(f"{path}: {where}.timeout is not a number of seconds")
-    return timeout
-
-
-def _words(command: str) -> tuple[str, ...]:
-    try:
-        return tuple(shlex.split(command))
-    except ValueError:
-        return ()
-
-
-def _place(path: Path, root: str) -> Path:
+def _place(slots: Section, root: str) -> Path:
     """Returns where slots are to lie: a path that means the same wherever the program was started."""
     try:
         place = Path(root).expanduser()
     except RuntimeError as error:
-        raise ConfigError(f"{path}: slots.root: {root}: there is no such user") from error
+        raise slots.wrong("root", f": {root}: there is no such user") from error
     if not place.is_absolute():
         hint = "write the whole path, or one that begins with ~"
-        raise ConfigError(f"{path}: slots.root is {root}, which is not an absolute path", hint=hint)
+        raise slots.wrong("root", f" is {root}, which is not an absolute path", hint)
     return place
-
-
-def _hooks(path: Path, where: str, value: Json) -> Hooks:
-    # YAML reads a bare `off` as a truth value.
-    if value is False or value == "off":
-        return "off"
-    if value == "inherit":
-        return "inherit"
-    if isinstance(value, list) and all(isinstance(name, str) and name and "/" not in name for name in value):
-        return tuple(str(name) for name in value)
-    raise ConfigError(f"{path}: {where}.hooks is not inherit, off or a list of hooks")
-
-
-def _secrets(path: Path, where: str, value: Json) -> tuple[str, ...]:
-    if isinstance(value, list) and all(isinstance(name, str) and VARIABLE.fullmatch(name) for name in value):
-        return tuple(map(str, value))
-    raise ConfigError(
-        f"{path}: {where}.secrets is not a list of variables", hint="name them, not their values"
-    )
-
-
-def _is_on(path: Path, where: str, value: object) -> bool:
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, str) and value in {"on", "off"}:
-        return value == "on"
-    raise ConfigError(f"{path}: {where} is not on or off")
-
-
-def _mapping(path: Path, where: str, value: object, known: Sequence[str] | None) -> dict[str, Json]:
-    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-        raise ConfigError(f"{path}: {where} is not a map")
-    unknown = [key for key in value if known is not None and key not in known]
-    if unknown:
-        raise ConfigError(f"{path}: {where} has no {unknown[0]}", hint=f"known: {', '.join(known or ())}")
-    return cast("dict[str, Json]", value)

@@ -115,7 +115,7 @@ def _settings(around: Surroundings, repo: Repository) -> Iterator[Finding]:
     for name, spec in config.agents.items():
         problem = agent_of(spec, around.environment).problem()
         verdict: Verdict = "ok" if problem is None else "fail"
-        yield Finding(f"agent {name}", verdict, problem or " ".join(spec.command))
+        yield Finding(f"agent {name}", verdict, problem or " ".join(spec.command) or spec.kind)
         yield from _secrets(spec, around.environment)
         if not spec.fence:
             detail = "its git may move any branch, the stash, tags, settings, and push"

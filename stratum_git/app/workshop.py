@@ -10,7 +10,8 @@ import trio
 from stratum_git.agents.base import AgentSpec
 from stratum_git.agents.kinds import agent_of
 from stratum_git.agents.secrets import secrets_of
-from stratum_git.app.config import Config, agent_option, read_config
+from stratum_git.app.agent_settings import agent_option
+from stratum_git.app.config import Config, read_config
 from stratum_git.app.drivers import drivers_of
 from stratum_git.app.places import folders_of
 from stratum_git.app.surroundings import Surroundings
@@ -37,7 +38,7 @@ def signature(repo: Repository) -> Signature:
 
 
 def make_context(around: Surroundings, repo: Repository, agents: Sequence[str]) -> Context:
-    """Returns what a run works with; *agents* are options of the form NAME=COMMAND."""
+    """Returns what a run works with; *agents* are options NAME=COMMAND, or NAME=KIND."""
     mend_after_boot(repo)
     config = read_config(repo.root)
     # Before anybody else is at work here: what agents add to the repository's settings is not started.

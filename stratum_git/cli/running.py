@@ -93,7 +93,7 @@ def _common(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=COMMAND",
-        help="an agent; `default` does what names none",
+        help="an agent: a kind such as claude, or any command; `default` does what names none",
     )
     parser.add_argument("--json", action="store_true", help="answer in JSON, on standard output")
     parser.add_argument("--quiet", action="store_true", help="say nothing while it runs")

@@ -42,7 +42,8 @@ def _register_starts(server: MCPServer[Any], desk: Desk) -> None:
     ) -> Answer:
         """Run a whole flow here with agents, in the background. Returns at once; use stratum_parallel_wait.
 
-        agents: NAME=COMMAND, beside those of .stratum/config.yaml; target: the branch that results land on.
+        agents: NAME=COMMAND or NAME=claude, beside those of .stratum/config.yaml.
+        target: the branch that results land on.
         """
         return bounded(detached.execute(desk, spec, flow, inputs, agents or [], target))
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from stratum_git.app.checking import LIMIT, read_spec
-from stratum_git.app.config import ConfigError, read_config
+from stratum_git.app.config import read_config
+from stratum_git.app.settings import ConfigError
 from stratum_git.errors import UserError
 from stratum_git.git.repository import Repository
 from stratum_git.slots.folders import check_root, state_folders

@@ -9,8 +9,9 @@ from typing import Any, cast
 
 import pytest
 
-from stratum_git.app.config import ConfigError, read_config
+from stratum_git.app.config import read_config
 from stratum_git.app.drivers import driver_specs
+from stratum_git.app.settings import ConfigError
 from stratum_git.app.surroundings import Surroundings
 from stratum_git.app.workshop import make_context
 from stratum_git.dispatch.remembering import remember
