@@ -27,6 +27,7 @@ from stratum_git.dispatch.context import DEFAULT_TIMEOUT, Context
 from stratum_git.dispatch.driver import Driver
 from stratum_git.dispatch.journal import Journal
 from stratum_git.dispatch.leasing import Leases
+from stratum_git.dispatch.limits import PATIENCE
 from stratum_git.dispatch.notices import Recorded, Remark, Watcher
 from stratum_git.dispatch.withholding import refuse_secrets
 from stratum_git.errors import StratumError, UserError
@@ -222,7 +223,8 @@ def _leave_tidy(context: Context, state: FlowState) -> None:
 def _driver(context: Context, journal: Journal, watch: Watcher, handle: Handle) -> Driver:
     works = (step.work for step in journal.state.program.flow.steps)
     timeouts = (work.timeout or 0.0 for work in works if isinstance(work, Dispatch))
-    lifetime = max(DEFAULT_TIMEOUT, *timeouts, 0.0)
+    # An attempt may wait for room at its model's server beside the time that it has.
+    lifetime = max(DEFAULT_TIMEOUT, *timeouts, 0.0) + PATIENCE
     leases = Leases(context.writer, journal.state.flow, context.holder, own_identity(), lifetime)
     handle.driver = Driver(context, journal, leases, watch)
     return handle.driver

@@ -142,7 +142,7 @@ def _answer(state: FlowState, *, interrupted: bool, as_json: bool) -> int:
     if as_json:
         print(json.dumps({"flow_id": state.flow, "status": state.status, "target": state.target}, indent=2))
     else:
-        for line in _ending(state, interrupted=interrupted):
+        for line in _ending(state, interrupted=interrupted or state.paused):
             say(line)
     if interrupted:
         return INTERRUPTED

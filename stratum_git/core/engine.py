@@ -110,10 +110,11 @@ def begin(program: Program, event: Started) -> Turn:
 
 def advance(state: FlowState, event: Event) -> Turn:
     """Returns the state after *event*, and the effects it calls for, in order."""
-    after, effects = _react(state, event)
-    if after is state:
+    charged = spending.charged(state, event)
+    after, effects = _react(charged, event)
+    if after is charged:
         return state, ()
-    after, effects = spending.settled(state, after, effects, event)
+    after, effects = spending.settled(after, effects, event)
     if not isinstance(event, FOLLOWS):
         hops = replace(after.book, hops=0) if after.book.hops else after.book
         setback = None if after.setback is state.setback else after.setback

@@ -116,7 +116,8 @@ def _tell(event: Event, after: FlowState) -> tuple[str, tuple[str, ...]]:
             what = f"task {event.task}" if event.task is not None else "the flow"
             return f"Cancel {what}: {event.why}", ()
         case Suspended():
-            return "Interrupt the flow", ()
+            why = (event.why, "`stratum-git resume` goes on with it.") if event.why else ()
+            return "Interrupt the flow", why
         case Resumed():
             return "Resume the flow", ()
         case Checkpointed():
@@ -169,7 +170,11 @@ def _resolving_ended(event: ResolvingEnded) -> tuple[str, tuple[str, ...]]:
 
 def _outcome(name: str, outcome: Outcome, more: tuple[str, ...] = ()) -> tuple[str, tuple[str, ...]]:
     cost = in_words(outcome.usage)
-    costs = (*((f"It cost {cost}.",) if cost else ()), *more)
+    waited = outcome.usage.get("waited_ms")
+    said = (
+        f"It waited {waited / 1000:.0f} s for room at its model's server." if isinstance(waited, int) else ""
+    )
+    costs = (*((f"It cost {cost}.",) if cost else ()), *((said,) if said else ()), *more)
     match outcome:
         case Completed(base, result):
             what = "nothing changed" if result == base else f"result {result[:SHORT]}"

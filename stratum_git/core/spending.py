@@ -27,20 +27,22 @@ from stratum_git.model.state import Asked, FannedOut, FlowState, Pending, Runnin
 Costly = Answered | Gathered | StepReported | TaskReported
 
 
-def settled(before: FlowState, after: FlowState, effects: tuple[Effect, ...], event: Event) -> Turn:
-    """Returns a turn of the engine as the budgets have it; *before* is the flow before its *event*."""
-    if isinstance(event, Costly):
-        after = _charged(before, after, event)
+def charged(state: FlowState, event: Event) -> FlowState:
+    """Returns the flow with what *event* tells of costs counted, before anything else comes of it."""
+    if not isinstance(event, Costly) or event.step not in state.program.steps:
+        return state
+    return _noted(_charged(state, event), state.program.steps[event.step])
+
+
+def settled(after: FlowState, effects: tuple[Effect, ...], event: Event) -> Turn:
+    """Returns a turn of the engine as the budgets have it."""
     launches = tuple(effect for effect in effects if isinstance(effect, Launch))
     if after.cursor is None:
         return after, effects
     step = after.program.steps[after.cursor]
-    held = tuple(budgets.purses(after, step))
-    if not held:
+    if not any(budgets.purses(after, step)):
         return (_handed_out(after, step, len(launches)) if launches else after), effects
-    for purse in held:
-        if purse.key not in after.spent.over and budgets.is_used_up(purse):
-            after = _ended(after, purse)
+    after = _noted(after, step)
     left = 0 if budgets.over(after, step) else budgets.dispatches_left(after, step)
     denied = () if left is None else launches[left:]
     for launch in denied:
@@ -81,6 +83,14 @@ def _wound_down(state: FlowState, step: Step, effects: tuple[Effect, ...], at: f
     return (state, effects) if turn is None else (turn[0], (*effects, *turn[1]))
 
 
+def _noted(state: FlowState, step: Step) -> FlowState:
+    """Returns the flow with the budgets noted that are used up by now."""
+    for purse in budgets.purses(state, step):
+        if purse.key not in state.spent.over and budgets.is_used_up(purse):
+            state = _ended(state, purse)
+    return state
+
+
 def _ended(state: FlowState, purse: budgets.Purse) -> FlowState:
     return replace(state, spent=budgets.with_over(state.spent, purse.key, budgets.sentence(purse)))
 
@@ -113,18 +123,17 @@ def _is_working(now: StepState) -> bool:
 # --- what it costs ----------------------------------------------------------------------------------------
 
 
-def _charged(before: FlowState, after: FlowState, event: Costly) -> FlowState:
-    """Returns the flow with what an event tells of costs counted."""
-    step = after.program.steps[event.step]
+def _charged(state: FlowState, event: Costly) -> FlowState:
+    step = state.program.steps[event.step]
     told = tuple(_told(event))
-    cost = Spent(dispatches=_unasked(before, event) if isinstance(event, Gathered) else 0)
+    cost = Spent(dispatches=_unasked(state, event) if isinstance(event, Gathered) else 0)
     for usage in told:
         cost = plus(cost, budgets.spent_by(usage))
-    if before.driver == "client" and not all("ms" in usage for usage in told):
-        since = max(_since(before.step(event.step), event.at), before.spent.clock)
+    if state.driver == "client" and not all("ms" in usage for usage in told):
+        since = max(_since(state.step(event.step), event.at), state.spent.clock)
         cost = replace(cost, ms=cost.ms + max(0, int((event.at - since) * 1000)))
-        after = replace(after, spent=replace(after.spent, clock=event.at))
-    return _plus(after, step, replace(cost, unseen=_unseen(after, step, told)))
+        state = replace(state, spent=replace(state.spent, clock=event.at))
+    return _plus(state, step, replace(cost, unseen=_unseen(state, step, told)))
 
 
 def _told(event: Costly) -> Iterable[Usage]:

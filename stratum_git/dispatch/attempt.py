@@ -34,6 +34,7 @@ from stratum_git.dispatch.clock import now
 from stratum_git.dispatch.context import DEFAULT_TIMEOUT, Context, UnknownAgentError
 from stratum_git.dispatch.errand import Errand, Unclear, errand_for
 from stratum_git.dispatch.judge import Finding, judge_output, judge_tree, run_commands
+from stratum_git.dispatch.limits import Limits, OutOfPatience, work_patiently
 from stratum_git.dispatch.names import branch_ref
 from stratum_git.dispatch.resolving import (
     Conflict,
@@ -43,7 +44,7 @@ from stratum_git.dispatch.resolving import (
     put_in_place,
     unresolved,
 )
-from stratum_git.dispatch.spending import Meter
+from stratum_git.dispatch.spending import Funds, Meter
 from stratum_git.dispatch.withholding import hidden
 from stratum_git.dispatch.workplace import Workplace, WorkplaceError, open_workplace
 from stratum_git.git.objects import Signature
@@ -74,6 +75,11 @@ class Attempt:
     """What is to be resolved, and of which paths nothing was decided in the slot."""
     undecided: frozenset[str] = frozenset()
     meter: Meter = field(default_factory=Meter)
+    funds: Callable[[], Funds] = Funds
+    limits: Limits = field(default_factory=Limits)
+    tell: Callable[[str], None] = lambda _: None
+    starved: str | None = None
+    """That there was no room for its agent, for so long that it gave up."""
     bereft: str | None = None
     """What was killed that held the agent, or another command: nobody knows what it would have come to."""
 
@@ -163,14 +169,20 @@ class Attempt:
         if self.conflict is not None:
             self.undecided = await self.context.git(partial(unmerged, place.path))
         captured = await self.context.git(partial(self._capture, place, base))
+        if isinstance(told, OutOfPatience):
+            self.starved = told.why
+            return Lost(told.why, None if captured.result == base else captured.result, self.meter.usage())
         outcome = await self._verdict(errand, base, place, told, captured)
         return following.to_go_on_with(agent, replace(outcome, usage=self.meter.usage()))
 
-    async def _work(self, agent: Agent, assignment: Assignment) -> AgentOutcome:
-        self.meter.begin()
-        told = await agent.run(assignment, self.on_line)
-        self.meter.end({} if isinstance(told, AgentUnstartable) else told.usage)
-        return told
+    async def _work(self, agent: Agent, assignment: Assignment) -> AgentOutcome | OutOfPatience:
+        funds = self.funds()
+        if funds.is_empty:
+            return AgentSpent("nothing is left of the budget")
+        timeouts = (assignment.timeout, funds.seconds)
+        timeout = min((one for one in timeouts if one is not None), default=None)
+        assignment = replace(assignment, usd=funds.usd, tokens=funds.tokens, timeout=timeout)
+        return await work_patiently(agent, assignment, self.meter, self.limits, self.tell, self.on_line)
 
     def _planted(self, errand: Errand, conflict: Conflict, place: Workplace) -> Errand:
         """Puts the conflict into the slot; returns what is asked of whoever resolves it there."""

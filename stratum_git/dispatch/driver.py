@@ -23,12 +23,14 @@ from stratum_git.dispatch.context import Context
 from stratum_git.dispatch.journal import Beaten, Journal
 from stratum_git.dispatch.landing import follow
 from stratum_git.dispatch.leasing import Leases
+from stratum_git.dispatch.limits import Limits
 from stratum_git.dispatch.notices import Line, Recorded, Remark, Watcher
 from stratum_git.dispatch.opening import consider, open_step
 from stratum_git.dispatch.proving import Prover
 from stratum_git.dispatch.publishing import result_updates
 from stratum_git.dispatch.radar import keep_watch
 from stratum_git.dispatch.resolving import remember_landed
+from stratum_git.dispatch.spending import Meter, Treasury
 from stratum_git.dispatch.turn import hold, own_turn
 from stratum_git.git.refs import RefUpdate, tip_nowait
 from stratum_git.model.effects import (
@@ -93,6 +95,8 @@ class Driver:
     attempts: dict[Key, Attempt] = field(default_factory=dict)
     places: dict[tuple[StepId, TaskId | None], trio.Event] = field(default_factory=dict)
     bereft: dict[tuple[StepId, TaskId | None], int] = field(default_factory=dict)
+    limits: Limits = field(default_factory=Limits)
+    treasury: Treasury = field(init=False)
     slots: trio.CapacityLimiter = field(init=False)
     active: int = 0
     updates: list[RefUpdate] = field(default_factory=list)
@@ -106,6 +110,7 @@ class Driver:
         """Performs *first* and everything that follows from it; returns the state at the end."""
         self.inbox, outbox = trio.open_memory_channel[Delivery](math.inf)
         self.slots = trio.CapacityLimiter(_places(self.journal.state))
+        self.treasury = Treasury(lambda: self.journal.state, self.attempts)
         async with trio.open_nursery() as nursery:
             self.nursery = nursery
             self.followed.set()
@@ -113,6 +118,7 @@ class Driver:
             nursery.start_soon(
                 keep_watch, self.context, self.journal, self.attempts, self._deliver, self.watch
             )
+            nursery.start_soon(self.treasury.keep_count, self._deliver)
             self._perform(first)
             while self.active or outbox.statistics().current_buffer_used:
                 await self._take(outbox)
@@ -236,7 +242,16 @@ class Driver:
         """
         before, gone = self.places.get((launch.step, launch.task)), trio.Event()
         self.places[launch.step, launch.task] = gone
-        attempt = Attempt(self.context, self.journal.state, launch, partial(self._line, launch))
+        attempt = Attempt(
+            self.context,
+            self.journal.state,
+            launch,
+            partial(self._line, launch),
+            meter=Meter(self.treasury.ring),
+            funds=partial(self.treasury.funds, launch.step),
+            limits=self.limits,
+            tell=lambda text: self.watch(Remark(text)),
+        )
         key = (launch.step, launch.task, launch.attempt)
         self.attempts[key] = attempt
         try:
@@ -250,6 +265,9 @@ class Driver:
 
     async def _attempt_in_place(self, launch: Launch, attempt: Attempt) -> None:
         outcome = self._bounded(launch, attempt, await attempt.run())
+        if attempt.starved is not None and not self.journal.state.paused:
+            # It has not failed, and to begin it again at once would be to wait without end.
+            await self._deliver(Suspended(now(), "stratum-git", attempt.starved))
         at, by, step, number = now(), attempt.by, launch.step, launch.attempt
         if launch.task is None:
             event: Event = StepReported(at, by, step, number, outcome)
@@ -274,14 +292,17 @@ class Driver:
     def _line(self, launch: Launch, text: str) -> None:
         self.watch(Line(launch.step, launch.task, launch.attempt, text))
 
+    def _is_paused(self) -> bool:
+        return self.interrupted or self.journal.state.paused
+
     async def _consider(self, step: StepId) -> None:
-        if not self.interrupted:
+        if not self._is_paused():
             await self._deliver(
                 await self.context.git(partial(consider, self.context, self.journal.state, step))
             )
 
     async def _open(self, step: StepId) -> None:
-        if not self.interrupted:
+        if not self._is_paused():
             await self._deliver(
                 await self.context.git(partial(open_step, self.context, self.journal.state, step))
             )

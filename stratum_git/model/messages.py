@@ -327,10 +327,14 @@ class CancelRequested:
 
 @dataclass(frozen=True, slots=True)
 class Suspended:
-    """The run was interrupted: attempts end, nothing new begins, and the flow can be resumed."""
+    """The run was interrupted: attempts end, nothing new begins, and the flow can be resumed.
+
+    ``why`` is said where nobody did it: the server of a model has had no room for too long.
+    """
 
     at: float
     by: str
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
