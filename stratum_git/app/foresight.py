@@ -12,7 +12,7 @@ from stratum_git.core import contest
 from stratum_git.core.references import Unresolved, resolve
 from stratum_git.core.taskgraph import LIMIT, read_graph
 from stratum_git.core.template import OF_A_COMMIT, MissingField, render, render_message
-from stratum_git.dispatch.context import DEFAULT_AGENT, agent_name, find_agent
+from stratum_git.dispatch.context import DEFAULT_AGENT, NOBODY, agent_name, find_agent
 from stratum_git.errors import UserError
 from stratum_git.model.graph import TaskGraph
 from stratum_git.model.ids import Json, StepId, TaskId
@@ -94,7 +94,7 @@ def _workers(work: Dispatch, graph: TaskGraph) -> Iterator[tuple[int, Task]]:
 
 def _who_works(step: Step, graph: TaskGraph | None, agents: Mapping[str, Agent]) -> Iterator[Task | None]:
     """Yields a task for each agent that the step surely needs; ``None`` stands for the step's own."""
-    if isinstance(step.work, Gate):
+    if isinstance(step.work, Gate) or step.agent == NOBODY:
         return
     work = step.work
     if isinstance(work, Dispatch) and graph is not None:

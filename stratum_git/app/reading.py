@@ -76,7 +76,7 @@ def diff(around: Surroundings, name: FlowId, task: str, attempt: int | None) -> 
     """Returns what a task, or a step that one agent did, changed, as a patch."""
     repo = around.repository()
     state = load(repo, name)[0].state
-    base, result = _change(repo, state, task, attempt)
+    base, result = change_of(repo, state, task, attempt)
     return patch(repo, base, result)
 
 
@@ -115,7 +115,8 @@ def step_of(state: FlowState, task: str) -> str:
     )
 
 
-def _change(repo: Repository, state: FlowState, task: str, attempt: int | None) -> tuple[Oid, Oid]:
+def change_of(repo: Repository, state: FlowState, task: str, attempt: int | None) -> tuple[Oid, Oid]:
+    """Returns where a task, or a step that one agent does, began, and what came of it; UnknownTaskError."""
     step = step_of(state, task)
     now = state.step(StepId(step))
     fan = fan_of(now)
@@ -126,7 +127,8 @@ def _change(repo: Repository, state: FlowState, task: str, attempt: int | None) 
     prefix = f"refs/stratum/attempts/{state.flow}/{step}/{task if task != step else OWN}/"
     refs = read_refs(repo, prefix)
     branch = read_refs(repo, f"refs/heads/stratum/{state.flow}/{task}")
-    numbers = {int(ref.rpartition("/")[2]): oid for ref, oid in refs.items()}
+    ends = ((ref.rpartition("/")[2], oid) for ref, oid in refs.items())
+    numbers = {int(end): oid for end, oid in ends if end.isdecimal()}
     if attempt is not None and attempt in numbers:
         result = numbers[attempt]
     elif attempt is None and (numbers or branch):

@@ -6,12 +6,13 @@ A function of the refs, the slots' records and the process table. What a live pr
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from filelock import FileLock, Timeout
 
 from stratum_git.core.questions import in_flight, is_over
 from stratum_git.core.resolving import open_resolutions
+from stratum_git.core.sessions import STEP, is_open
 from stratum_git.dispatch.clock import monotonic, now
 from stratum_git.dispatch.context import Context
 from stratum_git.dispatch.workplace import SlotPlace
@@ -56,8 +57,11 @@ def recover(context: Context, state: FlowState) -> Recovered:
     The caller has the flow's lock, so whoever ran it before is gone; what he had started is seen out first.
     """
     see_out(context, state.flow)
+    # Of a session whose turn was cut off, its slot is looked at, too, and left to it again.
+    spare = inhabited(state) if not (is_open(state) and in_flight(state)) else frozenset()
     places = tuple(
-        place_of(context, slot) for slot in context.pool.recover(state.flow, spare=inhabited(state))
+        replace(place_of(context, slot), stays=is_open(state))
+        for slot in context.pool.recover(state.flow, spare=spare)
     )
     work = {_key(place.slot): rescued(context, place) for place in places}
     events: list[Event] = []
@@ -112,9 +116,17 @@ def give_back(context: Context) -> None:
 
 
 def inhabited(state: FlowState) -> frozenset[Occupant]:
-    """Returns whose slots are people's, who resolve conflicts of a flow in them: no process holds those."""
+    """Returns whose slots stay although no process holds them.
+
+    They are people's, who resolve conflicts of a flow in them, or a session's between its turns.
+    """
     found = open_resolutions(state)
-    return frozenset(Occupant(state.flow, step, task, who.attempt) for step, task, who in found)
+    people = frozenset(Occupant(state.flow, step, task, who.attempt) for step, task, who in found)
+    session = state.book.session
+    if session is None or not is_open(state):
+        return people
+    numbers = range(1, session.attempts + 2)
+    return people | {Occupant(state.flow, STEP, None, number) for number in numbers}
 
 
 def give_back_of(context: Context, state: FlowState) -> None:

@@ -17,6 +17,7 @@ from stratum_git.app import foresight
 from stratum_git.app.leasing import is_claimed
 from stratum_git.app.recovery import clear_locks, give_back, give_back_of, recover, tidy
 from stratum_git.app.surroundings import Surroundings
+from stratum_git.app.telling import tell
 from stratum_git.app.workshop import make_context, signature
 from stratum_git.core.engine import begin
 from stratum_git.core.parse import load_spec
@@ -123,6 +124,7 @@ async def resume(
         stored, spec = load(repo, flow)
         await context.git(partial(give_back, context))
         if is_over(stored.state) and not stored.state.unsynced:
+            await context.git(partial(tell, context, stored.state))
             await context.git(partial(_leave_tidy, context, stored.state))
             raise FlowOverError(f"the flow {flow} is {stored.state.status}; there is nothing to resume")
         check_takeover(repo, stored.state)
@@ -206,6 +208,7 @@ async def _take_up(
 async def _driven(driver: Driver, effects: Sequence[Effect]) -> FlowState:
     """Runs to the end, and tidies up when nobody needs slots any more."""
     state = await driver.drive(effects)
+    await driver.context.git(partial(tell, driver.context, state))
     try:
         await driver.context.git(partial(tidy, driver.context, TIDYING))
         await driver.context.git(partial(clear_locks, driver.context, state.flow))

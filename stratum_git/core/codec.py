@@ -28,6 +28,7 @@ from stratum_git.model import (
     passes,
     proofs,
     resolutions,
+    sessions,
     sightings,
     spec,
     spending,
@@ -40,8 +41,8 @@ T = TypeVar("T")
 Decoder: TypeAlias = Callable[[Json], object]
 
 MODULES = (
-    messages, landings, passes, resolutions, choosing, proofs, sightings, conversations, spending, state,
-    graph, spec, book,
+    messages, landings, passes, resolutions, choosing, proofs, sightings, conversations, spending, sessions,
+    state, graph, spec, book,
 )  # fmt: skip
 PLAIN: Mapping[str, tuple[type, ...]] = {
     "str": (str,), "bool": (bool,), "int": (int,), "float": (float, int),

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TypeAlias
 
-from stratum_git.core import afterwards, asking, fanning, gates, resolving, single, spending
+from stratum_git.core import afterwards, asking, fanning, gates, resolving, sessions, single, spending
 from stratum_git.core.checkpoints import checkpointed, reverted
 from stratum_git.core.questions import is_over, outstanding
 from stratum_git.core.route import Turn, abandoned, enter, finish, weighed, with_step
@@ -45,6 +45,7 @@ from stratum_git.model.messages import (
     Undone,
 )
 from stratum_git.model.resolutions import ResolvingBegan, ResolvingEnded
+from stratum_git.model.sessions import Continued, ReviewBegan, Reviewed, SessionClosed
 from stratum_git.model.sightings import Sighted
 from stratum_git.model.spec import Dispatch, Step
 from stratum_git.model.spending import BudgetSpent
@@ -105,7 +106,7 @@ def begin(program: Program, event: Started) -> Turn:
         parent=event.parent,
         parent_step=event.parent_step,
     )
-    return enter(state, 0, event.at)
+    return enter(sessions.begun(state, event), 0, event.at)
 
 
 def advance(state: FlowState, event: Event) -> Turn:
@@ -115,6 +116,7 @@ def advance(state: FlowState, event: Event) -> Turn:
     if after is charged:
         return state, ()
     after, effects = spending.settled(after, effects, event)
+    after = sessions.noted(after, event)
     if not isinstance(event, FOLLOWS):
         hops = replace(after.book, hops=0) if after.book.hops else after.book
         setback = None if after.setback is state.setback else after.setback
@@ -140,6 +142,14 @@ def _react(state: FlowState, event: Event) -> Turn:
             return resolving.began(state, event), ()
         case ResolvingEnded():
             return resolving.ended(state, event), ()
+        case Continued():
+            return sessions.continued(state, event)
+        case SessionClosed():
+            return sessions.closed(state, event), ()
+        case ReviewBegan():
+            return sessions.review_began(state, event), ()
+        case Reviewed():
+            return sessions.reviewed(state, event), ()
         case _ if is_over(state):
             return state, ()
         case CancelRequested():

@@ -6,6 +6,7 @@
     state.json                    the flow: what happened last, where it is, what it remembers, the states of
                                   the steps around the current one, and the newest records
     inputs.json
+    session.json                  the turns of one that is a session; reviews.json: what was found of its work
     states-0000.json              the states of steps 0 to 31, in the order in which they run
     records-0000.json             the audit, records 0 to 31; round-000.json that of a round that ended
     passes-<step>-0000.json       the loops of a step; past.json those of rounds that ended
@@ -30,6 +31,7 @@ from typing import TypeVar
 
 from stratum_git.core import codec
 from stratum_git.core.questions import fan_of
+from stratum_git.core.sessions import in_short as short_session
 from stratum_git.model.book import Book
 from stratum_git.model.chunks import SIZE, Chunks
 from stratum_git.model.graph import TaskGraph
@@ -118,6 +120,10 @@ def files(state: FlowState, event: Event | None = None) -> Iterator[Piece]:
         yield Piece("past.json", book.past, partial(_encoded, book.past))
     if book.audits:
         yield Piece("audits.json", book.audits, partial(_encoded, book.audits))
+    if book.session is not None:
+        yield Piece("session.json", book.session, partial(_encoded, book.session))
+    if book.reviews:
+        yield Piece("reviews.json", book.reviews, partial(_encoded, book.reviews))
 
 
 def groups(state: FlowState) -> Iterator[Group]:
@@ -179,12 +185,13 @@ def header(state: FlowState, event: Event | None) -> dict[str, Json]:
         "spent": codec.encode(state.spent),
         "book": codec.encode(bare_book(state.book)),
         "gate": _gate(state),
+        "session": None if state.book.session is None else short_session(state.book.session),
     }
 
 
 def bare_book(book: Book) -> Book:
     """Returns what is remembered, without what lies in files of its own."""
-    return replace(book, records=Chunks(), rounds=(), passes={}, past=(), audits={})
+    return replace(book, records=Chunks(), rounds=(), passes={}, past=(), audits={}, session=None, reviews=())
 
 
 def _near(state: FlowState) -> int | None:

@@ -49,6 +49,7 @@ from stratum_git.model.messages import (
 )
 from stratum_git.model.proofs import Proof
 from stratum_git.model.resolutions import ResolvingBegan, ResolvingEnded
+from stratum_git.model.sessions import Continued, ReviewBegan, Reviewed, SessionClosed, SessionEvent
 from stratum_git.model.sightings import Sighted
 from stratum_git.model.spending import BudgetSpent
 from stratum_git.model.state import FlowState
@@ -110,6 +111,8 @@ def _tell(event: Event, after: FlowState) -> tuple[str, tuple[str, ...]]:
             return f"{name}: {event.by} resolves the conflict", event.paths
         case ResolvingEnded():
             return _resolving_ended(event)
+        case Continued() | SessionClosed() | ReviewBegan() | Reviewed():
+            return _session(event)
         case Synced():
             return f"The checkouts follow {_branch(event.target)}", event.notes
         case CancelRequested():
@@ -157,6 +160,32 @@ def _tell_client(event: ClientEvent) -> tuple[str, tuple[str, ...]]:
             return f"{event.step}: give the loop up", (event.reason,)
         case _ as never:
             assert_never(never)
+
+
+def _session(event: SessionEvent) -> tuple[str, tuple[str, ...]]:
+    match event:
+        case Continued():
+            return f"{event.step}: continue: {_start(event.message)}", (event.note,) if event.note else ()
+        case SessionClosed():
+            return "Close the session", (event.why,) if event.why else ()
+        case ReviewBegan(task=task):
+            what = task.task or task.step or "the work"
+            return f"Verify {what} at {task.commit[:SHORT]} by {event.review}", ()
+        case Reviewed():
+            return _review(event)
+
+
+def _start(words: str) -> str:
+    line = next((line.strip() for line in words.splitlines() if line.strip()), "")
+    return line[:60]
+
+
+def _review(event: Reviewed) -> tuple[str, tuple[str, ...]]:
+    report = event.report if isinstance(event.report, dict) else {}
+    reasons = report.get("reasons")
+    said = str(report.get("verdict") or report.get("status") or "nothing")
+    lines = tuple(str(one) for one in reasons) if isinstance(reasons, list) else ()
+    return f"The verification {event.review} says {said}", lines
 
 
 def _resolving_ended(event: ResolvingEnded) -> tuple[str, tuple[str, ...]]:

@@ -13,6 +13,7 @@ from stratum_git.model.book import Book, Pass, Record
 from stratum_git.model.chunks import SIZE, Chunks
 from stratum_git.model.graph import TaskGraph
 from stratum_git.model.ids import FlowId, Json, Oid, RefName, StepId
+from stratum_git.model.sessions import ReviewRecord, Session
 from stratum_git.model.spending import Spending
 from stratum_git.model.state import (
     Abandoned,
@@ -143,7 +144,14 @@ def _book(program: Program, head: dict[str, Json], files: Files) -> Book:
             for one in past
         ),
         audits={StepId(step): tuple(found) for step, found in audits.items()},
+        session=_session(files),
+        reviews=tuple(codec.decode(ReviewRecord, row) for row in _list(files.get("reviews.json", b"[]"))),
     )
+
+
+def _session(files: Files) -> Session | None:
+    data = files.get("session.json")
+    return None if data is None else codec.decode(Session, codec.load(data))
 
 
 def _checkpoints(program: Program, files: Files) -> Iterator[Checkpoint]:

@@ -38,7 +38,9 @@ from stratum_git.model.state import (
 
 
 def opened(state: FlowState, step: Step, event: Opened) -> Turn:
-    """Hands the step to its agent."""
+    """Hands the step to its agent; a turn of a session waits for a runner first."""
+    if state.book.session is not None:
+        return with_step(state, step.id, Working(event.base, event.target, Pending(), event.at)), ()
     working = Working(event.base, event.target, Running(1), event.at)
     return with_step(state, step.id, working), (Launch(step.id, None, 1),)
 

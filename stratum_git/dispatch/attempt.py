@@ -28,6 +28,7 @@ from stratum_git.agents.command import inherited
 from stratum_git.agents.supervise import HolderKilled
 from stratum_git.core.contest import author_id, number_of
 from stratum_git.core.contract_schema import schema_for
+from stratum_git.core.session_words import conversation
 from stratum_git.dispatch import following
 from stratum_git.dispatch.bases import Clash, base_of
 from stratum_git.dispatch.clock import now
@@ -36,6 +37,7 @@ from stratum_git.dispatch.errand import Errand, Unclear, errand_for
 from stratum_git.dispatch.judge import Finding, judge_output, judge_tree, run_commands
 from stratum_git.dispatch.limits import Limits, OutOfPatience, work_patiently
 from stratum_git.dispatch.names import branch_ref
+from stratum_git.dispatch.readonly import intrusion, own_refs
 from stratum_git.dispatch.resolving import (
     Conflict,
     asked,
@@ -44,6 +46,7 @@ from stratum_git.dispatch.resolving import (
     put_in_place,
     unresolved,
 )
+from stratum_git.dispatch.reviewing import Inspection
 from stratum_git.dispatch.spending import Funds, Meter
 from stratum_git.dispatch.withholding import hidden
 from stratum_git.dispatch.workplace import Workplace, WorkplaceError, open_workplace
@@ -80,6 +83,7 @@ class Attempt:
     tell: Callable[[str], None] = lambda _: None
     starved: str | None = None
     """That there was no room for its agent, for so long that it gave up."""
+    told: AgentOutcome | None = None
     bereft: str | None = None
     """What was killed that held the agent, or another command: nobody knows what it would have come to."""
 
@@ -101,7 +105,10 @@ class Attempt:
                 outcome = await self._run()
             except HolderKilled as error:
                 self.bereft = error.message
-        return hidden(self.context.secrets, outcome if outcome is not None else await self._cut_short())
+        outcome = outcome if outcome is not None else await self._cut_short()
+        if self.state.book.session is not None and self.told is not None:
+            outcome = with_words(outcome, self.told)
+        return hidden(self.context.secrets, outcome)
 
     async def release(self) -> None:
         """Gives the slot back. Called after the outcome is in the repository."""
@@ -110,6 +117,10 @@ class Attempt:
                 await self.context.git(self.workplace.close)
 
     async def _run(self) -> Outcome:
+        session = self.state.book.session
+        if session is not None and session.terms.review is not None:
+            looks = Inspection(self.context, self.state, self.launch, self.on_line, session.terms.review)
+            return await looks.run()
         errand = errand_for(self.state, self.launch)
         if isinstance(errand, Unclear):
             return Rejected("base", errand.why)
@@ -129,7 +140,8 @@ class Attempt:
         base = self.conflict.base if self.conflict is not None else await self._base()
         on = None
         if not isinstance(base, Clash):
-            on = await following.still_true(self.context, agent, self.launch.goes_on, base)
+            before = conversation(self.state, base, self.launch.findings) or self.launch.goes_on
+            on = await following.still_true(self.context, agent, before, base)
             base = base if on is None else on.base
         if isinstance(base, Clash):
             paths = ", ".join(base.paths)
@@ -165,6 +177,7 @@ class Attempt:
         if on is not None:
             await self.context.git(partial(following.put_in_place, self.context, on, place.path))
         self.by = f"agent {agent.name}"
+        refs = await self.context.git(partial(own_refs, self.context, self.state.flow))
         told = await self._work(agent, self._assignment(errand, base, place, on))
         if self.conflict is not None:
             self.undecided = await self.context.git(partial(unmerged, place.path))
@@ -172,7 +185,13 @@ class Attempt:
         if isinstance(told, OutOfPatience):
             self.starved = told.why
             return Lost(told.why, None if captured.result == base else captured.result, self.meter.usage())
-        outcome = await self._verdict(errand, base, place, told, captured)
+        self.told = told
+        changed = partial(intrusion, self.context, errand.profile, base, captured, refs, self.state.flow)
+        found = await self.context.git(changed)
+        if found is not None:
+            outcome: Outcome = Rejected(found.kind, found.lines, base, captured.result)
+        else:
+            outcome = await self._verdict(errand, base, place, told, captured)
         return following.to_go_on_with(agent, replace(outcome, usage=self.meter.usage()))
 
     async def _work(self, agent: Agent, assignment: Assignment) -> AgentOutcome | OutOfPatience:
@@ -181,7 +200,8 @@ class Attempt:
             return AgentSpent("nothing is left of the budget")
         timeouts = (assignment.timeout, funds.seconds)
         timeout = min((one for one in timeouts if one is not None), default=None)
-        assignment = replace(assignment, usd=funds.usd, tokens=funds.tokens, timeout=timeout)
+        amounts = [one for one in (assignment.usd, funds.usd) if one is not None]
+        assignment = replace(assignment, usd=min(amounts, default=None), tokens=funds.tokens, timeout=timeout)
         return await work_patiently(agent, assignment, self.meter, self.limits, self.tell, self.on_line)
 
     def _planted(self, errand: Errand, conflict: Conflict, place: Workplace) -> Errand:
@@ -208,6 +228,7 @@ class Attempt:
             schema=schema_for(errand.wants.contract, errand.wants.schema),
             model=errand.model,
             profile=errand.profile,
+            usd=errand.usd,
             meter=self.meter.tell,
         )
 
@@ -266,6 +287,13 @@ class Attempt:
     def _signature(self, name: str | None) -> Signature:
         who = self.context.identity
         return Signature(name or who.name, who.email, now(), who.tz)
+
+
+def with_words(outcome: Outcome, told: AgentOutcome) -> Outcome:
+    """Returns the outcome of a session's attempt with what its agent said."""
+    if not isinstance(outcome, Completed | Rejected) or not isinstance(told, Finished):
+        return outcome
+    return replace(outcome, text=told.text_tail)
 
 
 def _environment(errand: Errand) -> dict[str, str]:

@@ -24,6 +24,8 @@ from stratum_git.slots.pool import SlotPool
 T = TypeVar("T")
 
 DEFAULT_AGENT = "default"
+NOBODY = "nobody"
+"""The agent of a verification by commands alone."""
 DEFAULT_TIMEOUT = 3600.0
 """Seconds an attempt may take when neither task, step nor agent says anything else."""
 

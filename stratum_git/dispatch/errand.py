@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stratum_git.agents.base import Profile
 from stratum_git.core.certificate import is_certified, with_sections
@@ -11,10 +11,12 @@ from stratum_git.core.program import function_of
 from stratum_git.core.prompt import step_prompt, task_prompt
 from stratum_git.core.questions import fan_of, outputs
 from stratum_git.core.references import Unresolved, resolve, steps_named
+from stratum_git.core.session_words import whole_prompt
 from stratum_git.core.template import MissingField, render, render_message
 from stratum_git.dispatch.judge import Expectations
 from stratum_git.model.effects import Launch
 from stratum_git.model.ids import Json, StepId
+from stratum_git.model.sessions import Session
 from stratum_git.model.spec import Command, Contract, Decompose, Dispatch, Inline, Isolation, Step, Task
 from stratum_git.model.state import FannedOut, FlowState
 
@@ -35,6 +37,7 @@ class Errand:
     wants: Expectations
     model: str | None = None
     profile: Profile | None = None
+    usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,8 @@ def title_of(state: FlowState, step: Step, task: Task | None) -> str:
     """Returns the subject of the commit that lands a result."""
     words = _intent(state, step) if task is None else _task_words(state, step, task)
     first = next((line.strip() for line in words.splitlines() if line.strip()), "")
+    if task is None and state.book.session is not None:
+        return first[:72].rstrip()
     name = str(task.id if task is not None else step.id)
     return f"{name}: {first}"[:72].rstrip(": ")
 
@@ -153,7 +158,7 @@ def _step_errand(state: FlowState, step: Step, launch: Launch) -> Errand | Uncle
     contract = _contract(state, function.output if function is not None else step.output_contract)
     ensure = (*(function.ensure if function is not None else ()), *step.ensure)
     names: dict[str, Json] = {"input": dict(state.inputs)}
-    return Errand(
+    errand = Errand(
         step=step,
         task=None,
         prompt=step_prompt(_intent(state, step), given, contract, launch.findings),
@@ -173,6 +178,26 @@ def _step_errand(state: FlowState, step: Step, launch: Launch) -> Errand | Uncle
         ),
         model=step.model or (function.model if function is not None else None),
     )
+    return errand if state.book.session is None else _turn_errand(errand, state.book.session, launch)
+
+
+def _turn_errand(errand: Errand, session: Session, launch: Launch) -> Errand:
+    """Returns what a turn of a session is about."""
+    terms = session.terms
+    looks = terms.profile == "verification"
+    return replace(
+        errand,
+        prompt=whole_prompt(session, launch.findings),
+        timeout=terms.timeout,
+        wants=replace(
+            errand.wants,
+            changes="none" if looks else "optional",
+            schema=terms.schema if isinstance(terms.schema, dict) else None,
+            verify=terms.verify,
+        ),
+        profile=terms.profile,
+        usd=terms.usd,
+    )
 
 
 def _graphs(state: FlowState, step: Step) -> tuple[tuple[StepId, str], ...]:
@@ -182,6 +207,8 @@ def _graphs(state: FlowState, step: Step) -> tuple[tuple[StepId, str], ...]:
 
 
 def _intent(state: FlowState, step: Step) -> str:
+    if state.book.session is not None:
+        return state.book.session.turns[-1].message
     function = function_of(state.program, step)
     if function is not None:
         return function.intent or function.name

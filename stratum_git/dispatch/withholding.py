@@ -37,6 +37,7 @@ from stratum_git.model.messages import (
     StepReported,
     TaskReported,
 )
+from stratum_git.model.sessions import Continued, Reviewed
 
 SHOWN = 10
 
@@ -86,11 +87,12 @@ def hidden(secrets: Secrets, outcome: Outcome) -> Outcome:
     told_usage = secrets.hidden_json(dict(outcome.usage))
     outcome = dataclasses.replace(outcome, usage=told_usage if isinstance(told_usage, dict) else {})
     match outcome:
-        case Completed(output=output):
-            return dataclasses.replace(outcome, output=secrets.hidden_json(output))
-        case Rejected(findings=findings, output=output):
-            told = tuple(map(secrets.hidden_text, findings))
-            return dataclasses.replace(outcome, findings=told, output=secrets.hidden_json(output))
+        case Completed(output=output, text=text):
+            text = secrets.hidden_text(text)
+            return dataclasses.replace(outcome, output=secrets.hidden_json(output), text=text)
+        case Rejected(findings=findings, output=output, text=text):
+            told, text = tuple(map(secrets.hidden_text, findings)), secrets.hidden_text(text)
+            return dataclasses.replace(outcome, findings=told, output=secrets.hidden_json(output), text=text)
         case Lost(why=why) | Halted(why=why):
             return dataclasses.replace(outcome, why=secrets.hidden_text(why))
 
@@ -120,6 +122,10 @@ def hidden_event(secrets: Secrets, event: Event) -> Event:
             return dataclasses.replace(event, rationale=secrets.hidden_text(words))
         case CancelRequested(why=words):
             return dataclasses.replace(event, why=secrets.hidden_text(words))
+        case Continued(message=words):
+            return dataclasses.replace(event, message=secrets.hidden_text(words))
+        case Reviewed(report=report):
+            return dataclasses.replace(event, report=secrets.hidden_json(report))
         case _:
             return event
 

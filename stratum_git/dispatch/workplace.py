@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from stratum_git.core.sessions import is_open
 from stratum_git.dispatch.context import Context
 from stratum_git.dispatch.errand import Errand
 from stratum_git.dispatch.judge import Finding
@@ -30,6 +31,7 @@ from stratum_git.dispatch.keeping import (
 )
 from stratum_git.dispatch.names import branch_ref, stash_ref
 from stratum_git.dispatch.shared import Fingerprint, fingerprint
+from stratum_git.dispatch.staying import come_back
 from stratum_git.dispatch.withholding import with_commits, without_secrets
 from stratum_git.errors import HostError, StratumError, UserError
 from stratum_git.git.fence import Post
@@ -97,6 +99,8 @@ class SlotPlace:
     folder: Path
     base: Oid
     stashed: frozenset[str] = frozenset()
+    stays: bool = False
+    """Whether the slot stays with its flow: a session's does."""
     _taken: list[Captured] = field(default_factory=list, compare=False)
 
     @property
@@ -213,6 +217,9 @@ class SlotPlace:
 
     def close(self) -> None:
         """Releases the slot. What is not on a ref by now, because nobody wanted the report, gets one."""
+        if self.stays:
+            self.context.pool.leave(self.slot)
+            return
         self._keep_last()
         self.context.pool.release(self.slot)
 
@@ -314,16 +321,17 @@ def open_workplace(
             return SharedPlace(context, folder, base, fingerprint(context.repo))
         # The commit to start from may be on no ref yet, and a git of the user's may have deleted it.
         context.writer.heal()
-        slot = context.pool.acquire(
+        who = Occupant(state.flow, launch.step, launch.task, launch.attempt)
+        slot = come_back(context, state, who, base) or context.pool.acquire(
             base=base,
             branch=branch_ref(state.flow, launch.step, launch.task),
-            occupant=Occupant(state.flow, launch.step, launch.task, launch.attempt),
+            occupant=who,
             isolation=errand.isolation,
         )
     except StratumError as error:
         raise WorkplaceError(f"no slot could be made ready: {error.message}", hint=error.hint) from error
     nameless = stashed_on(context.repo.common_dir, None)
-    return SlotPlace(context, slot, folder, base, _stash(context, slot) | nameless)
+    return SlotPlace(context, slot, folder, base, _stash(context, slot) | nameless, is_open(state))
 
 
 def _stash(context: Context, slot: Slot) -> frozenset[str]:

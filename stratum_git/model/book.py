@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias
 
 from stratum_git.model.chunks import Chunks
 from stratum_git.model.ids import Json, StepId
+from stratum_git.model.sessions import ReviewRecord, Session
 
 Resolver: TypeAlias = Literal["human", "agent", "system"]
 Answer: TypeAlias = Literal["approve", "revise", "kill"]
@@ -134,3 +135,7 @@ class Book:
     """A gate ended the flow; what still runs only cleans up."""
     hops: int = 0
     """Steps that the flow went on by itself since somebody did something."""
+    session: Session | None = None
+    """The conversation that the flow is, if it is one."""
+    reviews: tuple[ReviewRecord, ...] = ()
+    """The verifications of the flow's work."""

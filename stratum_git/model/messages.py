@@ -23,6 +23,7 @@ from stratum_git.model.passes import LoopReported as LoopReported  # noqa: PLC04
 from stratum_git.model.passes import LoopStarted as LoopStarted  # noqa: PLC0414
 from stratum_git.model.proofs import Proof
 from stratum_git.model.resolutions import Resolution
+from stratum_git.model.sessions import SessionEvent, SessionTerms
 from stratum_git.model.sightings import Sighted
 from stratum_git.model.spending import BudgetSpent
 
@@ -47,6 +48,7 @@ RejectionKind: TypeAlias = Literal[
     "needs",  # a result that it builds on did not land
     "conflict",  # a conflict was to be resolved, and is not
     "budget",  # it may not cost more
+    "readonly",  # it was only to look, and changed something
 ]
 
 # --- outcomes of an attempt -------------------------------------------------------------------------------
@@ -60,6 +62,8 @@ class Completed:
     result: Oid
     output: Json = None
     usage: Mapping[str, Json] = field(default_factory=dict)
+    text: str = ""
+    """How the agent's last words end; of sessions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,7 @@ class Rejected:
     usage: Mapping[str, Json] = field(default_factory=dict)
     output: Json = None
     session: str | None = None
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +121,7 @@ class Started:
     driver: Literal["runner", "client"] = "runner"
     parent: FlowId | None = None
     parent_step: StepId | None = None
+    session: SessionTerms | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,4 +379,5 @@ Event: TypeAlias = (
     | Resumed
     | Sighted
     | BudgetSpent
+    | SessionEvent
 )

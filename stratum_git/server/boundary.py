@@ -18,6 +18,12 @@ LONGEST = 50_000
 """Characters of an answer. Claude Code cuts longer ones off wherever that is."""
 Answer: TypeAlias = dict[str, Any]
 """An object of JSON; the SDK takes its type from here for the tool's output schema."""
+SESSION_KINDS = frozenset(
+    {
+        "session_busy", "session_interrupted", "session_closed", "session_full", "session_not_found",
+        "not_a_session", "agent_not_found",
+    }
+)  # fmt: skip
 KINDS = {
     "UnknownFlow": "flow_not_found",
     "UnknownTask": "task_not_found",
@@ -122,6 +128,8 @@ def next_call(name: str, given: Mapping[str, object], why: str) -> Answer:
 
 def next_calls(kind: str, given: Mapping[str, object], name: str) -> list[Answer]:
     """Returns what a client that was refused by the tool *name* may call next, and why."""
+    if kind in SESSION_KINDS:
+        return _next_of_session(kind, given)
     flow = {"flow_id": str(given["flow_id"])} if "flow_id" in given else {}
     look = next_call("stratum_resume", flow, "see where the flow is")
     listing = next_call("stratum_flows", {}, "see which flows there are")
@@ -133,6 +141,23 @@ def next_calls(kind: str, given: Mapping[str, object], name: str) -> list[Answer
     if kind == "gate_step_requires_gate_resolve":
         return [next_call("stratum_gate_resolve", flow, "the flow waits for a decision")]
     return _next_settling(kind, flow, given, name) or [look]
+
+
+def _next_of_session(kind: str, given: Mapping[str, object]) -> list[Answer]:
+    """Returns what comes next where an agent was to be told something, and was not."""
+    flow = {"flow_id": str(given.get("session_id") or given.get("flow_id") or "")}
+    look = next_call("stratum_agent_sessions", {"session_id": flow["flow_id"]}, "see where it is")
+    match kind:
+        case "session_busy":
+            return [next_call("stratum_parallel_wait", flow, "wait for the end of its turn"), look]
+        case "session_interrupted":
+            return [next_call("stratum_parallel_start", flow, "go on with the turn that was cut off"), look]
+        case "session_closed" | "session_full":
+            return [next_call("stratum_agent_run", {}, "begin a new one, with the branch as its base"), look]
+        case "agent_not_found":
+            return [next_call("stratum_doctor", {}, "see which agents there are")]
+        case _:
+            return [next_call("stratum_agent_sessions", {}, "see which sessions there are")]
 
 
 def _next_settling(kind: str, flow: Answer, given: Mapping[str, object], name: str) -> list[Answer]:

@@ -9,7 +9,17 @@ from mcp.server import MCPServer
 
 from stratum_git import __version__
 from stratum_git.app.desk import Desk
-from stratum_git.server import driving, looking, prompts, running, settling, specs, watching, workers
+from stratum_git.server import (
+    driving,
+    looking,
+    prompts,
+    running,
+    sessions,
+    settling,
+    specs,
+    watching,
+    workers,
+)
 
 INSTRUCTIONS = """\
 stratum-git drives a flow of steps and hands task graphs to many coding agents at once: each task in a git
@@ -41,6 +51,7 @@ SETS: Mapping[str, Callable[[MCPServer[Any], Desk], None]] = {
     "steps": driving.register,
     "runs": running.register,
     "workers": workers.register,
+    "agents": sessions.register,
     "settle": lambda server, desk: settling.register(server, desk.around),
     "watch": lambda server, desk: watching.register(server, desk.around),
 }

@@ -58,6 +58,7 @@ class Header:
     updated: float
     tasks: Row | None
     gate: Row | None
+    session: Row | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +136,7 @@ def _header(flow: FlowId, item: Object | None) -> Header | None:
             updated=float(_field(row, "updated", (int, float))),
             tasks=_optional(row, "tasks", dict),
             gate=_optional(row, "gate", dict),
+            session=_optional(row, "session", dict),
         )
     except (ValueError, TypeError, RecursionError):
         return None

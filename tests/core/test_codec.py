@@ -47,6 +47,14 @@ from stratum_git.model.messages import (
     Undone,
 )
 from stratum_git.model.resolutions import ResolvingBegan, ResolvingEnded
+from stratum_git.model.sessions import (
+    Continued,
+    ReviewBegan,
+    Reviewed,
+    ReviewTask,
+    SessionClosed,
+    SessionTerms,
+)
 from stratum_git.model.sightings import Collision, Sighted
 from stratum_git.model.spending import BudgetSpent
 
@@ -104,6 +112,14 @@ RANKED = st.builds(
     st.none() | st.integers(1, 9),
     TEXT,
 )
+REVIEWS = st.builds(
+    ReviewTask, OID, OID, st.lists(TEXTS, max_size=2).map(tuple), TEXT, TEXT, st.none() | TEXT,
+    st.none() | ID.map(FlowId), st.none() | STEP, TASK,
+)  # fmt: skip
+TERMS = st.builds(
+    SessionTerms, TEXT, st.sampled_from(["general", "verification"]), JSON,
+    st.lists(TEXTS, max_size=2).map(tuple), st.none() | AT, st.none() | AT, st.none() | REVIEWS,
+)  # fmt: skip
 COLLISIONS = st.builds(
     Collision, ID.map(TaskId), ID.map(TaskId), TEXTS, AT, st.just((1, 2)), st.integers(0, 9)
 )
@@ -119,6 +135,9 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(
     st.builds(Checkpointed, AT, TEXT, TEXT, st.none() | OID),
     st.builds(Reverted, AT, TEXT, TEXT),
     st.builds(Started, AT, TEXT, ID.map(FlowId), TEXT, st.dictionaries(TEXT, JSON, max_size=3), OID, REF),
+    st.builds(
+        Started, AT, TEXT, ID.map(FlowId), TEXT, st.just({}), OID, REF, st.just("runner"), session=TERMS
+    ),
     st.builds(Opened, AT, TEXT, ID.map(StepId), OID, REF),
     st.builds(StepReported, AT, TEXT, ID.map(StepId), st.integers(1, 9), OUTCOMES),
     st.builds(TaskReported, AT, TEXT, ID.map(StepId), ID.map(TaskId), st.integers(1, 9), OUTCOMES),
@@ -157,6 +176,10 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(
     st.builds(CancelRequested, AT, TEXT, TEXT, TASK),
     st.builds(Suspended, AT, TEXT),
     st.builds(Resumed, AT, TEXT),
+    st.builds(Continued, AT, TEXT, STEP, TEXT, OID, TEXT),
+    st.builds(SessionClosed, AT, TEXT, TEXT),
+    st.builds(ReviewBegan, AT, TEXT, ID.map(FlowId), REVIEWS),
+    st.builds(Reviewed, AT, TEXT, ID.map(FlowId), JSON),
     st.builds(Sighted, AT, TEXT, STEP, st.lists(COLLISIONS, max_size=3).map(tuple), st.integers(0, 9)),
     st.builds(
         BudgetSpent,
@@ -178,7 +201,7 @@ def test_every_event_is_tried() -> None:
             "SkipRequested",
             "Called", "Gathered", "LoopStarted", "LoopReported", "LoopAborted", "Checkpointed", "Reverted",
             "ResolvingBegan", "ResolvingEnded", "Chosen",
-            "Sighted", "BudgetSpent",
+            "Sighted", "BudgetSpent", "Continued", "SessionClosed", "ReviewBegan", "Reviewed",
     }  # fmt: skip
     assert kinds == built
 

@@ -1,0 +1,105 @@
+"""The slot that stays with a session: each attempt comes back to the one that the attempt before was in.
+
+No process holds it between turns. Its path stays the same, since the agent's conversation speaks of it, and
+so do files that git ignores. What of its work has landed becomes the commit that it is at; what has not stays
+as it lies there, and the agent goes on with it. Nothing is taken from it before it is on a ref.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from stratum_git.core.sessions import is_open
+from stratum_git.dispatch.clock import now
+from stratum_git.dispatch.context import Context
+from stratum_git.dispatch.keeping import keep, ref_of
+from stratum_git.errors import HostError
+from stratum_git.git.objects import Signature
+from stratum_git.git.process import Git
+from stratum_git.git.refs import LostRace, RefUpdate, tip_nowait, transact
+from stratum_git.git.snapshot import Captured, capture
+from stratum_git.git.worktree import attach, forget_unfinished
+from stratum_git.model.ids import Oid
+from stratum_git.model.state import FlowState
+from stratum_git.slots.occupancy import Occupant, Occupied, write_record
+from stratum_git.slots.slot import Slot
+
+
+def come_back(context: Context, state: FlowState, occupant: Occupant, base: Oid) -> Slot | None:
+    """Returns the slot of a session, held by this process and at *base*; ``None`` when it has none.
+
+    Whoever calls it has the flow's lock: nobody else is in the slot.
+    """
+    if not is_open(state):
+        return None
+    found = context.pool.recover(state.flow)
+    if not found:
+        return None
+    slot, *others = found
+    for other in others:
+        # Whoever made a second one was killed while he did; there is no work in it.
+        context.pool.leave(other)
+    try:
+        return _made_ready(context, state, slot, occupant, base)
+    except BaseException:
+        context.pool.leave(slot)
+        raise
+
+
+def _made_ready(context: Context, state: FlowState, slot: Slot, occupant: Occupant, base: Oid) -> Slot:
+    session = state.book.session
+    looks = session is not None and session.terms.profile == "verification"
+    if slot.base != base or looks:
+        _advance(context, slot, base, clear=looks)
+    else:
+        # What was staged when the attempt before ended is part of what it left.
+        _point(context, slot, tip_nowait(context.repo, slot.branch) or base)
+    # Last: until it is written, whoever comes after a crash does all of this once more.
+    write_record(slot.path, Occupied(slot.kind, base, slot.branch, occupant, slot.keep_ignored))
+    return replace(slot, base=base, occupant=occupant)
+
+
+def _advance(context: Context, slot: Slot, base: Oid, *, clear: bool) -> None:
+    """Puts a slot at *base*; files that somebody has changed since its last attempt stay changed."""
+    trees = context.merger.trees
+    there = _taken(context, slot)
+    last = tip_nowait(context.repo, slot.branch) or slot.base
+    files, wanted = trees.root(there.result), trees.root(base)
+    if files != wanted and (clear or trees.root(last) != wanted):
+        if files != trees.root(last):
+            keep(context.repo, ref_of(slot.occupant), there.result)
+        _point(context, slot, there.result)
+        git = Git(slot.path)
+        git.run("reset", "-q", "--hard", base)
+        git.run("clean", "-q", "-fd")
+    _point(context, slot, base)
+
+
+def _taken(context: Context, slot: Slot) -> Captured:
+    who = context.identity
+    author = Signature(who.name, who.email, now(), who.tz)
+    message = f"{slot.occupant.step}: between turns\n\nWhat lay in the slot of the session.\n"
+    taken = capture(
+        slot.path,
+        base=slot.base,
+        writer=context.writer,
+        message=message,
+        author=author,
+        committer=author,
+        trees=context.merger.trees,
+    )
+    context.writer.sync()
+    return taken
+
+
+def _point(context: Context, slot: Slot, commit: Oid) -> None:
+    """Puts the slot's branch, and its index, at *commit*; its files stay as they are."""
+    forget_unfinished(slot.path)
+    before = tip_nowait(context.repo, slot.branch)
+    if before != commit:
+        update = RefUpdate(slot.branch, commit, before)
+        if isinstance(transact(context.repo, [update], message="stratum-git", durable=False), LostRace):
+            raise HostError(f"{slot.branch} was moved by somebody else meanwhile")
+    attach(slot.path, slot.branch)
+    # With files that it has not to read again: those that are as they were are known.
+    Git(slot.path).run("reset", "-q", "--mixed", ok=(0, 1))
