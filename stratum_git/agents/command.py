@@ -52,7 +52,7 @@ server gives credentials and ``safe.directory`` with it.
 """
 
 PIECE = 1 << 20
-TEXT = 4096
+TEXT = 32 * 1024
 """Bytes of output that a finished attempt shows."""
 
 

@@ -9,6 +9,8 @@ from stratum_git.core.wording import SCHEMA_VERSION, status_word, terminal_word
 from stratum_git.model.ids import Json
 from stratum_git.store.listing import Header, list_flows
 
+OVER = frozenset({"complete", "failed", "cancelled", "killed"})
+
 
 @dataclass(frozen=True, slots=True)
 class Listed:
@@ -41,6 +43,12 @@ def gates(around: Surroundings) -> Listed:
     return Listed([_gate(h) for h in found.headers if h.status == "awaiting_gate"], found.remarks)
 
 
+def session_rows(around: Surroundings) -> Listed:
+    """Returns every session and verification of the repository in short, oldest first."""
+    found = list_flows(around.repository())
+    return Listed([_session(header) for header in found.headers if header.session is not None], found.remarks)
+
+
 def _long(header: Header) -> Json:
     return {
         "flow_id": header.flow,
@@ -54,6 +62,31 @@ def _long(header: Header) -> Json:
         "updated": header.updated,
         "steps": header.steps,
         "tasks": header.tasks,
+    }
+
+
+def _session(header: Header) -> Json:
+    facts = header.session or {}
+    status = "idle" if header.status in OVER else "running"
+    status = "closed" if facts.get("closed") is not None else status
+    if facts.get("kind") == "review" and header.status in OVER:
+        status = "over"
+    return {
+        "session_id": header.flow,
+        "kind": facts.get("kind"),
+        "session_status": status,
+        "turn_status": facts.get("turn_status"),
+        "turns": facts.get("turns"),
+        "agent": facts.get("agent"),
+        "profile": facts.get("profile"),
+        "conversation": facts.get("conversation"),
+        "branch": header.target.removeprefix("refs/heads/"),
+        "base": header.base,
+        "commit": facts.get("commit"),
+        "started": header.started,
+        "updated": header.updated,
+        "prompt": facts.get("prompt"),
+        "last": facts.get("last"),
     }
 
 

@@ -15,6 +15,7 @@ from stratum_git.core.resolving import open_resolutions
 from stratum_git.core.sessions import STEP, is_open
 from stratum_git.dispatch.clock import monotonic, now
 from stratum_git.dispatch.context import Context
+from stratum_git.dispatch.talking import noted_conversation
 from stratum_git.dispatch.workplace import SlotPlace
 from stratum_git.errors import StratumError
 from stratum_git.git import stale_locks
@@ -67,6 +68,9 @@ def recover(context: Context, state: FlowState) -> Recovered:
     events: list[Event] = []
     for step, task, attempt in in_flight(state):
         lost = Lost(WHY, work.get((step, task, attempt)))
+        if state.book.session is not None:
+            folder = context.folders.attempt_path(state.flow, step, task, attempt)
+            lost = replace(lost, usage=noted_conversation(folder))
         if task is None:
             events.append(StepReported(now(), context.holder, step, attempt, lost))
         else:

@@ -10,20 +10,20 @@ import json
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from stratum_git.app import detached, foresight, running
 from stratum_git.app.desk import Desk
 from stratum_git.app.recovery import give_back_of
 from stratum_git.app.refused import Refused
+from stratum_git.app.sessions_told import Sight, row
 from stratum_git.app.workshop import make_context
 from stratum_git.core.answers import Answer
 from stratum_git.core.questions import is_over
-from stratum_git.core.sessions import PROMPT, STEP, current, is_at_rest, is_open
+from stratum_git.core.sessions import PROMPT, STEP, current, is_at_rest
 from stratum_git.dispatch.clock import now
 from stratum_git.dispatch.context import UnknownAgentError
 from stratum_git.dispatch.opening import tip_of
-from stratum_git.git.refs import RefUpdate, tip_nowait
+from stratum_git.git.refs import RefUpdate, read_ref, tip_nowait
 from stratum_git.git.repository import head_of, resolve
 from stratum_git.model.ids import FlowId, Json, Oid, RefName
 from stratum_git.model.messages import Started
@@ -31,6 +31,7 @@ from stratum_git.model.sessions import Continued, Session, SessionClosed, Sessio
 from stratum_git.model.spec import Command
 from stratum_git.model.state import FlowState, Program
 from stratum_git.slots.lodgers import slot_of
+from stratum_git.store.listing import UnknownFlowError, flow_ref
 
 LONGEST = 1_000_000
 """Characters of a message. What is longer belongs into a file."""
@@ -73,7 +74,7 @@ def begin(desk: Desk, request: Request) -> Answer:
     state = opened(desk, "session", terms, request.prompt, base, request.agents)
     desk.move(RefUpdate(state.target, base, None))
     started(desk, state, request.agents)
-    return {"status": "started", **row(desk, state.flow)}
+    return {"status": "started", **told(desk, state.flow)}
 
 
 def proceed(desk: Desk, flow: FlowId, message: str, agents: Sequence[str]) -> Answer:
@@ -82,7 +83,7 @@ def proceed(desk: Desk, flow: FlowId, message: str, agents: Sequence[str]) -> An
     state = looked_up(desk, flow)
     session = known(state)
     _check_agent(desk, state, agents)
-    note = "" if place_of(desk, flow) is not None else NEW_PLACE
+    note = "" if slot_of(desk.context.folders, flow) is not None else NEW_PLACE
     _restored(desk, state, session)
 
     def decide(now_is: FlowState) -> list[Continued]:
@@ -92,7 +93,7 @@ def proceed(desk: Desk, flow: FlowId, message: str, agents: Sequence[str]) -> An
 
     state = desk.act(flow, decide)
     started(desk, state, agents)
-    return {"status": "continued", **({"note": note} if note else {}), **row(desk, flow)}
+    return {"status": "continued", **({"note": note} if note else {}), **told(desk, flow)}
 
 
 def close(desk: Desk, flow: FlowId, why: str) -> Answer:
@@ -109,7 +110,7 @@ def close(desk: Desk, flow: FlowId, why: str) -> Answer:
     desk.act(flow, decide)
     with desk.alone(flow):
         give_back_of(desk.context, desk.look(flow))
-    return {"status": "closed", **row(desk, flow)}
+    return {"status": "closed", **told(desk, flow)}
 
 
 def opened(
@@ -170,6 +171,14 @@ def looked_up(desk: Desk, flow: FlowId) -> FlowState:
         raise Refused("session_not_found", f"there is no session {flow[:100]}", hint=hint) from error
 
 
+def is_known(desk: Desk, name: str) -> bool:
+    """Returns whether there is a flow of this name, be it a session or another one."""
+    try:
+        return read_ref(desk.context.repo, flow_ref(FlowId(name))) is not None
+    except UnknownFlowError:
+        return False
+
+
 def known(state: FlowState) -> Session:
     """Returns the session that a flow is; raises Refused when it is none that can go on."""
     session = state.book.session
@@ -209,41 +218,14 @@ def base_of(desk: Desk, state: FlowState, session: Session) -> Oid:
     return last.base or state.base
 
 
-def place_of(desk: Desk, flow: FlowId) -> Path | None:
-    """Returns the slot that a session is in; ``None`` while it has none."""
-    return slot_of(desk.context.folders, flow)
+def sight_of(desk: Desk) -> Sight:
+    """Returns what whoever has a desk sees."""
+    return Sight(desk.context.repo, desk.context.folders, desk.look)
 
 
-def status_of(desk: Desk, state: FlowState) -> str:
-    """Returns what a session is at: running, interrupted, idle or closed."""
-    session = state.book.session
-    if session is not None and session.closed is not None:
-        return "closed"
-    if is_over(state):
-        return "idle" if is_open(state) else "over"
-    return "running" if detached.is_run(desk, state.flow) else "interrupted"
-
-
-def row(desk: Desk, flow: FlowId) -> Answer:
+def told(desk: Desk, flow: FlowId) -> Answer:
     """Returns where a session is, in short."""
-    state = desk.look(flow)
-    session = state.book.session
-    if session is None:
-        return {}
-    turn, place = current(session), place_of(desk, flow)
-    return {
-        "session_id": flow,
-        "session_status": status_of(desk, state),
-        "agent": session.terms.agent,
-        "profile": session.terms.profile,
-        "conversation": session.conversation,
-        "branch": state.target.removeprefix("refs/heads/"),
-        "base": state.base,
-        "tip": tip_nowait(desk.context.repo, state.target),
-        "path": None if place is None else str(place),
-        "turn": turn.number,
-        "turn_status": turn.status,
-    }
+    return row(sight_of(desk), flow)
 
 
 def _restored(desk: Desk, state: FlowState, session: Session) -> None:

@@ -2,48 +2,130 @@
 
 from __future__ import annotations
 
-from stratum_git.app import sessions, verifying
-from stratum_git.app.desk import Desk
-from stratum_git.app.listing import Listed
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from stratum_git.app.config import read_config
+from stratum_git.app.places import folders_of
+from stratum_git.app.reading import change_of
+from stratum_git.app.refused import Refused
 from stratum_git.app.surroundings import Surroundings
 from stratum_git.app.telling import report_of
 from stratum_git.core.answers import Answer
 from stratum_git.core.questions import is_over
+from stratum_git.core.sessions import current, is_open
+from stratum_git.git.refs import tip_nowait
+from stratum_git.git.repository import Repository
 from stratum_git.model.ids import FlowId, Json
-from stratum_git.model.sessions import ReviewRecord, Session, SessionTurn
+from stratum_git.model.sessions import ReviewRecord, ReviewTask, Session, SessionTurn
 from stratum_git.model.state import FlowState
-from stratum_git.store.listing import Header, list_flows
+from stratum_git.slots.folders import StateFolders
+from stratum_git.slots.lodgers import is_run, slot_of
+from stratum_git.store.flows import load
 
-OVER = frozenset({"complete", "failed", "cancelled", "killed"})
 NEWEST = 5
 """Turns that are told whole; of those before, the beginning."""
 SHORT = 300
 
 
-def session_rows(around: Surroundings) -> Listed:
-    """Returns every session and verification of the repository in short, oldest first."""
-    found = list_flows(around.repository())
-    return Listed([_row(header) for header in found.headers if header.session is not None], found.remarks)
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What looking takes: the repository, where things lie on disk, and a flow as it is now."""
+
+    repo: Repository
+    folders: StateFolders
+    look: Callable[[FlowId], FlowState]
 
 
-def session_row(desk: Desk, flow: FlowId) -> Answer:
+def sight_from(around: Surroundings) -> Sight:
+    """Returns what is seen by whoever only looks: nothing is made or changed for it."""
+    repo = around.repository()
+    folders = folders_of(around, repo, read_config(repo.root))
+    return Sight(repo, folders, lambda flow: load(repo, flow)[0].state)
+
+
+def session_row(sight: Sight, flow: FlowId) -> Answer:
     """Returns a session: where it is, its turns, the verdicts on its work, and how to take what it made."""
-    state = sessions.looked_up(desk, flow)
+    state = sight.look(flow)
     session = state.book.session
-    if session is not None and session.terms.review is not None:
-        return verifying.row(desk, flow)
-    session = sessions.known(state)
-    state = verifying.settle(desk, state)
+    if session is None:
+        message = f"the flow {flow} is no session"
+        raise Refused("not_a_session", message, hint="query sessions lists them", flow_id=flow)
+    if session.terms.review is not None:
+        return review_row(sight, flow)
     return {
-        **sessions.row(desk, flow),
+        **row(sight, flow),
         "started": state.started,
         "updated": state.updated,
         "verify": [_words(command) for command in session.terms.verify],
         "schema": session.terms.schema,
         "turns": turns(session),
-        "verdicts": verdicts(desk, state),
-        **_how_to_take(desk, state),
+        "verdicts": verdicts(sight, state),
+        **_how_to_take(sight, state),
     }
+
+
+def row(sight: Sight, flow: FlowId) -> Answer:
+    """Returns where a session is, in short."""
+    state = sight.look(flow)
+    session = state.book.session
+    if session is None:
+        return {}
+    turn, place = current(session), slot_of(sight.folders, flow)
+    return {
+        "session_id": flow,
+        "session_status": status_of(sight, state),
+        "agent": session.terms.agent,
+        "profile": session.terms.profile,
+        "conversation": session.conversation,
+        "branch": state.target.removeprefix("refs/heads/"),
+        "base": state.base,
+        "tip": tip_nowait(sight.repo, state.target),
+        "path": None if place is None else str(place),
+        "turn": turn.number,
+        "turn_status": turn.status,
+    }
+
+
+def status_of(sight: Sight, state: FlowState) -> str:
+    """Returns what a session is at: running, interrupted, idle or closed."""
+    session = state.book.session
+    if session is not None and session.closed is not None:
+        return "closed"
+    if is_over(state):
+        return "idle" if is_open(state) else "over"
+    return "running" if is_run(sight.folders, state.flow) else "interrupted"
+
+
+def review_row(sight: Sight, review: FlowId) -> Answer:
+    """Returns where a verification is, and what it found."""
+    state = sight.look(review)
+    session = state.book.session
+    if session is None or session.terms.review is None:
+        raise Refused("not_a_review", f"the flow {review} is no verification", flow_id=review)
+    task = session.terms.review
+    told = report_of(state)
+    return {
+        "review_id": review,
+        "review_status": status_of(sight, state),
+        "commit": task.commit,
+        "base": task.base,
+        "flow_id": task.flow,
+        "task_id": task.task,
+        "reviewer": task.agent,
+        **({} if told is None else {"report": told, "stale": is_stale(sight, task)}),
+        **({"findings": list(session.turns[-1].findings)} if told is None and is_over(state) else {}),
+    }
+
+
+def is_stale(sight: Sight, task: ReviewTask) -> bool:
+    """Returns whether the work has changed since: what was said of the commit is not said of it any more."""
+    if task.flow is None:
+        return False
+    state = sight.look(task.flow)
+    if task.task is not None or state.book.session is None:
+        return change_of(sight.repo, state, str(task.task or task.step), None)[1] != task.commit
+    return tip_nowait(sight.repo, state.target) != task.commit
 
 
 def turns(session: Session) -> list[Json]:
@@ -52,13 +134,13 @@ def turns(session: Session) -> list[Json]:
     return [_turn(turn, whole=index >= first) for index, turn in enumerate(session.turns)]
 
 
-def verdicts(desk: Desk, state: FlowState) -> list[Json]:
+def verdicts(sight: Sight, state: FlowState) -> list[Json]:
     """Returns the verifications of a flow's work; ``stale`` are those of work that has changed since."""
-    return [_verdict(desk, record) for record in state.book.reviews]
+    return [_verdict(sight, record) for record in state.book.reviews]
 
 
-def _verdict(desk: Desk, record: ReviewRecord) -> Json:
-    report = record.report if record.ended is not None else _unrecorded(desk, record)
+def _verdict(sight: Sight, record: ReviewRecord) -> Json:
+    report = record.report if record.ended is not None else _unrecorded(sight, record)
     facts = report if isinstance(report, dict) else {"status": "running", "verdict": None}
     return {
         "review_id": record.review,
@@ -68,14 +150,14 @@ def _verdict(desk: Desk, record: ReviewRecord) -> Json:
         "base": record.task.base,
         "task_id": record.task.task,
         "reviewer": record.task.agent,
-        "stale": verifying.is_stale(desk, record.task),
+        "stale": is_stale(sight, record.task),
         **{key: facts.get(key) for key in ("status", "verdict", "reasons", "restrictions", "retryable")},
         "commands": facts.get("commands") or [],
     }
 
 
-def _unrecorded(desk: Desk, record: ReviewRecord) -> Json:
-    state = desk.look(record.review)
+def _unrecorded(sight: Sight, record: ReviewRecord) -> Json:
+    state = sight.look(record.review)
     return report_of(state) if is_over(state) else None
 
 
@@ -99,36 +181,11 @@ def _turn(turn: SessionTurn, *, whole: bool) -> Json:
     return {**row, **({"note": turn.note} if turn.note else {})}
 
 
-def _how_to_take(desk: Desk, state: FlowState) -> Answer:
-    facts = sessions.row(desk, state.flow)
+def _how_to_take(sight: Sight, state: FlowState) -> Answer:
+    facts = row(sight, state.flow)
     if facts["tip"] in {None, state.base}:
         return {}
     return {"take": f"git merge {facts['branch']}"}
-
-
-def _row(header: Header) -> Json:
-    facts = header.session or {}
-    status = "idle" if header.status in OVER else "running"
-    status = "closed" if facts.get("closed") is not None else status
-    if facts.get("kind") == "review" and header.status in OVER:
-        status = "over"
-    return {
-        "session_id": header.flow,
-        "kind": facts.get("kind"),
-        "session_status": status,
-        "turn_status": facts.get("turn_status"),
-        "turns": facts.get("turns"),
-        "agent": facts.get("agent"),
-        "profile": facts.get("profile"),
-        "conversation": facts.get("conversation"),
-        "branch": header.target.removeprefix("refs/heads/"),
-        "base": header.base,
-        "commit": facts.get("commit"),
-        "started": header.started,
-        "updated": header.updated,
-        "prompt": facts.get("prompt"),
-        "last": facts.get("last"),
-    }
 
 
 def _words(command: tuple[str, ...]) -> str:

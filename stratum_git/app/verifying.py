@@ -14,7 +14,8 @@ from stratum_git.app.config import read_config
 from stratum_git.app.desk import Desk
 from stratum_git.app.reading import change_of
 from stratum_git.app.refused import Refused
-from stratum_git.app.telling import report_of, tell
+from stratum_git.app.sessions_told import review_row
+from stratum_git.app.telling import tell
 from stratum_git.core.answers import Answer
 from stratum_git.core.questions import fan_of, is_over
 from stratum_git.core.sessions import STEP
@@ -69,28 +70,7 @@ def begin(desk: Desk, wanted: Wanted) -> Answer:
         event = ReviewBegan(now(), desk.context.identity.name, state.flow, subject)
         desk.act(subject.flow, lambda _: [event])
     sessions.started(desk, state, wanted.agents)
-    return {"status": "started", **row(desk, state.flow)}
-
-
-def row(desk: Desk, review: FlowId) -> Answer:
-    """Returns where a verification is, and what it found."""
-    state = desk.look(review)
-    session = state.book.session
-    if session is None or session.terms.review is None:
-        raise Refused("not_a_review", f"the flow {review} is no verification", flow_id=review)
-    task = session.terms.review
-    told = report_of(state)
-    return {
-        "review_id": review,
-        "review_status": sessions.status_of(desk, state),
-        "commit": task.commit,
-        "base": task.base,
-        "flow_id": task.flow,
-        "task_id": task.task,
-        "reviewer": task.agent,
-        **({} if told is None else {"report": told, "stale": is_stale(desk, task)}),
-        **({"findings": list(session.turns[-1].findings)} if told is None and is_over(state) else {}),
-    }
+    return {"status": "started", **review_row(sessions.sight_of(desk), state.flow)}
 
 
 def settle(desk: Desk, state: FlowState) -> FlowState:
@@ -99,16 +79,6 @@ def settle(desk: Desk, state: FlowState) -> FlowState:
         if record.ended is None and is_over(desk.look(record.review)):
             tell(desk.context, desk.look(record.review))
     return desk.look(state.flow)
-
-
-def is_stale(desk: Desk, task: ReviewTask) -> bool:
-    """Returns whether the work has changed since: what was said of the commit is not said of it any more."""
-    if task.flow is None:
-        return False
-    state = desk.look(task.flow)
-    if task.task is not None or state.book.session is None:
-        return change_of(desk.context.repo, state, str(task.task or task.step), None)[1] != task.commit
-    return tip_nowait(desk.context.repo, state.target) != task.commit
 
 
 def _subject(desk: Desk, wanted: Wanted) -> ReviewTask:

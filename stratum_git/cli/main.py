@@ -42,6 +42,7 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "gc": ("collecting", "Removes what old flows left.", "stratum-git gc --older-than 30d --dry-run"),
     "resume": ("running", "Takes a flow up where it stands.", "stratum-git resume docs-1a2b3c"),
     "cancel": ("running", "Stops a flow, or one task of it.", "stratum-git cancel docs-1a2b3c api"),
+    "session": ("sessions", "Has one agent do something.", "stratum-git session run 'mend the build'"),
     "mcp": ("serving", "Serves an MCP client on standard input.", "stratum-git mcp"),
     "install": ("installing", "Puts it where your client looks.", "stratum-git install --dry-run"),
     "uninstall": ("installing", "Takes it out of your client again.", "stratum-git uninstall"),

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from stratum_git.app import listing
+from stratum_git.app.refused import Refused
 from stratum_git.app.surroundings import Surroundings
 from stratum_git.cli.protocol import answer, refuse
 from stratum_git.cli.words import say
@@ -19,9 +20,11 @@ from stratum_git.store.listing import UnknownFlowError
 def query_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of ``query``."""
     parser.add_argument(
-        "what", choices=("flows", "flow", "gates"), help="all flows, one of them, or waiting gates"
+        "what",
+        choices=("flows", "flow", "gates", "sessions", "session"),
+        help="all flows, one of them, waiting gates, all sessions, or one of them",
     )
-    parser.add_argument("flow", nargs="?", metavar="FLOW", help="the id of a flow, with `query flow`")
+    parser.add_argument("flow", nargs="?", metavar="FLOW", help="the id of a flow or session, for one")
     parser.add_argument(
         "--long", action="store_true", help="flows with their branches, times and the states of their tasks"
     )
@@ -31,14 +34,18 @@ def query_arguments(parser: argparse.ArgumentParser) -> None:
 def query(options: argparse.Namespace, cwd: Path, environment: Mapping[str, str]) -> int:
     """Prints JSON; 1 when there is no such flow."""
     around = Surroundings(cwd, environment)
-    if (options.what == "flow") is (options.flow is None):
-        raise UserError("`query flow` takes the id of a flow, the others take none")
-    if options.what == "gates" and options.long:
-        raise UserError("`query gates` has no long form", hint="leave --long out")
+    if (options.what in {"flow", "session"}) is (options.flow is None):
+        raise UserError("`query flow` and `query session` take an id, the others take none")
+    if options.what in {"gates", "sessions", "session"} and options.long:
+        raise UserError(f"`query {options.what}` has no long form", hint="leave --long out")
     if options.what == "flow":
         return _flow(around, FlowId(options.flow), is_long=options.long)
+    if options.what == "session":
+        return _session(around, FlowId(options.flow))
     if options.what == "gates":
         found = listing.gates(around)
+    elif options.what == "sessions":
+        found = listing.session_rows(around)
     else:
         found = listing.long_flows(around) if options.long else listing.brief_flows(around)
     for remark in found.remarks:
@@ -54,3 +61,14 @@ def _flow(around: Surroundings, name: FlowId, *, is_long: bool) -> int:
         return answer(reading.long_flow(around, name) if is_long else reading.brief_flow(around, name))
     except UnknownFlowError as error:
         return refuse(error.word, error.message)
+
+
+def _session(around: Surroundings, name: FlowId) -> int:
+    from stratum_git.app import sessions_told
+
+    try:
+        return answer(sessions_told.session_row(sessions_told.sight_from(around), name))
+    except UnknownFlowError as error:
+        return refuse(error.word, f"there is no session called {name[:100]}")
+    except Refused as error:
+        return refuse("NOT_A_SESSION", error.message)

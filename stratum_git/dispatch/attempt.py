@@ -6,7 +6,7 @@ before the outcome is told, and the slot is given back only after the outcome is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal
@@ -48,6 +48,7 @@ from stratum_git.dispatch.resolving import (
 )
 from stratum_git.dispatch.reviewing import Inspection
 from stratum_git.dispatch.spending import Funds, Meter
+from stratum_git.dispatch.talking import note_conversation
 from stratum_git.dispatch.withholding import hidden
 from stratum_git.dispatch.workplace import Workplace, WorkplaceError, open_workplace
 from stratum_git.git.objects import Signature
@@ -55,7 +56,7 @@ from stratum_git.git.planting import unmerged
 from stratum_git.git.snapshot import Captured
 from stratum_git.model.conversations import Conversation
 from stratum_git.model.effects import Launch
-from stratum_git.model.ids import Oid
+from stratum_git.model.ids import Json, Oid
 from stratum_git.model.messages import Completed, Halted, Lost, Outcome, Rejected
 from stratum_git.model.spec import Command
 from stratum_git.model.state import FannedOut, FlowState, Working
@@ -84,6 +85,8 @@ class Attempt:
     starved: str | None = None
     """That there was no room for its agent, for so long that it gave up."""
     told: AgentOutcome | None = None
+    talks: str | None = None
+    """The conversation that its agent told, of a session."""
     bereft: str | None = None
     """What was killed that held the agent, or another command: nobody knows what it would have come to."""
 
@@ -204,6 +207,11 @@ class Attempt:
         assignment = replace(assignment, usd=min(amounts, default=None), tokens=funds.tokens, timeout=timeout)
         return await work_patiently(agent, assignment, self.meter, self.limits, self.tell, self.on_line)
 
+    def _heard(self, place: Workplace, usage: Mapping[str, Json]) -> None:
+        if self.state.book.session is not None:
+            self.talks = note_conversation(place.folder, usage, self.talks)
+        self.meter.tell(usage)
+
     def _planted(self, errand: Errand, conflict: Conflict, place: Workplace) -> Errand:
         """Puts the conflict into the slot; returns what is asked of whoever resolves it there."""
         put_in_place(self.context, conflict, place.path)
@@ -229,7 +237,7 @@ class Attempt:
             model=errand.model,
             profile=errand.profile,
             usd=errand.usd,
-            meter=self.meter.tell,
+            meter=partial(self._heard, place),
         )
 
     async def _verdict(

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from mcp.server import MCPServer
 from mcp_types import ToolAnnotations
 
-from stratum_git.app import sessions, sessions_told, verifying
+from stratum_git.app import listing, sessions, sessions_told, verifying
 from stratum_git.app.desk import Desk
 from stratum_git.model.ids import FlowId
 from stratum_git.model.spec import Command
@@ -118,8 +118,9 @@ def _register_looks(server: MCPServer[Any], desk: Desk) -> None:
     def stratum_agent_sessions(session_id: str | None = None) -> Answer:
         """List sessions and verifications, or tell one: its turns, answers, verdicts, branch."""
         if session_id is None:
-            return shortened({"sessions": sessions_told.session_rows(desk.around).rows})
-        return shortened(sessions_told.session_row(desk, FlowId(session_id)))
+            return shortened({"sessions": listing.session_rows(desk.around).rows})
+        verifying.settle(desk, sessions.looked_up(desk, FlowId(session_id)))
+        return shortened(sessions_told.session_row(sessions.sight_of(desk), FlowId(session_id)))
 
 
 def _commands(lines: list[str] | None) -> tuple[Command, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 from pathlib import Path
 
 from stratum_git.slots.folders import StateFolders
@@ -17,3 +18,15 @@ def slot_of(folders: StateFolders, flow: str) -> Path | None:
         if isinstance(record, Occupied) and record.occupant.flow == flow and slot.is_dir():
             return slot
     return None
+
+
+def is_run(folders: StateFolders, flow: str) -> bool:
+    """Returns whether a runner has a flow. It is only looked: no lock is made for it, and none changed."""
+    try:
+        with (folders.root / "locks" / f"flow-{flow}.lock").open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
