@@ -26,7 +26,7 @@ from stratum_git.agents.base import (
     Outcome,
 )
 from stratum_git.agents.command import Program
-from stratum_git.agents.conversing import NESTED, converse, outcome_of, prompt_of
+from stratum_git.agents.conversing import NESTED, converse, lost, outcome_of, prompt_of
 from stratum_git.agents.mcp_config import McpConfigError, Server, bounded, read_servers
 from stratum_git.agents.output import replace_private
 from stratum_git.agents.rollouts import Rollout, Tokens
@@ -79,6 +79,19 @@ class CodexAgent:
 
     async def run(self, assignment: Assignment, on_line: Callable[[str], None]) -> Outcome:
         """Does one attempt. Raises HostError when this machine cannot."""
+        outcome = await self._talk(assignment, on_line, "")
+        if outcome is not None:
+            return outcome
+        on_line(lost(assignment))
+        anew = replace(assignment, session=None, followup=None)
+        return await self._talk(anew, on_line, f"[{lost(assignment)}]") or AgentFailed(
+            "no conversation begins"
+        )
+
+    async def _talk(
+        self, assignment: Assignment, on_line: Callable[[str], None], first: str
+    ) -> Outcome | None:
+        """Has one conversation, or goes on with one; returns ``None`` when that is gone."""
         home = _home({**self.environment, **self.spec.env, **assignment.env})
         ear = _Ear(home, assignment.session, assignment.model or self.spec.model)
         try:
@@ -87,10 +100,11 @@ class CodexAgent:
             return AgentUnstartable(error.message)
         await trio.to_thread.run_sync(ear.begin)
         program = self._program(call.env)
-        ended = await converse(program, call.words, assignment, on_line, prompt=call.prompt, ear=ear)
+        ended = await converse(
+            program, call.words, assignment, on_line, prompt=call.prompt, ear=ear, first=first
+        )
         if isinstance(ended, Exited) and assignment.session is not None and GONE.encode() in ended.errors:
-            reason = f"{self.name}: codex has no conversation {assignment.session} any more"
-            return AgentFailed(reason, ended.code, ended.seconds)
+            return None
         outcome = await outcome_of(program, call.words, assignment, ended, ear)
         if isinstance(outcome, AgentFailed) and LIMITED.search(ear.trouble):
             # It tells the time as the clock on the wall has it.

@@ -75,10 +75,11 @@ class Ear(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Overspent:
-    """The client was ended because it had cost what it may."""
+class Stopped:
+    """The client was ended here: it had ``spent`` what it may, or was not done after as many turns."""
 
     reason: str
+    spent: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +92,21 @@ class Limits:
 
     def reached(self, usage: Mapping[str, Json]) -> str | None:
         """Returns which limit is reached, as a sentence without its subject."""
-        for limit, name in ((self.usd, "usd"), (self.tokens, "tokens"), (self.turns, "turns")):
+        for limit, name in ((self.usd, "usd"), (self.tokens, "tokens")):
             used = usage.get(name)
             if limit is not None and isinstance(used, int | float) and used >= limit:
                 return f"has used {used:g} {name} of {limit:g}"
         return None
+
+    def overlong(self, usage: Mapping[str, Json]) -> bool:
+        """Returns whether an attempt that is not done has had all the turns that it may have."""
+        used = usage.get("turns")
+        return self.turns is not None and isinstance(used, int) and used >= self.turns
+
+
+def lost(assignment: Assignment) -> str:
+    """Returns that the conversation that was to go on is gone."""
+    return f"the conversation {assignment.session} is not there any more; a new one begins"
 
 
 def limits_of(spec: AgentSpec, assignment: Assignment) -> Limits:
@@ -112,9 +123,13 @@ async def converse(
     *,
     prompt: str,
     ear: Ear,
-) -> Exit | Overspent:
-    """Runs a client to its end, or to its limits. Raises HostError when this machine cannot."""
-    attention = _Attention(assignment, limits_of(program.spec, assignment), ear)
+    first: str = "",
+) -> Exit | Stopped:
+    """Runs a client to its end, or to its limits; *first* is what its log begins with.
+
+    Raises HostError when this machine cannot.
+    """
+    attention = _Attention(assignment, limits_of(program.spec, assignment), ear, first)
     ended: Exit | None = None
     async with trio.open_nursery() as nursery:
         nursery.start_soon(attention.watch)
@@ -122,26 +137,28 @@ async def converse(
             ended = await program.run(command, assignment, on_line, prompt=prompt, reads=attention.read)
         nursery.cancel_scope.cancel()
     await trio.to_thread.run_sync(ear.look)
-    return ended if ended is not None else Overspent(attention.reached or "")
+    return ended if ended is not None else attention.stopped or Stopped("was ended", spent=False)
 
 
 class _Attention:
     """Listens to one client, and ends it where it must not go on."""
 
-    def __init__(self, assignment: Assignment, limits: Limits, ear: Ear) -> None:
+    def __init__(self, assignment: Assignment, limits: Limits, ear: Ear, first: str) -> None:
+        self._first = [first] if first else []
         self.limit = trio.CancelScope()
-        self.reached: str | None = None
+        self.stopped: Stopped | None = None
         self._meter, self._limits, self._ear = assignment.meter, limits, ear
         self._metered: dict[str, Json] = {}
 
     def read(self, line: bytes) -> Sequence[str]:
         """Reads a line; what is none of the client's events is told as it is."""
-        event = event_of(line)
+        event, first = event_of(line), self._first
+        self._first = []
         if event is None:
-            return [plain(line)]
+            return [*first, plain(line)]
         said = self._ear.hear(event)
         self._weigh()
-        return plain_text(said.encode("utf-8", "replace")).splitlines()
+        return [*first, *plain_text(said.encode("utf-8", "replace")).splitlines()]
 
     async def watch(self) -> None:
         while True:
@@ -151,13 +168,19 @@ class _Attention:
 
     def _weigh(self) -> None:
         usage = self._ear.usage()
-        if usage == self._metered:
+        if usage == self._metered or "tokens" not in usage:
             return
         self._metered = usage
         if self._meter is not None:
             self._meter(usage)
-        self.reached = self._limits.reached(usage)
-        if self.reached is not None and not self._ear.done:
+        reached = self._limits.reached(usage)
+        if self._ear.done:
+            return
+        if reached is not None:
+            self.stopped = Stopped(reached, spent=True)
+        elif self._limits.overlong(usage):
+            self.stopped = Stopped(f"was not done after {self._limits.turns} turns", spent=False)
+        if self.stopped is not None:
             self.limit.cancel()
 
 
@@ -172,14 +195,16 @@ def prompt_of(assignment: Assignment, *, asks_for_object: bool) -> str:
 
 
 async def outcome_of(
-    program: Program, command: Sequence[str], assignment: Assignment, ended: Exit | Overspent, ear: Ear
+    program: Program, command: Sequence[str], assignment: Assignment, ended: Exit | Stopped, ear: Ear
 ) -> Outcome:
     """Returns what came of a client, by its end and what it told. Its answer is the last object it said."""
     name, usage = program.spec.name, ear.usage()
     trouble = program.hide.hidden_text(ear.trouble)
     match ended:
-        case Overspent(reason=reason):
+        case Stopped(reason=reason, spent=True):
             return AgentSpent(f"{name} {reason}", usage=usage)
+        case Stopped(reason=reason):
+            return AgentFailed(f"{name} {reason}", usage=usage)
         case Unstartable():
             return program.unstartable(ended, command[0], assignment.slot)
         case Exited(code=code, seconds=seconds) if trouble:
@@ -196,6 +221,9 @@ async def _finished(program: Program, assignment: Assignment, ended: Exited, ear
     said = ear.said.encode("utf-8", "replace")
     match await answer_of(result_file(assignment), said, program.hide):
         case BadAnswer(reason=reason):
+            return AgentFailed(f"{program.spec.name}: {reason}", ended.code, ended.seconds, ear.usage())
+        case Answer(value=None) if assignment.schema is not None:
+            reason = "it did not return the object that was asked for"
             return AgentFailed(f"{program.spec.name}: {reason}", ended.code, ended.seconds, ear.usage())
         case Answer(value=value):
             text = program.hide.hidden_text(plain_text(said[-TEXT:]))
