@@ -35,6 +35,7 @@ IMPURE_STDLIB = {
 }  # fmt: skip
 PURE_LIBRARIES = {"jsonschema", "referencing", "regex", "yaml", "stratum_git"}
 LATE = {
+    "agents/api.py",
     "cli/main.py",
     "cli/reading.py",
     "cli/querying.py",

@@ -121,6 +121,18 @@ class Program:
         """Returns where programs are looked for."""
         return {**self.environment, **self.spec.env}.get("PATH", os.defpath)
 
+    def prepare(self, assignment: Assignment) -> None:
+        """Writes the prompt down, of an attempt whose program is not started in here."""
+        _prepare(assignment.folder / "prompt.md", result_file(assignment), assignment.intent)
+
+    def surroundings(self, assignment: Assignment) -> dict[str, str]:
+        """Returns the environment of what runs in a slot; works on files."""
+        return self._environment(assignment, assignment.folder / "prompt.md", result_file(assignment))
+
+    def settle(self, assignment: Assignment) -> None:
+        """Takes the result file from others' eyes, and the secrets from it."""
+        _settle(result_file(assignment), self.hide)
+
     def _interpreter(self, program: str, slot: Path) -> str:
         """Returns what a script says that it is to be run by, should that be what cannot be found."""
         found = slot / program if "/" in program else shutil.which(program, path=self.path())

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import assert_never
 
+from stratum_git.agents.api import ApiAgent
 from stratum_git.agents.base import Agent, AgentSpec
 from stratum_git.agents.claude import ClaudeAgent
 from stratum_git.agents.codex import CodexAgent
 from stratum_git.agents.command import CommandAgent
+from stratum_git.agents.opencode import OpencodeAgent
 from stratum_git.agents.secrets import NONE, Secrets
-from stratum_git.errors import UserError
 
 
 def agent_of(spec: AgentSpec, environment: Mapping[str, str], hide: Secrets = NONE) -> Agent:
@@ -22,7 +23,9 @@ def agent_of(spec: AgentSpec, environment: Mapping[str, str], hide: Secrets = NO
             return ClaudeAgent(spec, environment, hide)
         case "codex":
             return CodexAgent(spec, environment, hide)
-        case "opencode" | "api":
-            raise UserError(f"agents of the kind {spec.kind} are not there yet")
+        case "opencode":
+            return OpencodeAgent(spec, environment, hide)
+        case "api":
+            return ApiAgent(spec, environment, hide)
         case other:
             assert_never(other)
