@@ -123,7 +123,7 @@ class Script:
     def _in_lane(self, lane: Mapping[str, Any], told: Conversation) -> tuple[str, int, Turn]:
         name = lane["name"]
         if "play" in lane:
-            return name, told.turns, lane["play"](told)
+            return name, told.turns, _played(name, lane["play"], told)
         counted = []
         for number, turn in enumerate(lane["turns"]):
             when = turn.get("when") if isinstance(turn, Mapping) else None
@@ -158,6 +158,14 @@ class Script:
     def _take(self, lane: str, number: int) -> int:
         self._taken[lane, number] = self._taken.get((lane, number), 0) + 1
         return self._taken[lane, number]
+
+
+def _played(lane: str, play: Play, told: Conversation) -> Turn:
+    """A function that fails is told as any error of a script: a client would only see that nobody answers."""
+    try:
+        return play(told)
+    except Exception as error:
+        raise UserError(f"lane {lane}: {error!r}") from error
 
 
 def holds(when: Mapping[str, Any], told: Conversation) -> bool:

@@ -105,6 +105,14 @@ def test_what_a_template_does_not_find_is_told() -> None:
         assert "no tool has just answered JSON with flow" in answer["error"]["message"]
 
 
+def test_a_lane_may_be_a_function_and_its_failure_is_told() -> None:
+    with serve(lambda told: {"text": f"{told.turns} of {told.tools[0]}"}) as api:
+        assert words(ask(api, [PROMPT, used(), result("x")])[1]) == "1 of Bash"
+    with serve(lambda told: told.tools[7]) as api:
+        status, answer, _ = ask(api, [PROMPT])
+        assert (status, "IndexError" in answer["error"]["message"]) == (400, True)
+
+
 def test_when_comes_before_the_turns_and_no_oftener_than_it_says() -> None:
     turns = [{"text": "again", "when": {"is_error": True}, "times": 1}, "first", "second"]
     with serve(turns) as api:
