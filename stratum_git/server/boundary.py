@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import wraps
+from itertools import accumulate
 from typing import Any, ParamSpec, TypeAlias
 
 import trio
@@ -24,6 +25,8 @@ SESSION_KINDS = frozenset(
         "not_a_session", "agent_not_found",
     }
 )  # fmt: skip
+ALWAYS: dict[str, Any] = {"anthropic/alwaysLoad": True}
+"""Claude Code tells a model the names of tools, and the rest once it looks for one; of these at once."""
 KINDS = {
     "UnknownFlow": "flow_not_found",
     "UnknownTask": "task_not_found",
@@ -185,15 +188,55 @@ def _next_settling(kind: str, flow: Answer, given: Mapping[str, object], name: s
 
 
 def bounded(answer: Answer) -> Answer:
-    """Returns an answer that a client can take in: a trace that is too long is cut at its beginning."""
+    """Returns an answer that a client can take in: what is dear and told elsewhere goes first.
+
+    A trace is cut at its beginning. Where a batch says what to do, ``tasks`` are only named. Of a batch the
+    beginning is told; the rest comes with the next answer, since what is handed out stays so.
+    """
+    for narrow in (_fewer_records, _named_tasks, _fewer_handed_out):
+        if _fits(answer):
+            break
+        answer = narrow(answer)
+    return answer
+
+
+def _fits(answer: Answer) -> bool:
+    return len(json.dumps(answer, ensure_ascii=False)) <= LONGEST
+
+
+def _fewer_records(answer: Answer) -> Answer:
     trace = answer.get("trace")
-    if not isinstance(trace, list) or len(json.dumps(answer, ensure_ascii=False)) <= LONGEST:
+    if not isinstance(trace, list):
         return answer
     room = LONGEST - len(json.dumps({**answer, "trace": []}, ensure_ascii=False))
     kept = len(trace)
     while kept and len(json.dumps(trace[-kept:], ensure_ascii=False)) > max(room, 0):
         kept //= 2
     return {**answer, "trace": trace[len(trace) - kept :], "trace_omitted": len(trace) - kept}
+
+
+def _named_tasks(answer: Answer) -> Answer:
+    tasks, batch = answer.get("tasks"), answer.get("batch")
+    if not isinstance(tasks, list) or not batch:
+        return answer
+    named = [{key: one[key] for key in ("id", "depends_on") if key in one} for one in tasks]
+    kept = _within(named, LONGEST // 2)
+    return {**answer, "tasks": kept, "tasks_shortened": True, "tasks_omitted": len(named) - len(kept)}
+
+
+def _fewer_handed_out(answer: Answer) -> Answer:
+    batch = answer.get("batch")
+    if not isinstance(batch, list):
+        return answer
+    rest = {**answer, "batch": [], "batch_omitted": len(batch)}
+    kept = _within(batch, LONGEST - len(json.dumps(rest, ensure_ascii=False)))
+    return {**answer, "batch": kept, "batch_omitted": len(batch) - len(kept)}
+
+
+def _within(rows: list[Answer], room: int) -> list[Answer]:
+    """Returns the first of *rows*, as many as there is room for, at least one."""
+    ends = accumulate(len(json.dumps(row, ensure_ascii=False)) + 2 for row in rows)
+    return rows[: max(1, sum(end <= room for end in ends))]
 
 
 def shortened(answer: Answer) -> Answer:

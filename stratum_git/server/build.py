@@ -28,8 +28,9 @@ repository, under refs/stratum; a flow outlives this session.
 
 You do the steps: stratum_plan(spec, flow, inputs) returns the first. Do it, report it with stratum_step_done;
 the answer is the next one, or what is wrong (status ensure_failed, schema_failed, guardrail_blocked: mend it
-and report again). At await_gate ask the user, then stratum_gate_resolve. stratum_resume(flow_id) tells where
-a flow is, also in a new session.
+and report again). At await_gate ask the user, then stratum_gate_resolve; of a decision made in a terminal
+stratum_events(flow_id, cursor, wait_seconds) tells. In a new session stratum_flows lists what is open, and
+stratum_resume(flow_id) tells where a flow is.
 
 Fan-out: at status parallel_dispatch, `batch` has the tasks that may start now. Give each to a subagent of its
 own with its `intent` and `path`: it works in `path` only and need not commit. Do not make worktrees, merge or

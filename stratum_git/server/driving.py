@@ -10,7 +10,7 @@ from mcp_types import ToolAnnotations
 from stratum_git.app import looping, saving, stepping
 from stratum_git.app.desk import Desk
 from stratum_git.model.ids import FlowId, StepId
-from stratum_git.server.boundary import Answer, bounded, page, tool
+from stratum_git.server.boundary import ALWAYS, Answer, bounded, page, tool
 
 READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
 WRITES = ToolAnnotations(
@@ -36,25 +36,25 @@ def register(server: MCPServer[Any], desk: Desk) -> None:
 
 
 def _register_steps(server: MCPServer[Any], desk: Desk) -> None:
-    @server.tool(annotations=WRITES)
+    @server.tool(annotations=WRITES, meta=ALWAYS)
     @tool
     def stratum_plan(spec: str, flow: str, inputs: dict[str, Any]) -> Answer:
         """Begin a flow of a spec (YAML text). Returns the first step: do it, then call stratum_step_done."""
         return bounded(stepping.plan(desk, spec, flow, inputs, BY))
 
-    @server.tool(annotations=AGAIN)
+    @server.tool(annotations=AGAIN, meta=ALWAYS)
     @tool
     def stratum_resume(flow_id: str) -> Answer:
         """Return where a flow is: the step to do, the gate it waits at, or how it ended."""
         return bounded(stepping.resume(desk, FlowId(flow_id)))
 
-    @server.tool(annotations=WRITES)
+    @server.tool(annotations=WRITES, meta=ALWAYS)
     @tool
     def stratum_step_done(flow_id: str, step_id: str, result: dict[str, Any]) -> Answer:
         """Report the result of the current step. It is checked; returns the next step, or what is wrong."""
         return bounded(stepping.step_done(desk, FlowId(flow_id), StepId(step_id), result, BY))
 
-    @server.tool(annotations=WRITES)
+    @server.tool(annotations=WRITES, meta=ALWAYS)
     @tool
     def stratum_parallel_done(
         flow_id: str, step_id: str, task_results: list[dict[str, Any]], merge_status: str
@@ -82,7 +82,7 @@ def _register_steps(server: MCPServer[Any], desk: Desk) -> None:
 
 
 def _register_gates(server: MCPServer[Any], desk: Desk) -> None:
-    @server.tool(annotations=ENDS)
+    @server.tool(annotations=ENDS, meta=ALWAYS)
     @tool
     def stratum_gate_resolve(
         flow_id: str, step_id: str, outcome: str, rationale: str, resolved_by: str

@@ -15,12 +15,13 @@ from stratum_git.app.conflicts import conflicts
 from stratum_git.app.doctor import examine
 from stratum_git.app.logs import log_file
 from stratum_git.app.surroundings import Surroundings
+from stratum_git.core.wording import ENDINGS
 from stratum_git.dispatch.clock import monotonic
 from stratum_git.git.history import LogEntry, flow_log
 from stratum_git.git.refs import tip_nowait
 from stratum_git.git.repository import Repository
 from stratum_git.model.ids import FlowId
-from stratum_git.server.boundary import LONGEST, Answer, page, refusal, tool
+from stratum_git.server.boundary import ALWAYS, LONGEST, Answer, page, refusal, tool
 from stratum_git.server.settling import resolve_call
 from stratum_git.store.listing import event_count, known_ref
 
@@ -32,6 +33,7 @@ CALLS = 10
 """Conflicts for which the call that opens them is told."""
 LONGEST_WAIT = 30.0
 PAUSE = 0.1
+OVER = ENDINGS | {"complete"}
 
 
 def register(server: MCPServer[Any], around: Surroundings) -> None:
@@ -41,11 +43,11 @@ def register(server: MCPServer[Any], around: Surroundings) -> None:
 
 
 def _register_flows(server: MCPServer[Any], around: Surroundings) -> None:
-    @server.tool(annotations=READS)
+    @server.tool(annotations=READS, meta=ALWAYS)
     @tool
     def stratum_flows() -> Answer:
-        """List the flows of this repository with their status, oldest first."""
-        return {"flows": listing.flows(around)}
+        """List the flows of this repository with their status, oldest first; of many the open and newest."""
+        return _recent(listing.flows(around))
 
     @server.tool(annotations=READS)
     @tool
@@ -139,6 +141,15 @@ def _entries(repo: Repository, flow: FlowId, after: int, seconds: float) -> tupl
             return (), total
         while tip_nowait(repo, ref) == tip and monotonic() < deadline:
             trio.from_thread.run(trio.sleep, PAUSE)
+
+
+def _recent(rows: list[Any]) -> Answer:
+    """Returns as many flows as an answer holds: those that are not over come first, then those of late."""
+    wanted = sorted(range(len(rows)), key=lambda at: (rows[at]["status"] in OVER, -at))
+    kept = {at for at, _ in zip(wanted, _within([rows[at] for at in wanted]), strict=False)}
+    flows = [row for at, row in enumerate(rows) if at in kept]
+    omitted = {"omitted": {"flows": len(rows) - len(flows)}} if len(flows) < len(rows) else {}
+    return {"flows": flows, **omitted}
 
 
 def _brief(conflict: Answer) -> Answer:

@@ -114,12 +114,23 @@ class Driver:
         """Returns what comes next, after the last answers of tools."""
         rows = [row for row in map(_row, told.last_results) if row is not None]
         if not told.last_results:
-            return [self.call("flows") if "go on" in told.last_prompt else self._begin()]
-        return self._next(rows[-1], told) if rows else [self._report(told)]
+            return [self._first(told)]
+        return self._next(rows[-1], told) if rows else [self._without_answer(told)]
+
+    def _without_answer(self, told: Conversation) -> Block:
+        """Returns what comes after work, or after a call for which the client was not ready."""
+        if "still connecting" in told.last_tool_result:
+            return {"type": "tool_use", "name": "WaitForMcpServers", "input": {}}
+        if any((_row(one) or {}).get("batch") for one in told.results):
+            return self._report(told)
+        return self._first(told)
 
     def call(self, tool: str, **arguments: Any) -> Block:
         """Returns a call of a tool of ours."""
         return {"type": "tool_use", "input": arguments, **self.named(f"stratum_{tool}")}
+
+    def _first(self, told: Conversation) -> Block:
+        return self.call("flows") if "go on" in told.last_prompt else self._begin()
 
     def _begin(self) -> Block:
         return self.call("plan", spec=SPEC, flow="pages", inputs={"goal": "pages"})

@@ -10,7 +10,7 @@ import pytest
 from stratum_git.server.build import INSTRUCTIONS
 from tests.clients.around import approved, assert_landed, assert_nothing_left, told
 from tests.clients.conftest import Move
-from tests.clients.story import PAGES, PROMPT, WORKER, script
+from tests.clients.story import PAGES, PROMPT, SERVER, WORKER, script
 from tests.support.clients import House
 
 
@@ -58,3 +58,6 @@ def _assert_words_arrived(house: House) -> None:
     """The model was told all of our instructions, and the schemas of the tools that a flow begins with."""
     asked = [json.dumps(one.body, ensure_ascii=False) for one in house.api.to("main")]
     assert any(json.dumps(INSTRUCTIONS, ensure_ascii=False)[1:-1] in text for text in asked)
+    tools = {tool["name"]: tool for tool in house.api.to("main")[-1].body["tools"]}
+    for name in ("flows", "resume", "plan", "step_done", "parallel_done", "gate_resolve"):
+        assert tools[f"{SERVER}stratum_{name}"]["input_schema"]["type"] == "object"
