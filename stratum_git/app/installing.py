@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from stratum_git.install.record import Record, Records
 from stratum_git.install.refusing import Refusal, Unusable
 
 Result: TypeAlias = Literal["installed", "uninstalled", "unchanged", "planned", "refused"]
+LINE = re.compile(r"[^\n]*\n|[^\n]+")
 ROUNDS = 5
 """How often is planned again when somebody else writes the same files meanwhile."""
 
@@ -127,11 +129,15 @@ def _done(
         try:
             return record, plan(record, records)
         except Unusable as error:
-            return record, Plan(refusals=(Refusal(where.root, error.why, error.hint),))
+            return record, Plan(refusals=(Refusal(error.path or where.root, error.why, error.hint),))
 
+    record, made = planned()
+    if made.refusals:
+        return came("refused", made)
+    if not made.changes and not (forget and record.files):
+        return came("unchanged", made)
     if dry_run:
-        _, made = planned()
-        return came("refused" if made.refusals else "planned" if made.changes else "unchanged", made)
+        return came("planned", made)
     with records.held():
         for _ in range(ROUNDS):
             record, made = planned()
@@ -161,8 +167,9 @@ def _after(places: Places, wanted: Wanted) -> Iterator[str]:
 
 
 def _diff(change: Change) -> Iterator[str]:
-    old, new = ((data or b"").decode("utf-8", "replace") for data in (change.before, change.after))
+    texts = ((data or b"").decode("utf-8", "replace") for data in (change.before, change.after))
+    old, new = (LINE.findall(text) for text in texts)
     name = str(change.path)
     was, now = ("/dev/null" if data is None else name for data in (change.before, change.after))
-    for line in difflib.unified_diff(old.splitlines(keepends=True), new.splitlines(keepends=True), was, now):
+    for line in difflib.unified_diff(old, new, was, now):
         yield line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"

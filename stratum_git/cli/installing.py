@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from stratum_git.app.installing import Installation, install_plugin, uninstall_plugin
@@ -13,6 +14,7 @@ from stratum_git.app.installing import install as installed
 from stratum_git.app.installing import uninstall as uninstalled
 from stratum_git.app.surroundings import Surroundings
 from stratum_git.cli.words import say
+from stratum_git.errors import UserError
 from stratum_git.install.assembly import Wanted
 from stratum_git.install.others import CLIENTS, entry_for
 from stratum_git.install.places import SCOPES
@@ -20,6 +22,8 @@ from stratum_git.install.program import program_of
 from stratum_git.model.ids import Json
 
 DONE, REFUSED = 0, 2
+NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""Clients make parts of tools' names of it, and replace what is not in here."""
 WORDS = {"create": "Wrote", "change": "Changed", "delete": "Deleted"}
 WOULD = {"create": "Would write", "change": "Would change", "delete": "Would delete"}
 
@@ -47,6 +51,8 @@ def uninstall_arguments(parser: argparse.ArgumentParser) -> None:
 
 def install(options: argparse.Namespace, cwd: Path, environment: Mapping[str, str]) -> int:
     """Puts stratum-git where the client looks; 2 when a file is in the way: then nothing is written."""
+    if not NAME.fullmatch(options.name):
+        raise UserError(f"{options.name!r} is no name for a server", hint="letters, digits, - and _")
     wanted = Wanted(options.name, program_of(environment, options.program), options.force)
     if options.client is not None:
         return _print(options, wanted)
@@ -118,14 +124,27 @@ def _tell(done: Installation, options: argparse.Namespace) -> int:
         print(done.diff(), end="")
     words = WOULD if options.dry_run else WORDS
     out = sys.stderr if options.dry_run else sys.stdout
-    for change in done.changes:
-        say(f"{words[change.action]} {change.path}", to=out)
+    for line in _lines(done, words):
+        say(line, to=out)
     for kept in done.kept:
         say(f"Left {kept.path}: {kept.why}; {kept.hint}", to=out)
     say(_end(done, options.verb), to=out)
     for remark in done.remarks:
         say(remark, to=out)
     return code
+
+
+def _lines(done: Installation, words: Mapping[str, str]) -> Iterator[str]:
+    """Gives a line for each file, but one for all that lie in the same folder of folders."""
+    groups: dict[tuple[str, Path], list[Path]] = {}
+    for change in done.changes:
+        inner = change.path.relative_to(done.root) if change.path.is_relative_to(done.root) else change.path
+        top = next((part for part in inner.parts if part in ("skills", "agents", "hooks")), None)
+        above = change.path if top is None else done.root.joinpath(*inner.parts[: inner.parts.index(top) + 1])
+        groups.setdefault((change.action, above), []).append(change.path)
+    for (action, path), paths in groups.items():
+        many = f"{len(paths)} files in {path}"
+        yield f"{words[action]} {path if paths == [path] else many}"
 
 
 def _end(done: Installation, verb: str) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from stratum_git.install import disk, shipped
 from stratum_git.install.bundle import Bundle
@@ -35,7 +37,10 @@ def parts_of(places: Places, wanted: Wanted) -> list[Part]:
 
 def parts_to_take(places: Places, wanted: Wanted) -> list[Part]:
     """Returns the parts of an installation in the order in which they are taken out, their list last."""
-    taken = [*reversed(_shared(places, wanted)), *_excluded(places, wanted)]
+    # The file that has our part may have been another one when it was put in.
+    words = [section_part(path, PROSE, "", force=wanted.force) for path in places.words]
+    _, *shared = _shared(places, wanted)
+    taken = [*reversed(shared), *words, *_excluded(places, wanted)]
     return [*taken, *_bundle(places).parts_to_take(force=wanted.force)]
 
 
@@ -47,20 +52,36 @@ def wanted_hooks(places: Places, program: Program) -> list[Hook]:
     return hooks
 
 
+def words_of(places: Places) -> Path:
+    """Returns the file for our words: the one that has them already, else the first that there is."""
+    data = {path: data_of(path, places.bounds) for path in places.words}
+    with_ours = [path for path, found in data.items() if PROSE.is_in(found or b"")]
+    there = [path for path, found in data.items() if found is not None]
+    return next(iter([*with_ours, *there, *places.words]))
+
+
+def data_of(path: Path, bounds: Sequence[Path]) -> bytes | None:
+    """Returns a file, ``None`` where none can be read: whoever plans says what is the matter."""
+    try:
+        return disk.look(path, bounds).data
+    except Unusable:
+        return None
+
+
 def has_other_worktrees(places: Places) -> bool:
     """Returns whether somebody else makes the worktrees of the client."""
     try:
-        doc = document(disk.look(places.settings, places.bounds).data)
+        doc = document(data_of(places.settings, places.bounds))
         return any(foreign(doc, event) for event in WORKTREES)
     except Unusable:
-        return False  # Whoever plans says what is the matter with it.
+        return False
 
 
 def _shared(places: Places, wanted: Wanted) -> list[Part]:
     """Returns the parts of files that are not ours alone."""
     entry = shipped.server(wanted.program)
     return [
-        section_part(places.words, PROSE, shipped.words(), force=wanted.force),
+        section_part(words_of(places), PROSE, shipped.words(), force=wanted.force),
         hooks_part(places.settings, wanted_hooks(places, wanted.program)),
         server_part(places.servers, places.keys, wanted.name, entry, secret=places.secret),
     ]
@@ -75,7 +96,7 @@ def _excluded(places: Places, wanted: Wanted) -> list[Part]:
     if places.exclude is None:
         return []
     own = [
-        path.relative_to(places.root).as_posix() for path in (places.manifest, places.settings, places.words)
+        path.relative_to(places.root).as_posix() for path in (places.manifest, places.settings, *places.words)
     ]
     names = [file.name for file in shipped.files()]
     tops = sorted({"/".join([places.folder.name, *name.split("/")[:2]]) for name in names})

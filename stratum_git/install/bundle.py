@@ -28,7 +28,10 @@ class Bundle:
 
     def known(self) -> dict[str, str]:
         """Returns the digests of the files that were written, by the list; raises Unusable."""
-        return read_manifest(disk.look(self.manifest, self.bounds).data)
+        try:
+            return read_manifest(disk.look(self.manifest, self.bounds).data)
+        except Unusable as error:
+            raise Unusable(error.why, error.hint, self.manifest) from error
 
     def parts(self, *, force: bool) -> list[Part]:
         """Returns the list and the files, and those that are shipped no longer; raises Unusable."""

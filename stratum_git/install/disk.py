@@ -19,6 +19,7 @@ from stratum_git.install.refusing import Unusable
 
 LIMIT = 32 * 1024 * 1024
 """Bytes of a file that is edited; a client's own has some hundred thousand."""
+AGAIN = "the same command goes on where it stopped; `stratum-git uninstall` takes back what was done"
 FRESH = ".stratum-new"
 """How the name of a file ends that is not yet in place; only who holds the lock makes one."""
 
@@ -53,8 +54,9 @@ def look(path: Path, bounds: Sequence[Path]) -> File:
         raise Unusable(f"it is larger than {LIMIT} bytes", "edit it by hand") from error
     except OSError as error:
         raise _unreadable(error) from error
-    if not os.access(place, os.W_OK):
-        raise Unusable("it is write-protected", f"chmod u+w {path}")
+    for needed in (place, place.parent):
+        if not os.access(needed, os.W_OK):
+            raise Unusable(f"{needed} is write-protected", f"chmod u+w {needed}")
     return File(path, place, data)
 
 
@@ -77,7 +79,7 @@ def write(place: Path, data: bytes, *, executable: bool = False, secret: bool = 
     except OSError as error:
         with suppress(OSError):
             fresh.unlink(missing_ok=True)
-        raise HostError(f"{place} cannot be written: {error.strerror}") from error
+        raise HostError(f"{place} cannot be written: {error.strerror}", hint=AGAIN) from error
 
 
 def remove(place: Path) -> None:
@@ -86,7 +88,7 @@ def remove(place: Path) -> None:
         place.unlink(missing_ok=True)
         _flush(place.parent)
     except OSError as error:
-        raise HostError(f"{place} cannot be deleted: {error.strerror}") from error
+        raise HostError(f"{place} cannot be deleted: {error.strerror}", hint=AGAIN) from error
 
 
 def missing_folders(places: Iterable[Path]) -> list[Path]:
@@ -101,7 +103,7 @@ def make_folders(folders: Iterable[Path]) -> None:
             folder.mkdir(exist_ok=True)
             _flush(folder.parent)
         except OSError as error:
-            raise HostError(f"the folder {folder} cannot be made: {error.strerror}") from error
+            raise HostError(f"the folder {folder} cannot be made: {error.strerror}", hint=AGAIN) from error
 
 
 def remove_empty(folders: Iterable[Path]) -> None:
@@ -111,13 +113,6 @@ def remove_empty(folders: Iterable[Path]) -> None:
             for left in folder.glob(f".*{FRESH}"):
                 left.unlink()
             folder.rmdir()
-
-
-def tidy(places: Iterable[Path]) -> None:
-    """Deletes what a killed one left beside these files, unfinished."""
-    for place in places:
-        with suppress(OSError):
-            place.with_name(f".{place.name}{FRESH}").unlink()
 
 
 def _absent(path: Path) -> File:

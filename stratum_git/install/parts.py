@@ -84,9 +84,8 @@ def section_part(path: Path, markers: Markers, body: str, *, force: bool) -> Par
     """Returns the part of a text file, between markers."""
 
     def put(data: bytes | None) -> Made:
-        if force and data is not None:
-            data = without_section(data, markers, force=True)
-        return Made(with_section(data, markers, body), CHANGED if is_changed(data, markers) else "")
+        made = with_section(data, markers, body, force=force)
+        return Made(made, CHANGED if is_changed(made, markers) else "")
 
     def take(data: bytes, before: bytes | None) -> Made:
         left = without_section(data, markers, force=force)

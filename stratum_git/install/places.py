@@ -30,7 +30,10 @@ SCOPES: tuple[Scope, ...] = ("project", "user", "local")
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """The files of a scope. *bounds* are the folders that links may lead into."""
+    """The files of a scope. *bounds* are the folders that links may lead into.
+
+    *words* are the files that the client reads as words of the user's; the first is made where there is none.
+    """
 
     scope: Scope
     root: Path
@@ -38,7 +41,7 @@ class Places:
     servers: Path
     keys: tuple[str, ...]
     settings: Path
-    words: Path
+    words: tuple[Path, ...]
     folder: Path
     manifest: Path
     exclude: Path | None = None
@@ -58,29 +61,29 @@ def places_of(scope: Scope, environment: Mapping[str, str], repo: Repository | N
     if scope == "user" or repo is None:
         return Places(
             "user", folder, (home, folder), state, ("mcpServers",), folder / "settings.json",
-            folder / "CLAUDE.md", folder, folder / "stratum-git.json",
+            (folder / "CLAUDE.md",), folder, folder / "stratum-git.json",
         )  # fmt: skip
     if scope == "project":
         own = repo.root / ".claude"
-        words = repo.root / "CLAUDE.md"
-        if not words.exists() and (own / "CLAUDE.md").exists():
-            words = own / "CLAUDE.md"
         return Places(
             "project", repo.root, (repo.root,), repo.root / ".mcp.json", ("mcpServers",),
-            own / "settings.json", words, own, own / "stratum-git.json",
+            own / "settings.json", (repo.root / "CLAUDE.md", own / "CLAUDE.md"), own,
+            own / "stratum-git.json",
         )  # fmt: skip
     # The client takes all worktrees of a repository for one project, that of the main one.
     root = main_root(repo)
     own = root / ".claude"
     return Places(
         "local", root, (root, home, folder, repo.common_dir), state, ("projects", str(root), "mcpServers"),
-        own / "settings.local.json", root / "CLAUDE.local.md", own, own / "stratum-git.local.json",
+        own / "settings.local.json", (root / "CLAUDE.local.md",), own, own / "stratum-git.local.json",
         repo.common_dir / "info" / "exclude",
     )  # fmt: skip
 
 
 def main_root(repo: Repository) -> Path:
     """Returns the top of the main checkout; raises UserError where there is none."""
+    if repo.git_dir == repo.common_dir:
+        return repo.root
     if repo.common_dir.name != ".git":
         hint = "use --scope project or --scope user"
         raise UserError(f"{repo.common_dir} has no main checkout", hint=hint)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from stratum_git.install import disk
+from stratum_git.install.client_lock import client_lock
 from stratum_git.install.parts import Part
 from stratum_git.install.record import Record, Records, Row, digest_of
 from stratum_git.install.refusing import Refusal, Unusable
@@ -89,16 +91,21 @@ def carry_out(plan: Plan, scope: str, root: Path, record: Record, records: Recor
         _note(plan, scope, root, record, records, folders)
     disk.make_folders(folders or disk.missing_folders(places))
     for change in plan.changes:
-        if disk.look(change.path, [change.place]).data != change.before:
-            raise MovedError(str(change.path))
-        if change.after is None:
-            disk.remove(change.place)
-        else:
-            disk.write(change.place, change.after, executable=change.executable, secret=change.secret)
+        with client_lock(change.place) if change.secret else nullcontext():
+            _change(change)
     if forget:
         made = [Path(folder) for folder in record.folders]
         disk.remove_empty(made or _emptied(plan, root))
         records.forget(scope, root)
+
+
+def _change(change: Change) -> None:
+    if disk.look(change.path, [change.place]).data != change.before:
+        raise MovedError(str(change.path))
+    if change.after is None:
+        disk.remove(change.place)
+    else:
+        disk.write(change.place, change.after, executable=change.executable, secret=change.secret)
 
 
 def _note(

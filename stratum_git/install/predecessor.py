@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from stratum_git.install import disk
+from stratum_git.install.assembly import data_of, words_of
 from stratum_git.install.documents import Document, document
 from stratum_git.install.places import Places
 from stratum_git.install.refusing import Unusable
@@ -26,9 +26,10 @@ def remarks(places: Places, name: str) -> Iterator[str]:
     settings = _document(places, places.settings)
     if settings is not None:
         yield from _settings(settings, places, name)
-    if HEADING in (_data(places, places.words) or b""):
-        yield f"{places.words} still tells the model about stratum-mcp, under {HEADING.decode()!r}."
-    if _data(places, places.folder / "skills" / ".stratum-skills.json") is not None:
+    words = words_of(places)
+    if HEADING in (data_of(words, places.bounds) or b""):
+        yield f"{words} still tells the model about stratum-mcp, under {HEADING.decode()!r}."
+    if data_of(places.folder / "skills" / ".stratum-skills.json", places.bounds) is not None:
         yield f"{places.folder / 'skills'} has skills of stratum-mcp; `stratum-mcp uninstall` is for that."
 
 
@@ -37,6 +38,9 @@ def _settings(settings: Document, places: Places, name: str) -> Iterator[str]:
         yield f"{places.settings} has hooks of stratum-mcp, too; `stratum-mcp uninstall` removes them."
     if settings.has("disableAllHooks") and settings.value("disableAllHooks") is True:
         yield f"{places.settings} says disableAllHooks: no hook runs, ours neither."
+    plugins = settings.value("enabledPlugins") if settings.has("enabledPlugins") else None
+    if isinstance(plugins, dict) and any(key.startswith("stratum@") and on for key, on in plugins.items()):
+        yield f"{places.settings} has the plugin as well: what both have is there twice, hooks run twice."
     disabled = settings.value("disabledMcpjsonServers") if settings.has("disabledMcpjsonServers") else None
     if isinstance(disabled, list) and name in disabled:
         yield f"{places.settings} has {name!r} in disabledMcpjsonServers: no client uses it until it is out."
@@ -49,14 +53,7 @@ def _servers(doc: Document | None, *keys: str) -> dict[str, Json]:
 
 def _document(places: Places, path: Path) -> Document | None:
     try:
-        data = _data(places, path)
+        data = data_of(path, places.bounds)
         return None if data is None else document(data)
-    except Unusable:
-        return None
-
-
-def _data(places: Places, path: Path) -> bytes | None:
-    try:
-        return disk.look(path, places.bounds).data
     except Unusable:
         return None

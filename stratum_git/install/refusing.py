@@ -9,10 +9,11 @@ from pathlib import Path
 class Unusable(Exception):  # noqa: N818 - reads as what is the matter
     """A file cannot be edited; nothing is written then, neither to it nor to any other."""
 
-    def __init__(self, why: str, hint: str) -> None:
+    def __init__(self, why: str, hint: str, path: Path | None = None) -> None:
         super().__init__(why)
         self.why = why
         self.hint = hint
+        self.path = path
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,10 +23,18 @@ class Markers:
 
     def pattern(self) -> re.Pattern[str]:
         """Returns what finds the part, with its digest and its body."""
-        begin = re.escape(self.begin).replace(r"\{\}", "([0-9a-f]{12})")
-        return re.compile(
-            rf"^{begin}\r?\n(.*?)^{re.escape(self.end)}[^\S\n]*(?:\n|\Z)", re.MULTILINE | re.DOTALL
-        )
+        begin, end = re.escape(self.opening), re.escape(self.end)
+        lines = rf"^{begin} ([0-9a-f]{{12}})\b[^\n]*\n(.*?)^{end}[^\S\n]*(?:\n|\Z)"
+        return re.compile(lines, re.MULTILINE | re.DOTALL)
+
+    @property
+    def opening(self) -> str:
+        """Returns how the first marker begins, whatever is behind it."""
+        return self.begin.partition(" {}")[0]
+
+    def is_in(self, data: bytes) -> bool:
+        """Returns whether a file may have the part."""
+        return self.opening.encode() in data
 
 
 PROSE = Markers(
@@ -47,10 +55,10 @@ class Section:
     changed: bool
 
 
-def with_section(data: bytes | None, markers: Markers, body: str) -> bytes:
+def with_section(data: bytes | None, markers: Markers, body: str, *, force: bool = False) -> bytes:
     """Returns a file with our part at its end, or in the place of the former one; raises Unusable.
 
-    A part that somebody has changed is left as it is.
+    A part that somebody has changed is left as it is, but for *force*.
     """
     mark, text = _read(data)
     newline = "\r\n" if "\r\n" in text else "\n"
@@ -59,7 +67,7 @@ def with_section(data: bytes | None, markers: Markers, body: str) -> bytes:
     if found is None:
         gap = "" if not text else newline if text.endswith("\n") else newline * 2
         return mark + (text + gap + part).encode()
-    if found.changed:
+    if found.changed and not force:
         return data or b""
     return mark + (text[: found.start] + part + text[found.end :]).encode()
 
@@ -82,9 +90,7 @@ def is_changed(data: bytes | None, markers: Markers) -> bool:
 
 def find(text: str, markers: Markers) -> Section | None:
     """Returns where our part is; raises Unusable when its markers do not belong together."""
-    first, last = markers.begin.partition(" ")[0], markers.end
-    if markers.begin.startswith(("<!--", "# ")):
-        first = " ".join(markers.begin.split(" ")[:2])
+    first, last = markers.opening, markers.end
     counts = (
         len(re.findall(rf"^{re.escape(first)}\b", text, re.MULTILINE)),
         len(re.findall(rf"^{re.escape(last)}", text, re.MULTILINE)),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +64,8 @@ def read_tree(top: Path, name: str) -> Iterator[Shipped]:
     for path in sorted(top.rglob("*")):
         if path.is_file() and "__pycache__" not in path.parts:
             inner = path.relative_to(top).as_posix()
-            yield Shipped(f"{name}/{inner}", path.read_bytes(), os.access(path, os.X_OK))
+            data = path.read_bytes()
+            yield Shipped(f"{name}/{inner}", data, data.startswith(b"#!"))
 
 
 def _command(program: Program, event: str, name: str) -> str:
