@@ -6,7 +6,7 @@ import json
 from typing import cast
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stratum_git.install.documents import Document, document, with_server, without_servers
@@ -104,6 +104,7 @@ def plus_hooks(value: dict[str, Json]) -> Json:
     return {**value, "hooks": out}
 
 
+@settings(max_examples=60)
 @given(documents())
 def test_what_is_put_in_is_there_and_comes_out_to_the_byte(case: tuple[dict[str, Json], str]) -> None:
     value, text = case
@@ -126,6 +127,7 @@ def test_what_is_put_in_is_there_and_comes_out_to_the_byte(case: tuple[dict[str,
         assert back[1].text == text
 
 
+@settings(max_examples=40)
 @given(documents(), documents())
 def test_what_others_add_meanwhile_stays(
     case: tuple[dict[str, Json], str], other: tuple[dict[str, Json], str]
