@@ -42,6 +42,9 @@ def test_the_wheel_holds_the_package_and_what_lies_beside_it(wheel: Path) -> Non
         f"stratum_git/_data/contracts/{path.name}" for path in (ROOT / "contracts").iterdir()
     }
     assert "stratum_git/_data/hooks/README.md" in names
+    assert {f"stratum_git/_data/claude-plugin/{name}.json" for name in ("plugin", "marketplace")} <= names
+    listed = run("git", "ls-files", "stratum_git/plugin").splitlines()
+    assert {"stratum_git/plugin/skills/stratum-plan/SKILL.md", *listed} <= names
     assert "stratum_git/py.typed" in names
     scripts = ROOT / "stratum_git" / "git" / "fence_scripts"
     assert {f"stratum_git/git/fence_scripts/{path.name}" for path in scripts.iterdir()} <= names
@@ -62,6 +65,10 @@ def test_the_wheel_works_in_an_empty_environment(
     said = run(program, "run", shell.spec(), shell.tasks({"id": "x"}, {"id": "y"}), agent, cwd=scratch.path)
     assert "is complete" in said
     assert scratch.files("main")[-2:] == ["x.txt", "y.txt"]
+    made = tmp_path / "plugin"
+    run(program, "install", "--plugin", made, cwd=scratch.path)
+    assert (made / "skills/stratum-plan/SKILL.md").is_file()
+    assert f"exec {program} hook stop" in (made / "hooks/stop").read_text()
     found = run(bin_ / "python", "-c", FIND, cwd=tmp_path).split()
     assert {path.name for path in (*(ROOT / "contracts").iterdir(), *(ROOT / "hooks").iterdir())} <= set(
         found
