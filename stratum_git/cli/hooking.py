@@ -55,11 +55,9 @@ def hook(options: argparse.Namespace, cwd: Path, environment: Mapping[str, str])
     code = 0
     try:
         with _deadline(HOOKS.get(name, (2.0, ()))[0]):
-            row = _event(name)
-            said = row.get("cwd")
-            place = Path(said) if isinstance(said, str) and said.startswith("/") else cwd
-            ground = _ground(place, environment)
-            for answer in _answers(name, Asked(row, place, environment, ground)):
+            asked = asked_of(name, sys.stdin.buffer.read(), cwd, environment)
+            ground = asked.ground
+            for answer in answers(name, asked):
                 _say(answer)
                 code = max(code, answer.code)
     except TooSlow:
@@ -71,7 +69,20 @@ def hook(options: argparse.Namespace, cwd: Path, environment: Mapping[str, str])
     return code
 
 
-def _answers(name: str, asked: Asked) -> Iterator[Answer]:
+def asked_of(name: str, said: bytes, cwd: Path, environment: Mapping[str, str]) -> Asked:
+    """Returns what a client asks, by the JSON that it says; raises StratumError or ValueError."""
+    if name not in HOOKS:
+        raise StratumError(f"there is no hook called {name!r}", hint=f"there are {', '.join(HOOKS)}")
+    row = json.loads(said or b"{}")
+    if not isinstance(row, dict):
+        raise StratumError("what the client says is no object")
+    place = row.get("cwd")
+    at = Path(place) if isinstance(place, str) and place.startswith("/") else cwd
+    return Asked(row, at, environment, _ground(at, environment))
+
+
+def answers(name: str, asked: Asked) -> Iterator[Answer]:
+    """Yields what is answered: nothing is loaded for a hook that can have nothing to say."""
     for part in HOOKS[name][1]:
         if may_matter(part, asked):
             module = import_module(f"stratum_git.app.hooks.{part}")
@@ -84,15 +95,6 @@ def _say(answer: Answer) -> None:
         print(answer.err, file=sys.stderr, flush=True)
     if answer.out:
         print(answer.out, flush=True)
-
-
-def _event(name: str) -> dict[str, object]:
-    if name not in HOOKS:
-        raise StratumError(f"there is no hook called {name!r}", hint=f"there are {', '.join(HOOKS)}")
-    row = json.loads(sys.stdin.buffer.read() or b"{}")
-    if not isinstance(row, dict):
-        raise StratumError("what the client says is no object")
-    return row
 
 
 def _ground(cwd: Path, environment: Mapping[str, str]) -> Ground | None:

@@ -83,6 +83,14 @@ def settled_in(layout: Layout) -> bool:
         return False
 
 
+def names_secrets(ground: Ground) -> bool:
+    """Returns whether settings name secrets, of which nothing may be written down."""
+    try:
+        return b"secrets" in (ground.layout.root / CONFIG).read_bytes()
+    except OSError:
+        return False
+
+
 def home_of(layout: Layout, environment: Mapping[str, str]) -> Path:
     """Returns the folder of a repository's state where no settings say otherwise."""
     key = key_of(layout.common_dir)

@@ -7,9 +7,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from stratum_git.app.hooks.asked import NOTHING, Answer, Asked, Ground
+from stratum_git.app.hooks.tenants import standing_in
 from stratum_git.app.hooks.unreported import all_unreported, repository_of
 from stratum_git.git.files import read_bounded
-from stratum_git.store.listing import Header, list_flows
+from stratum_git.store.listing import Header, Row, list_flows
 
 MEMORY = Path(".claude/memory/MEMORY.md")
 OVER = frozenset({"complete", "failed", "cancelled", "killed"})
@@ -18,6 +19,7 @@ LONGEST = 9000
 FLOWS = 12
 REMEMBERED = 5000
 READ = 256 * 1024
+WORDS = 120
 
 
 def session_start(asked: Asked) -> Answer:
@@ -25,7 +27,9 @@ def session_start(asked: Asked) -> Answer:
     ground = asked.ground
     if ground is None:
         return NOTHING
-    parts = [*_flows(ground), *_memory(ground)]
+    # Whoever works at a task is not to take up the flow that it is of.
+    is_worker = "STRATUM_FLOW" in asked.environment or standing_in(asked) is not None
+    parts = [*(() if is_worker else _flows(ground)), *_memory(ground)]
     return Answer(out=_cut("\n".join(parts), LONGEST)) if parts else NOTHING
 
 
@@ -37,7 +41,9 @@ def _flows(ground: Ground) -> Iterator[str]:
     handed: dict[str, int] = {}
     for lease in all_unreported(ground):
         handed[lease.flow] = handed.get(lease.flow, 0) + 1
-    yield f"stratum-git: {len(headers)} flow(s) of this repository are not finished."
+    sessions = sum(header.session is not None for header in headers)
+    also = f" {sessions} of them are sessions: stratum_agent_continue goes on with one." if sessions else ""
+    yield f"stratum-git: {len(headers)} flow(s) of this repository are not finished.{also}"
     for header in sorted(headers, key=lambda one: one.updated, reverse=True)[:FLOWS]:
         yield from _told(header, handed.get(header.flow, 0))
     if len(headers) > FLOWS:
@@ -45,6 +51,9 @@ def _flows(ground: Ground) -> Iterator[str]:
 
 
 def _told(header: Header, handed: int) -> Iterator[str]:
+    if header.session is not None:
+        yield from _session(header, header.session)
+        return
     place = f"step {header.cursor} ({header.position} of {header.steps})" if header.cursor else "no step"
     yield f"- flow {header.flow} ({header.name}): {header.status}, {place}"
     if header.gate is not None:
@@ -60,6 +69,12 @@ def _told(header: Header, handed: int) -> Iterator[str]:
         yield f"  If nobody runs it, `stratum-git resume {header.flow}` takes it up."
 
 
+def _session(header: Header, row: Row) -> Iterator[str]:
+    said = str(row.get("last") or row.get("prompt") or "")
+    turns = f"{row.get('turns')} turn(s), the last one {row.get('turn_status')}"
+    yield f"- session {header.flow} with agent {row.get('agent')}: {turns}: {_cut(said, WORDS)}"
+
+
 def _memory(ground: Ground) -> Iterator[str]:
     with suppress(OSError, UnicodeDecodeError):
         text = read_bounded(ground.layout.root / MEMORY, READ).decode().strip()
@@ -68,4 +83,4 @@ def _memory(ground: Ground) -> Iterator[str]:
 
 
 def _cut(text: str, length: int) -> str:
-    return text if len(text) <= length else f"{text[: length - 20].rstrip()}\n[... cut here]"
+    return text if len(text) <= length else f"{text[: length - 16].rstrip()} [... cut here]"

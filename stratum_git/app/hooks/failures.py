@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from stratum_git.app.clients import driven_by
-from stratum_git.app.hooks.asked import NOTHING, Answer, Asked, Ground
+from stratum_git.app.hooks.asked import NOTHING, Answer, Asked, Ground, names_secrets
 from stratum_git.app.hooks.tenants import named_in, standing_in
 from stratum_git.app.hooks.transcripts import sent_to
 from stratum_git.dispatch.clock import now, stamp
@@ -26,7 +26,7 @@ WORDS = 300
 def post_tool_use_failure(asked: Asked) -> Answer:
     """Notes a failed tool; what a person interrupted did not fail."""
     ground = asked.ground
-    if ground is None or asked.row.get("is_interrupt") is True:
+    if ground is None or asked.row.get("is_interrupt") is True or names_secrets(ground):
         return NOTHING
     line = " ".join(
         (

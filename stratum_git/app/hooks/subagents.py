@@ -9,11 +9,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 
 from stratum_git.app.client_worktrees import PREFIX, snapshot
-from stratum_git.app.hooks.asked import CONFIG, NOTHING, Answer, Asked, Ground, advice
+from stratum_git.app.hooks.asked import NOTHING, Answer, Asked, Ground, advice, names_secrets
 from stratum_git.app.hooks.tenants import Tenant, standing_in, tenant_of
 from stratum_git.app.hooks.transcripts import called, sent_to
 from stratum_git.app.hooks.unreported import repository_of
@@ -53,7 +52,7 @@ def subagent_stop(asked: Asked) -> Answer:
     here = standing_in(asked)
     named = (here,) if here is not None else sent_to(asked, ground)
     _renew(ground, [tenant for tenant in named if tenant.flow != WORKTREES])
-    for tenant in named:
+    for tenant in () if names_secrets(ground) else named:
         if tenant.flow != WORKTREES:
             _note(asked, tenant.folder(ground))
         _keep(ground, tenant)
@@ -123,10 +122,7 @@ def _note(asked: Asked, folder: Path) -> None:
 
 
 def _keep(ground: Ground, tenant: Tenant) -> None:
-    """Puts what lies in a slot on a ref, unless settings name secrets: then only a report looks for those."""
-    with suppress(OSError):
-        if b"secrets" in (ground.layout.root / CONFIG).read_bytes():
-            return
+    """Puts what lies in a slot on a ref."""
     if not tenant.path.name.startswith("slot"):
         # A clone's objects are its own; it lies there until it is reported.
         return
