@@ -117,9 +117,8 @@ class Lender:
         Raises UserError or HostError.
         """
         for known in client_worktrees(self.folders):
-            if known.name == name and (known.session == session or known.is_over()) and _is_there(known):
-                again = replace(known, session=known.session, owner=owner)
-                _write(self.folders, again)
+            again = self._lent_again(known, session, owner) if known.name == name else None
+            if again is not None:
                 return again
         trust(self.repo.common_dir, self.repo.root)
         base = head_of(self.repo).oid
@@ -172,6 +171,26 @@ class Lender:
         self._offered(pool, slot)
         self._forget(lent, with_work=how == "discard")
         return end
+
+    def _lent_again(
+        self, known: ClientWorktree, session: str, owner: ProcessIdentity | None
+    ) -> ClientWorktree | None:
+        """Gives a worktree to whoever comes with its name, if it is his own or nobody's; one at a time."""
+        if not (known.session == session or known.is_over()) or not _is_there(known):
+            return None
+        pool = self.pool
+        slot = pool.enter(known.occupant)
+        if slot is None:
+            return None
+        try:
+            now_is = _read(_file(self.folders, known.key))
+            if now_is is None or not (now_is.session == session or now_is.is_over()):
+                return None
+            again = replace(now_is, owner=owner)
+            _write(self.folders, again)
+            return again
+        finally:
+            pool.leave(slot)
 
     def _offered(self, pool: SlotPool, slot: Slot) -> None:
         """Gives a slot back under another name: whoever was told of this one may come again."""
