@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 
 from stratum_git.agents.identity import own_identity
 from stratum_git.dispatch.clock import now, uptime
@@ -18,7 +17,7 @@ from stratum_git.git.refs import RefUpdate, tip_nowait
 from stratum_git.model.effects import Effect, Launch
 from stratum_git.model.ids import FlowId, Oid, RefName, StepId, TaskId
 from stratum_git.model.messages import Event, Gathered, TaskReported
-from stratum_git.slots.leases import HeldLease, Lease, has_ended, lease_ref, write_lease
+from stratum_git.slots.leases import HeldLease, Lease, has_ended, lease_ref, prolonged, write_lease
 
 OFFERED = ""
 """The holder of a task that nobody has claimed: it is offered to whoever drives the flow, or to workers."""
@@ -61,7 +60,7 @@ def lease_id(lease: Lease) -> str:
 
 def granted(lease: Lease, seconds: float) -> Lease:
     """Returns *lease*, for *seconds* from now on; this process answers for the clocks."""
-    return replace(lease, identity=own_identity(), expires=now() + seconds, ends=uptime() + seconds)
+    return prolonged(lease, seconds, now=now(), uptime=uptime())
 
 
 def is_over(lease: Lease) -> bool:

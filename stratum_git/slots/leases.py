@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 from stratum_git.agents.identity import ProcessIdentity, own_identity
@@ -106,6 +106,11 @@ def has_ended(lease: Lease, *, now: float, uptime: float) -> bool:
     if lease.ends is not None and (here.host, here.boot_id) == (there.host, there.boot_id):
         return uptime >= lease.ends
     return not 0 < lease.expires - now <= LONGEST
+
+
+def prolonged(lease: Lease, seconds: float, *, now: float, uptime: float) -> Lease:
+    """Returns an open lease that ends in *seconds*; this process answers for the clocks."""
+    return replace(lease, identity=own_identity(), expires=now + seconds, ends=uptime + seconds)
 
 
 def _parsed(data: bytes) -> Lease | None:

@@ -16,17 +16,16 @@ from stratum_git.app.hooks.asked import NOTHING, Answer, Asked, Ground, advice, 
 from stratum_git.app.hooks.tenants import Tenant, standing_in, tenant_of
 from stratum_git.app.hooks.transcripts import called, sent_to
 from stratum_git.app.hooks.unreported import repository_of
-from stratum_git.app.leasing import LIFETIME, OFFERED, granted
-from stratum_git.dispatch.clock import now
+from stratum_git.dispatch.clock import now, uptime
 from stratum_git.dispatch.names import attempt_ref, seen_ref
 from stratum_git.git.objects import ObjectWriter
 from stratum_git.git.process import trust
 from stratum_git.git.refs import RefUpdate, transact
 from stratum_git.model.ids import FlowId, Oid, RefName, StepId
-from stratum_git.slots.leases import read_lease, write_lease
+from stratum_git.slots.leases import prolonged, read_lease, write_lease
 
-CLAIMED = 900.0
-"""Seconds that a task which a worker claimed is his for, at least, while a subagent is at work on it."""
+OFFERED, CLAIMED = 3600.0, 900.0
+"""Seconds that a task of the client's, or of a worker's, is his for while a subagent is at work on it."""
 WORDS = 100_000
 WORKTREES = "-worktrees"
 
@@ -90,11 +89,11 @@ def _renew(ground: Ground, tasks: Iterable[Tenant]) -> None:
         lease = None if held is None else held.lease
         if held is None or lease is None or lease.kind != "open" or lease.attempt != tenant.attempt:
             continue
-        seconds = LIFETIME if lease.holder == OFFERED else CLAIMED
+        seconds = CLAIMED if lease.holder else OFFERED
         if not 0 < lease.expires - now() < seconds / 2:
             continue
         writer = ObjectWriter(repo, durable=True)
-        token = write_lease(writer, granted(lease, seconds))
+        token = write_lease(writer, prolonged(lease, seconds, now=now(), uptime=uptime()))
         writer.sync()
         transact(repo, [RefUpdate(ref, token, held.token)], message="stratum-git", durable=True)
 
