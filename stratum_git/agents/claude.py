@@ -100,28 +100,8 @@ class ClaudeAgent:
             return f"the agent {self.name}: {error.message}"
         return None
 
-    async def _talk(
-        self, assignment: Assignment, on_line: Callable[[str], None], said: tuple[str, ...]
-    ) -> tuple[Run, Exit | None]:
-        """Has one conversation, or goes on with one; the end is ``None`` when it was ended from here."""
-        with trio.CancelScope() as scope:
-            told = Run(assignment.meter or _nobody, scope.cancel, assignment.tokens, said)
-            words = [*self._command(), *self._options(assignment)]
-            prompt = assignment.intent
-            if assignment.session is not None and assignment.followup is not None:
-                prompt = assignment.followup
-            ended = await self._program().run(words, assignment, on_line, prompt=prompt, reads=told.read)
-            return told, ended
-        return told, None
-
-    def _command(self) -> tuple[str, ...]:
-        return self.spec.command or (PROGRAM,)
-
-    def _program(self) -> Program:
-        adds = {"CLAUDE_CODE_MAX_RETRIES": RETRIES}
-        return Program(self.spec, self.environment, self.hide, NESTED, adds)
-
-    def _options(self, given: Assignment) -> list[str]:
+    def options(self, given: Assignment) -> list[str]:
+        """Returns what it is started with, behind its command; of the prompt it has nothing."""
         session = (
             ["--session-id", str(uuid.uuid4())] if given.session is None else ["--resume", given.session]
         )
@@ -146,6 +126,27 @@ class ClaudeAgent:
             schema = {name: value for name, value in given.schema.items() if name != "$schema"}
             options += ["--json-schema", json.dumps(schema)]
         return options
+
+    async def _talk(
+        self, assignment: Assignment, on_line: Callable[[str], None], said: tuple[str, ...]
+    ) -> tuple[Run, Exit | None]:
+        """Has one conversation, or goes on with one; the end is ``None`` when it was ended from here."""
+        with trio.CancelScope() as scope:
+            told = Run(assignment.meter or _nobody, scope.cancel, assignment.tokens, said)
+            words = [*self._command(), *self.options(assignment)]
+            prompt = assignment.intent
+            if assignment.session is not None and assignment.followup is not None:
+                prompt = assignment.followup
+            ended = await self._program().run(words, assignment, on_line, prompt=prompt, reads=told.read)
+            return told, ended
+        return told, None
+
+    def _command(self) -> tuple[str, ...]:
+        return self.spec.command or (PROGRAM,)
+
+    def _program(self) -> Program:
+        adds = {"CLAUDE_CODE_MAX_RETRIES": RETRIES}
+        return Program(self.spec, self.environment, self.hide, NESTED, adds)
 
     def _permissions(self, given: Assignment) -> list[str]:
         named = self.spec.tools

@@ -4,7 +4,8 @@ A result has the costs of the run (``usage``), or of the whole conversation (``t
 ``modelUsage``): 2.1.328 adds up over all runs of a conversation, 2.1.197 does not. So what a conversation had
 cost is noted beside each attempt, in ``conversation.json``, and taken off in the next attempt of the task.
 Where nobody noted it, all of the conversation is told: rather too much than too little. A run that was ended
-tells no money; it is in what the next one tells.
+tells no money; it is in what the next one tells. While it runs, and where a conversation goes on, of its own
+subagents only what they read is known.
 """
 
 from __future__ import annotations

@@ -10,7 +10,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from stratum_git.agents.base import AgentFailed, AgentLimited, AgentSpent, Assignment, Outcome, Profile
+from stratum_git.agents.base import (
+    AgentFailed,
+    AgentLimited,
+    AgentSpent,
+    AgentUnstartable,
+    Assignment,
+    Outcome,
+    Profile,
+)
 from stratum_git.agents.claude_events import LIMITS, Run, trouble
 from stratum_git.agents.stream import number, rows, words
 from stratum_git.agents.supervise import Exited
@@ -42,6 +50,8 @@ def refusal(end: Ending) -> Outcome | None:
     if is_error and (status in LIMITS or (limit is not None and limit.is_last)):
         after = None if limit is None else limit.after
         return AgentLimited(f"{end.name}: {said}", after, seconds, end.usage)
+    if is_error and end.told.is_unknown:
+        return AgentUnstartable(f"{end.name}: {said}")
     if subtype == "error_max_turns":
         return end.failed(f"it was not done after {int(number(end.result.get('num_turns')))} turns")
     if is_error or subtype != "success":

@@ -101,6 +101,9 @@ class Run:
     session: str | None = None
     model: str | None = None
     result: Mapping[str, Json] | None = None
+    """All that it told at its ends: one more for each of its own agents in the background that came back."""
+    is_unknown: bool = False
+    """Whether the API does not know who asks: another run would fare no better."""
     stopped: Stopped | None = None
     limit: Limited | None = None
     """The last that was told of a limit, whether the client then went on or not."""
@@ -135,18 +138,23 @@ class Run:
             case "user", _:
                 return self._heard(event)
             case "result", _:
-                self.result = event
+                self.result = event if self.result is None else together(self.result, event)
                 return [ending(event)]
             case _:
                 return []
 
     def _began(self, event: Mapping[str, Json]) -> Sequence[str]:
+        known = self.session, self.model
         self.session = words(event.get("session_id")) or self.session
         self.model = words(event.get("model")) or self.model
-        return [f"[conversation {self.session}, model {self.model}]"]
+        # It begins anew, as it says, with whatever wakes it.
+        same = known == (self.session, self.model)
+        return [] if same else [f"[conversation {self.session}, model {self.model}]"]
 
     def _answered(self, event: Mapping[str, Json]) -> list[str]:
-        if event.get("error") in {"rate_limit", "overloaded"}:
+        error = words(event.get("error"))
+        self.is_unknown = error == "authentication_failed"
+        if error in {"rate_limit", "overloaded"}:
             after = None if self.limit is None else self.limit.after
             self.limit = Limited("the API has no room", after, is_last=True)
         elif not event.get("parent_tool_use_id"):
@@ -168,7 +176,7 @@ class Run:
                 continue
             name = self._tools.get(words(block.get("tool_use_id")), "tool")
             if block.get("is_error") is True:
-                told.append(f"! {name}: {short(content(block.get('content')))}")
+                told.append(f"! {name}: {short(content(block.get('content')))}".rstrip())
             elif name in CHANGING or name.startswith("mcp__"):
                 self.has_worked = True
         return told
@@ -212,11 +220,27 @@ def tokens_in(usage: Mapping[str, Json]) -> int:
     return sum(int(number(usage.get(name))) for name in names)
 
 
+def together(former: Mapping[str, Json], result: Mapping[str, Json]) -> Mapping[str, Json]:
+    """Returns two results of one run as one: how it ended says the last; of costs that has but its own."""
+    before, now = former.get("usage"), result.get("usage")
+    names = before.keys() | now.keys() if isinstance(before, dict) and isinstance(now, dict) else ()
+    usage: dict[str, Json] = {name: number(part(before, name)) + number(part(now, name)) for name in names}
+    denials = [*rows(former.get("permission_denials")), *rows(result.get("permission_denials"))]
+    output = result.get("structured_output")
+    return {
+        **result,
+        "num_turns": number(former.get("num_turns")) + number(result.get("num_turns")),
+        "usage": usage,
+        "permission_denials": [dict(row) for row in denials],
+        "structured_output": former.get("structured_output") if output is None else output,
+    }
+
+
 def ending(result: Mapping[str, Json]) -> str:
     """Returns the line that a result is in the story."""
     usd, turns = number(result.get("total_cost_usd")), int(number(result.get("num_turns")))
     how = "done" if result.get("is_error") is not True else f"not done ({trouble(result)})"
-    return f"[{how}; {turns} turns, {usd:.4f} USD in this conversation]"
+    return f"[{how}; {turns} turns, and it counts {usd:.4f} USD]"
 
 
 def trouble(result: Mapping[str, Json]) -> str:

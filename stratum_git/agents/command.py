@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from stratum_git.agents.base import (
     Finished,
     Outcome,
 )
-from stratum_git.agents.output import TAIL, plain_text, replace_private
+from stratum_git.agents.output import TAIL, plain, plain_text, replace_private
 from stratum_git.agents.secrets import NONE, Redactor, Secrets, too_short
 from stratum_git.agents.stream import Reads
 from stratum_git.agents.supervise import Exit, Exited, Signalled, TimedOut, Unstartable, supervise
@@ -91,7 +91,7 @@ class Program:
         # In a thread: the fence reads files, and the first time asks git.
         environment = await trio.to_thread.run_sync(self._environment, assignment, said, result)
         try:
-            return await supervise(
+            ended = await supervise(
                 command,
                 cwd=assignment.slot,
                 env=environment,
@@ -102,6 +102,7 @@ class Program:
                 hide=self.hide,
                 stream=None if reads is None else (reads, assignment.folder / "stream.jsonl"),
             )
+            return ended if reads is None else _by_errors(ended)
         finally:
             _settle(result, self.hide)
 
@@ -255,6 +256,14 @@ def which_problem(command: tuple[str, ...], path: str) -> str | None:
     if Path(program).is_absolute() and Path(program).exists():
         return f"{program}, and that is not an executable file"
     return f"{program}, and there is no such program"
+
+
+def _by_errors(ended: Exit) -> Exit:
+    """Returns the end of a program with what it said last on standard error, where it says what is wrong."""
+    if isinstance(ended, Unstartable):
+        return ended
+    said = next(filter(None, map(plain, reversed(ended.errors.split(b"\n")))), "")
+    return replace(ended, last_line=said or ended.last_line)
 
 
 def _prepare(prompt: Path, result: Path, intent: str) -> None:

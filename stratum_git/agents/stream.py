@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from math import isfinite
 from typing import TypeAlias, cast
 
 from stratum_git.model.ids import Json
@@ -110,8 +111,10 @@ def rows(value: Json) -> Sequence[Mapping[str, Json]]:
 
 
 def number(value: Json) -> float:
-    """Returns a number that may not be there; 0 then."""
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else 0
+    """Returns a number that may not be there, or be none that can be counted with; 0 then."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return 0
+    return value if isfinite(value) else 0
 
 
 def words(value: Json) -> str:

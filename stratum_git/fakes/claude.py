@@ -9,8 +9,8 @@
 A STEP is one of: ``{"text": T}`` says it, ``{"bash": COMMAND}`` runs it, ``{"write": PATH, "text": T}`` makes
 a file, ``{"object": O}`` returns it where a schema was asked for, ``{"raw": T}`` prints it as it is,
 ``{"error": STATUS, "retry_after": S}`` is the API's answer, ``{"exit": CODE, "stderr": T}`` ends it there,
-``{"result": SUBTYPE, ...}`` with these further fields, ``{"sleep": S}`` waits. ``usage`` in a step says how
-many tokens its answer reads and writes, ``[100, 20]`` if not.
+``{"ends": SUBTYPE, "code": CODE, ...}`` with these further fields, ``{"sleep": S}`` waits. ``usage`` in a
+step says how many tokens its answer reads and writes, ``[100, 20]`` if not.
 
 As in 2.1.328: a tool that was not given is no tool, what is not permitted is denied and told in the result,
 money is counted and limited, conversations lie under ``HOME`` and their costs add up. As 2.1.197
@@ -153,7 +153,7 @@ class Client:
         match step:
             case {"error": status}:
                 return self._fault(int(status), step.get("retry_after"))
-            case {"result": subtype, **rest}:
+            case {"ends": subtype, **rest}:
                 code = rest.pop("code", 0)
                 self.result(subtype, **rest)
                 return int(code)
@@ -246,7 +246,12 @@ class Client:
             )  # fmt: skip
             time.sleep(delay)
         said = f"API Error: Request rejected ({status})"
-        kind = {429: "rate_limit", 529: "overloaded", 401: "authentication_failed"}.get(status, "unknown")
+        kind = {
+            429: "rate_limit",
+            529: "overloaded",
+            401: "authentication_failed",
+            403: "authentication_failed",
+        }.get(status, "unknown")
         message = {
             "id": str(uuid.uuid4()),
             "model": "<synthetic>",
@@ -270,13 +275,21 @@ class Client:
 
     def result(self, subtype: str, *, is_error: bool = False, **rest: Any) -> int:
         """Tells the result, and returns the exit code."""
-        found, totals = {} if self.object is None else {"structured_output": self.object}, self.totals()
+        totals = self.totals()
         model = {"inputTokens": totals["read"], "outputTokens": totals["written"], "costUSD": totals["usd"]}
-        self.tell(
-            type="result", subtype=subtype, is_error=is_error, num_turns=self.turns,
-            total_cost_usd=totals["usd"], modelUsage={self.model: model}, permission_denials=self.denials,
-            usage={"input_tokens": self.read, "output_tokens": self.written}, **found, **rest,
-        )  # fmt: skip
+        found: dict[str, Any] = {
+            "type": "result",
+            "subtype": subtype,
+            "is_error": is_error,
+            "num_turns": self.turns,
+            "total_cost_usd": totals["usd"],
+            "modelUsage": {self.model: model},
+            "permission_denials": self.denials,
+            "usage": {"input_tokens": self.read, "output_tokens": self.written},
+        }
+        if self.object is not None:
+            found["structured_output"] = self.object
+        self.tell(**found | rest)
         return 1 if is_error else 0
 
     def _keep(self) -> None:
