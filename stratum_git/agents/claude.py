@@ -32,6 +32,7 @@ from stratum_git.agents.base import (
     AgentLimited,
     AgentSpec,
     AgentSpent,
+    AgentUnstartable,
     Assignment,
     Finished,
     Outcome,
@@ -80,7 +81,10 @@ class ClaudeAgent:
 
     async def run(self, assignment: Assignment, on_line: Callable[[str], None]) -> Outcome:
         """Does one attempt. Raises HostError when this machine cannot."""
-        told, ended = await self._talk(assignment, on_line, ())
+        try:
+            told, ended = await self._talk(assignment, on_line, ())
+        except McpConfigError as error:
+            return AgentUnstartable(f"{self.name}: {error.message}")
         if assignment.session is not None and _is_gone(told, ended):
             lost = f"the conversation {assignment.session} is not there any more; a new one begins"
             on_line(lost)
@@ -177,7 +181,7 @@ class ClaudeAgent:
 
     def _usage(self, assignment: Assignment, told: Run) -> dict[str, Json]:
         former = None if assignment.session is None else noted(assignment.folder, assignment.session)
-        note(assignment.folder, told)
+        note(assignment.folder, told, former)
         return usage_of(told, former)
 
     async def _outcome(

@@ -35,23 +35,25 @@ class Totals:
 
 def usage_of(run: Run, former: Totals | None) -> dict[str, Json]:
     """Returns the costs of *run* in the words of ``Finished.usage``; *former* is what was noted before it."""
-    result = run.result or {}
-    usage = result.get("usage")
-    read = max(run.counter.input_tokens, tokens_in(usage) if isinstance(usage, dict) else 0)
-    written = max(run.counter.output_tokens, int(number(part(usage, "output_tokens"))))
+    own, whole = _own(run), totals_of(run.result or {})
     found: dict[str, Json] = {}
-    all_of_it = totals_of(result)
-    if all_of_it is not None:
-        own = Totals(0.0, read, written)
-        taken = former is not None and _goes_on(former, all_of_it, own)
-        found["usd"] = all_of_it.usd - (former.usd if former is not None and taken else 0.0)
-        found["turns"] = int(number(result.get("num_turns")))
-        if former is None:
-            read, written = max(read, all_of_it.read), max(written, all_of_it.written)
-    if read or written or all_of_it is not None:
-        found |= {"tokens": read + written, "input_tokens": read, "output_tokens": written}
+    if whole is not None:
+        before = former if former is not None and _goes_on(former, whole, own) else Totals(0.0, 0, 0)
+        found = {"usd": whole.usd - before.usd, "turns": int(number((run.result or {}).get("num_turns")))}
+        own = Totals(
+            0.0, max(own.read, whole.read - before.read), max(own.written, whole.written - before.written)
+        )
+    if own.read or own.written or whole is not None:
+        found |= {"tokens": own.read + own.written, "input_tokens": own.read, "output_tokens": own.written}
     names: dict[str, Json] = {"model": run.model, "session_id": run.session}
     return found | {name: value for name, value in names.items() if value is not None}
+
+
+def _own(run: Run) -> Totals:
+    """Returns the tokens that a run has told as it went on, and at its end."""
+    usage = (run.result or {}).get("usage")
+    read = max(run.counter.input_tokens, tokens_in(usage) if isinstance(usage, dict) else 0)
+    return Totals(0.0, read, max(run.counter.output_tokens, int(number(part(usage, "output_tokens")))))
 
 
 def totals_of(result: Mapping[str, Json]) -> Totals | None:
@@ -66,11 +68,15 @@ def totals_of(result: Mapping[str, Json]) -> Totals | None:
     return Totals(number(result.get("total_cost_usd")), read, written)
 
 
-def note(folder: Path, run: Run) -> None:
+def note(folder: Path, run: Run, former: Totals | None) -> None:
     """Notes what the conversation has cost by now. Raises HostError."""
-    found = None if run.result is None else totals_of(run.result)
-    if found is None or run.session is None:
+    if run.session is None:
         return
+    found = totals_of(run.result or {})
+    if found is None:
+        # It was ended: its money is not known, its tokens are.
+        own, before = _own(run), former or Totals(0.0, 0, 0)
+        found = Totals(before.usd, before.read + own.read, before.written + own.written)
     row = {"session_id": run.session, "usd": found.usd, "read": found.read, "written": found.written}
     try:
         replace_private(folder / FILE, json.dumps(row).encode())
@@ -80,7 +86,7 @@ def note(folder: Path, run: Run) -> None:
 
 def noted(folder: Path, session: str) -> Totals | None:
     """Returns what was last noted of a conversation, by the attempts beside *folder*; ``None`` if nothing."""
-    return max(_notes(folder, session), key=lambda one: one.usd, default=None)
+    return max(_notes(folder, session), key=lambda one: (one.usd, one.read), default=None)
 
 
 def _notes(folder: Path, session: str) -> Iterator[Totals]:
