@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 import trio
 
@@ -26,7 +25,7 @@ from stratum_git.agents.base import (
     Profile,
 )
 from stratum_git.agents.command import TEXT, Program, answer_of, result_file
-from stratum_git.agents.conversing import Limits, limits_of
+from stratum_git.agents.conversing import Limits, limits_of, lost
 from stratum_git.agents.model_api import Answered, Broken, Full, Model, Refusal, Reply, Tokens
 from stratum_git.agents.output import LogFile, plain, plain_text
 from stratum_git.agents.prices import price_of
@@ -175,6 +174,9 @@ class _Talk:
                 self._tell(words(block.get("text")))
             elif block.get("type") == "tool_use":
                 uses.append(block)
+        reached = self.limits.reached(self.usage())
+        if reached is not None and any(words(block.get("name")) != SUBMIT for block in uses):
+            return AgentSpent(f"{self.name} {reached}", usage=self.usage())
         if uses:
             await self._use_all(uses, cut=reply.stop == "max_tokens")
             return None if self.submitted is None else await self._finished()
@@ -231,7 +233,8 @@ class _Talk:
         if _is_wrapped(schema):
             schema = {"type": "object", "properties": {WRAPPED: schema}, "required": [WRAPPED]}
         elif isinstance(schema, dict):
-            schema = {**schema, "type": "object"}
+            named = {name: value for name, value in schema.items() if name != "$schema"}
+            schema = {**named, "type": "object"}
         return [{"name": SUBMIT, "description": SUBMITS, "input_schema": schema}]
 
     async def _finished(self) -> Outcome:
@@ -270,36 +273,30 @@ class _Talk:
 
 def _talk(program: Program, given: Assignment, on_line: Callable[[str], None], model: Model) -> _Talk:
     """Returns the conversation of an attempt, with what is said first in it; works on files."""
-    program.prepare(given)
+    found = None if given.session is None else gone_on(given.folder, given.session, program.hide)
+    said = given.intent if found is None else given.followup or given.intent
+    program.prepare(given, said)
     profile = given.profile or program.spec.profile
-    env = program.surroundings(given)
-    runner = Runner(given.slot, env, given.folder / "run.log", program.hide, on_line)
+    runner = Runner(given.slot, program.surroundings(given), given.folder / "run.log", program.hide, on_line)
     try:
         log = LogFile(given.folder / "output.log", LOG_LIMIT)
     except OSError as error:
         raise HostError(f"the log cannot be made: {error}") from error
     limits = limits_of(program.spec, given)
-    talk = partial(
-        _Talk,
+    made = _Talk(
         program=program,
         assignment=given,
         on_line=on_line,
         model=model,
+        transcript=found or begun(given.folder, program.hide),
         tools=SlotTools(tools_of(profile, program.spec.tools), runner),
         log=log,
         wanted=given.model or program.spec.model or "",
         limits=limits if limits.turns is not None else replace(limits, turns=TURNS),
     )
-    found = None if given.session is None else gone_on(given.folder, given.session, program.hide)
-    if found is not None:
-        made = talk(transcript=found)
-        found.say([*found.unanswered(), text(given.followup or given.intent)])
-        return made
-    made = talk(transcript=begun(given.folder, program.hide))
-    if given.session is not None:
-        lost = f"the conversation {given.session} is not there any more; a new one begins"
-        made._tell(lost)  # noqa: SLF001 - its own module
-    made.transcript.say([text(given.intent)])
+    if given.session is not None and found is None:
+        made._tell(lost(given))  # noqa: SLF001 - its own module
+    made.transcript.say([*made.transcript.unanswered(), text(said)])
     return made
 
 

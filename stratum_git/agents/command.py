@@ -122,9 +122,9 @@ class Program:
         """Returns where programs are looked for."""
         return {**self.environment, **self.spec.env}.get("PATH", os.defpath)
 
-    def prepare(self, assignment: Assignment) -> None:
-        """Writes the prompt down, of an attempt whose program is not started in here."""
-        _prepare(assignment.folder / "prompt.md", result_file(assignment), assignment.intent)
+    def prepare(self, assignment: Assignment, prompt: str) -> None:
+        """Writes down what is said, in an attempt whose program is not started in here."""
+        _prepare(assignment.folder / "prompt.md", result_file(assignment), prompt)
 
     def surroundings(self, assignment: Assignment) -> dict[str, str]:
         """Returns the environment of what runs in a slot; works on files."""

@@ -73,11 +73,8 @@ class Rollout:
         payload = event.get("payload")
         if event.get("type") == "turn_context":
             self.model = words(part(payload, "model")) or self.model
-        used = part(payload, "info", "total_token_usage")
-        if part(payload, "type") != "token_count" or used is None:
-            return
-        incoming = int(number(part(used, "input_tokens")))
-        outgoing = int(number(part(used, "output_tokens")))
-        # It is told again with nothing new, when limits have changed.
-        if (incoming, outgoing) != (self.tokens.incoming, self.tokens.outgoing):
+        # At the end of a request, and again when what it asked for is done.
+        used = part(payload, "thread_token_usage") or part(payload, "info", "total_token_usage")
+        incoming, outgoing = int(number(part(used, "input_tokens"))), int(number(part(used, "output_tokens")))
+        if incoming + outgoing > self.tokens.incoming + self.tokens.outgoing:
             self.tokens = Tokens(incoming, outgoing, self.tokens.requests + 1)

@@ -26,6 +26,7 @@ from stratum_git.agents.base import (
 from stratum_git.model.ids import Json, Oid
 from stratum_git.spawn.client import serving
 from tests.support.kinds import FOLLOWUP, HANGS, OURS, REAL, SECRET, Ability, Casts, Kind, Play
+from tests.support.other_kinds import OTHERS, REAL_OTHERS
 
 SCHEMA: dict[str, Json] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -40,8 +41,8 @@ def kinds(*able: Ability, real: bool = True, always: tuple[str, ...] = ()) -> py
 
     Real clients take their time: those that are not named in *always* are for ``scripts/test --soak``.
     """
-    slow = [one for one in REAL if real and one.name not in always]
-    quick = [*OURS, *(one for one in REAL if one.name in always)]
+    slow = [one for one in (*REAL, *REAL_OTHERS) if real and one.name not in always]
+    quick = [*OURS, *OTHERS, *(one for one in (*REAL, *REAL_OTHERS) if one.name in always)]
     marked = [pytest.param(one, marks=pytest.mark.soak) for one in slow if one.can.issuperset(able)]
     found = [pytest.param(one) for one in quick if one.can.issuperset(able)]
     return pytest.mark.parametrize("kind", [*found, *marked], ids=repr)
@@ -242,7 +243,7 @@ async def test_money_that_is_spent_ends_it(cast: Casts, assignment: Assignment) 
     assert number(outcome.usage["usd"]) > 0
 
 
-@kinds("talks", real=False)
+@kinds("meters", real=False)
 async def test_tokens_that_are_spent_end_it(cast: Casts, assignment: Assignment) -> None:
     outcome, _ = await run(cast(Play(runs=HANGS)), replace(assignment, tokens=50))
 

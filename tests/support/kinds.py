@@ -41,6 +41,7 @@ Ability: TypeAlias = Literal[
     "budgeted",  # ends where money is spent
     "schemas",  # holds its answer to a schema
     "profiles",  # can be kept from writing
+    "meters",  # tells what an answer cost before it does what that asks for
 ]
 
 
@@ -216,7 +217,9 @@ def _installed(folder: str, program: str, name: str) -> str:
     return found
 
 
-CLIENT: frozenset[Ability] = frozenset({"starts", "talks", "limited", "budgeted", "schemas", "profiles"})
+CLIENT: frozenset[Ability] = frozenset(
+    {"starts", "talks", "limited", "budgeted", "schemas", "profiles", "meters"}
+)
 OURS: tuple[Kind, ...] = (
     Kind("command", frozenset({"starts"}), _command),
     Kind("scripted", frozenset(), _scripted),
