@@ -43,6 +43,7 @@ LATE = {
     "dispatch/judge.py",
     "core/verdicts.py",
 }
+FAKES = {"fakes.claude", "fakes.codex", "fakes.opencode"}
 MAX_LINES = 400
 MAX_FUNCTION = 50
 
@@ -120,6 +121,4 @@ def test_only_one_module_starts_git() -> None:
     for name, path in modules().items():
         names = {i.partition(".")[0] for i in imports(path)}
         if "subprocess" in names:
-            assert name in {"git.process", "agents.holder", "spawn.client", "spawn.detach", "fakes.claude"}, (
-                name
-            )
+            assert name in {"git.process", "agents.holder", "spawn.client", "spawn.detach", *FAKES}, name

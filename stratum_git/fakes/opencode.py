@@ -13,9 +13,9 @@ answer, ``{"sleep": S}`` waits, ``{"raw": T}`` prints it as it is, ``{"exit": CO
 there. ``usage`` in a step says how many tokens its answer reads and writes, ``[100, 20]`` if not.
 
 As in 1.18: the settings come in ``OPENCODE_CONFIG_CONTENT``, what an agent of them may do is held to, and who
-is no agent there is told so and replaced. What an answer costs is told when what it asks for is done.
-Of rules of commands it knows whole lines, and no syntax of a shell. Conversations lie under ``HOME``. What it
-does not know it refuses, as the real one does. ``tests/agents/test_contract.py`` holds both to the same tests.
+is no agent there is told so and replaced. What an answer costs is told when what it asks for is done. Of
+rules of commands it knows whole lines, and no syntax of a shell. Conversations lie under ``HOME``. What it
+does not know it refuses, as the real one does. ``tests/agents/test_contract.py`` holds both to the same.
 """
 
 from __future__ import annotations

@@ -167,7 +167,7 @@ OTHERS: tuple[Kind, ...] = (
 )
 """What needs nothing to be installed."""
 REAL_OTHERS: tuple[Kind, ...] = (
-    # It waits where a server has no room, and does not tell for how long it should. What it starts has numbers
+    # It waits where a server has no room, and does not tell for how long. What it starts has numbers
     # of its own in its sandbox, so by these nobody sees whether it is over: see ``test_codex.py``.
     Kind("codex-real", CODEX_CAN - {"starts"}, _playing(responses_api.serve, _codex_turn, _codex)),
     Kind(
