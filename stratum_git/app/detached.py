@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 from stratum_git.app import foresight, running
 from stratum_git.app.batches import evict, halt_unwanted
 from stratum_git.app.colliding import collisions_now
+from stratum_git.app.costs import Costs, attempts_row, costs_of, spent_row
 from stratum_git.app.desk import Desk
 from stratum_git.app.leasing import is_claimed
 from stratum_git.app.overlaps import in_the_way
@@ -87,7 +88,8 @@ def status(desk: Desk, flow: FlowId) -> Answer:
     state = desk.look(flow)
     fan, step = _last_fan(state)
     alive = is_run(desk, flow)
-    rows = [] if fan is None else _rows(fan)
+    costs = costs_of(desk.context.repo, state)
+    rows = [] if fan is None else [{**r, **_usage(costs, step, str(r["task_id"]))} for r in _rows(fan)]
     counts: dict[str, int] = {}
     for row in rows:
         counts[str(row["state"])] = counts.get(str(row["state"]), 0) + 1
@@ -102,6 +104,7 @@ def status(desk: Desk, flow: FlowId) -> Answer:
         "task_count": len(rows),
         "events": state.seq,
         "over": is_over(state),
+        **spent_row(state),
         **({} if fan is None else in_the_way(fan)),
         **({} if alive or state.driver != "client" else collisions_now(desk.context, state)),
     }
@@ -234,6 +237,12 @@ def _rows(fan: FannedOut) -> list[Answer]:
         findings = getattr(at, "findings", ())
         rows.append({**row, "findings": list(findings)} if findings else row)
     return rows
+
+
+def _usage(costs: Costs, step: str | None, task: str) -> Answer:
+    """Returns what a task has cost so far, in all its attempts."""
+    found = attempts_row(costs, step or "", task)
+    return {"usage": found["usage"]} if "usage" in found else {}
 
 
 def _line(state: FlowState) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from stratum_git.app.costs import attempts_row, costs_of, spent_row, step_row
 from stratum_git.app.overlaps import in_the_way
 from stratum_git.app.surroundings import Surroundings
 from stratum_git.core import contest
@@ -39,15 +40,18 @@ def brief_flow(around: Surroundings, name: FlowId) -> dict[str, Json]:
 
 def long_flow(around: Surroundings, name: FlowId) -> dict[str, Json]:
     """Returns a flow with its branch, and the states of its steps and tasks."""
-    stored, _ = load(around.repository(), name)
-    state = stored.state
+    repo = around.repository()
+    state = load(repo, name)[0].state
+    costs = costs_of(repo, state)
     steps: list[Json] = []
     for step, now in zip(state.program.order, state.steps, strict=True):
         fan = fan_of(now)
         row: dict[str, Json] = {"id": step, "state": _word(now)}
         if fan is not None:
-            row["tasks"] = [_task(fan, index) for index in range(len(fan.tasks))]
+            rows = [_task(fan, index) for index in range(len(fan.tasks))]
+            row["tasks"] = [{**one, **attempts_row(costs, step, str(one["task_id"]))} for one in rows]
             row |= in_the_way(fan)
+        row |= {**attempts_row(costs, step, None), **step_row(state, step)}
         findings = getattr(now, "findings", ())
         if findings:
             row["findings"] = list(findings)
@@ -67,6 +71,7 @@ def long_flow(around: Surroundings, name: FlowId) -> dict[str, Json]:
         "started": state.started,
         "updated": state.updated,
         "inputs": dict(state.inputs),
+        **spent_row(state),
         **({"undone": undone} if undone else {}),
         "steps": steps,
     }
@@ -85,12 +90,14 @@ def _word(now: object) -> str:
     return str(coded["type"]) if isinstance(coded, dict) else ""
 
 
-def _task(fan: FannedOut, index: int) -> Json:
+def _task(fan: FannedOut, index: int) -> dict[str, Json]:
     coded = encode(fan.tasks[index])
     facts = dict(coded) if isinstance(coded, dict) else {}
-    for hidden in ("output", "done"):
+    for hidden in ("output", "done", "usage"):
         facts.pop(hidden, None)
-    conflict, who = facts.get("resolves"), facts.get("resolving")
+    conflict, who, on = facts.get("resolves"), facts.get("resolving"), facts.get("goes_on")
+    if isinstance(on, dict):
+        facts["goes_on"] = on["session"]
     if isinstance(conflict, dict):
         facts["resolves"] = conflict["conflict"]
     if isinstance(who, dict):

@@ -14,6 +14,7 @@ import trio
 
 from stratum_git.app import running
 from stratum_git.app.checking import read_spec
+from stratum_git.app.costs import spent_row
 from stratum_git.app.surroundings import Surroundings
 from stratum_git.cli.inputs import read_input
 from stratum_git.cli.progress import Live, Plain, make_progress
@@ -140,7 +141,8 @@ async def _supervised(work: Work, progress: Plain | Live) -> tuple[FlowState, bo
 
 def _answer(state: FlowState, *, interrupted: bool, as_json: bool) -> int:
     if as_json:
-        print(json.dumps({"flow_id": state.flow, "status": state.status, "target": state.target}, indent=2))
+        row = {"flow_id": state.flow, "status": state.status, "target": state.target, **spent_row(state)}
+        print(json.dumps(row, indent=2))
     else:
         for line in _ending(state, interrupted=interrupted or state.paused):
             say(line)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TypeAlias, assert_never
 
 from stratum_git.core import budgets
 from stratum_git.core.collisions import sighting
 from stratum_git.core.contest import number_of
-from stratum_git.core.usage import Usage, in_words
+from stratum_git.core.usage import in_words
 from stratum_git.model.choosing import Chosen
 from stratum_git.model.effects import AwaitGate, Effect, Finish, Launch
 from stratum_git.model.ids import Json
@@ -44,6 +45,7 @@ from stratum_git.model.messages import (
     StepReported,
     Suspended,
     Synced,
+    TaskReport,
     TaskReported,
     Undone,
 )
@@ -142,13 +144,14 @@ def _tell_client(event: ClientEvent) -> tuple[str, tuple[str, ...]]:
             return f"{event.step}: {'to be skipped' if event.skip else 'not to be skipped'}", ()
         case Answered():
             said = "done" if event.verdict == "ok" else event.verdict.replace("_", " ")
-            return f"{event.step}: {said}", event.violations
+            cost = in_words(event.usage)
+            return f"{event.step}: {said}", (*event.violations, *((f"It cost {cost}.",) if cost else ()))
         case SkipRequested():
             return f"{event.step}: skip", (event.reason,)
         case Called():
             return f"{event.step}: start flow {event.child}", ()
         case Gathered():
-            lines = (f"{r.task}: {_outcome('', r.outcome)[0].lstrip(': ')}" for r in event.reports)
+            lines = (f"{r.task}: {_outcome('', r.outcome)[0].lstrip(': ')}{_cost(r)}" for r in event.reports)
             told = f"{event.step}: {len(event.reports)} tasks reported"
             return f"{told}, merging them failed" if event.conflict else told, tuple(lines)
         case LoopStarted():
@@ -186,6 +189,11 @@ def _review(event: Reviewed) -> tuple[str, tuple[str, ...]]:
     said = str(report.get("verdict") or report.get("status") or "nothing")
     lines = tuple(str(one) for one in reasons) if isinstance(reasons, list) else ()
     return f"The verification {event.review} says {said}", lines
+
+
+def _cost(report: TaskReport) -> str:
+    cost = in_words(report.outcome.usage)
+    return f", {cost}" if cost else ""
 
 
 def _resolving_ended(event: ResolvingEnded) -> tuple[str, tuple[str, ...]]:
@@ -288,7 +296,7 @@ def _trailers(event: Event, after: FlowState) -> tuple[tuple[str, str], ...]:
         found.append(("Stratum-Outcome", type(event.outcome).__name__))
         if event.outcome.result is not None:
             found.append(("Stratum-Result", event.outcome.result))
-        found += [(f"Stratum-{key}", str(value)) for key, value in _costs(event.outcome.usage)]
+    found += _usage(event)
     if isinstance(event, Chosen):
         found.append(("Stratum-Candidate", _place(event)))
         for one in event.ranking:
@@ -301,10 +309,25 @@ def _trailers(event: Event, after: FlowState) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
-def _costs(usage: Usage) -> list[tuple[str, Json]]:
-    """Returns what an attempt cost, for trailers."""
-    names = {"usd": "Usd", "tokens": "Tokens", "turns": "Turns", "ms": "Ms", "session_id": "Session"}
-    return [(words, usage[name]) for name, words in names.items() if name in usage]
+def _usage(event: Event) -> list[tuple[str, str]]:
+    """Returns what attempts cost, as trailers: an object for each."""
+    rows: list[dict[str, Json]] = []
+    if isinstance(event, StepReported | TaskReported):
+        rows = [dict(event.outcome.usage)]
+    elif isinstance(event, Answered):
+        rows = [dict(event.usage)]
+    elif isinstance(event, Gathered):
+        rows = [
+            {
+                "task": r.task,
+                "attempt": r.attempt,
+                "outcome": type(r.outcome).__name__.lower(),
+                **r.outcome.usage,
+            }
+            for r in event.reports
+            if r.outcome.usage
+        ]
+    return [("Stratum-Usage", json.dumps(row, sort_keys=True)) for row in rows if row]
 
 
 def _name(step: str, task: str | None, attempt: int) -> str:

@@ -2,7 +2,8 @@
 
 Usage is an object: ``usd`` a number, ``tokens`` (all of them, in and out), ``input_tokens``,
 ``output_tokens``, ``turns`` and ``ms`` whole numbers, ``model`` and ``session_id`` words; each where known.
-``ms`` is how long the agent was at work. Whoever tells it may tell anything.
+``ms`` is how long the agent was at work, ``waited_ms`` how long it waited for room at its model's server.
+Whoever tells it may tell anything.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from stratum_git.model.ids import Json
 
 Usage: TypeAlias = Mapping[str, Json]
 
-WHOLE = ("tokens", "input_tokens", "output_tokens", "turns", "ms")
+WHOLE = ("tokens", "input_tokens", "output_tokens", "turns", "ms", "waited_ms")
 WORDS = ("model", "session_id")
 MOST = 10**15
 """More than anything costs; what is beyond is nonsense, and would not fit into other programs' numbers."""

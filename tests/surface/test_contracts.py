@@ -210,7 +210,7 @@ def test_every_state_of_steps_and_tasks_is_in_the_contract() -> None:
     assert set(steps["properties"]["state"]["enum"]) == {*map(word, get_args(state.StepState))}
     assert set(tasks["state"]["enum"]) == {*map(word, get_args(state.TaskState))}
     told = {field.name for kind in get_args(state.TaskState) for field in fields(kind)} - {"output", "done"}
-    assert {*tasks} == {"task_id", "state", "candidates", "chosen", *told}
+    assert {*tasks} == {"task_id", "state", "candidates", "chosen", "attempts", *told}
     assert tasks["kind"]["enum"] == [*get_args(messages.RejectionKind)]
 
 
