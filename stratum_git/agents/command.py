@@ -3,7 +3,8 @@
 The program is started in the slot with the prompt on its standard input. Its environment names the attempt:
 ``STRATUM_FLOW``, ``STRATUM_STEP``, ``STRATUM_TASK``, ``STRATUM_ATTEMPT``, ``STRATUM_BASE``,
 ``STRATUM_PROMPT_FILE``, ``STRATUM_RESULT_FILE``, of a candidate its number ``STRATUM_CANDIDATE``. Exit code 0
-means done. A JSON object in the result file, else the last one on standard output, is the step's result.
+means done. A JSON object in the result file, else the last one on standard output, is the step's result. If
+it has an object ``usage``, that is taken for what the attempt cost, and stays a part of the result.
 
 Nothing of the environment is written anywhere from here.
 """
@@ -33,6 +34,7 @@ from stratum_git.agents.output import TAIL, plain, plain_text, replace_private
 from stratum_git.agents.secrets import NONE, Redactor, Secrets, too_short
 from stratum_git.agents.stream import Reads
 from stratum_git.agents.supervise import Exit, Exited, Signalled, TimedOut, Unstartable, supervise
+from stratum_git.core.usage import usage_of
 from stratum_git.errors import HostError
 from stratum_git.model.ids import Json
 
@@ -207,7 +209,8 @@ class CommandAgent:
         if isinstance(found, BadAnswer):
             return AgentFailed(f"{self.name}: {found.reason}", ended.code, ended.seconds)
         text = self.hide.hidden_text(plain_text(ended.tail[-TEXT:]))
-        return Finished(found.value, text_tail=text, seconds=ended.seconds)
+        usage = usage_of(found.value.get("usage")) if isinstance(found.value, dict) else {}
+        return Finished(found.value, usage, text_tail=text, seconds=ended.seconds)
 
 
 def result_file(assignment: Assignment) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from stratum_git.app.clients import BATCH, note, session_of
 from stratum_git.app.desk import Decide, Desk, Fence
@@ -15,6 +15,7 @@ from stratum_git.core import contest
 from stratum_git.core.answers import Answer
 from stratum_git.core.questions import in_flight
 from stratum_git.core.records import mode_of
+from stratum_git.core.usage import Usage, usage_of
 from stratum_git.dispatch.clock import now
 from stratum_git.dispatch.keeping import moves_to
 from stratum_git.dispatch.names import attempt_ref
@@ -51,6 +52,7 @@ class Row:
     status: str
     result: Json
     why: str
+    usage: Usage = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +240,9 @@ def _judged(
     outcome, place = report(desk.context, state, launch, failure=failure, output=row.result)
     if place is not None:
         places.append(place)
-    return TaskReport(task, outcome, launch.attempt)
+    # What is said of a result that is there already was counted when it came.
+    usage = row.usage if isinstance(now_, Running | Pending) else {}
+    return TaskReport(task, replace(outcome, usage=usage), launch.attempt)
 
 
 def _told(launch: Launch, outcome: Outcome) -> TaskReported:
@@ -281,7 +285,7 @@ def _rows(graph: TaskGraph, given: Sequence[Json]) -> list[Row]:
         if status not in WORDS:
             message = f"the status of {task!r} must be one of {list(WORDS)}, got {status!r}"
             raise Refused("invalid_status", message, task_id=task)
-        rows.append(Row(task, str(status), entry.get("result"), _reason(entry)))
+        rows.append(Row(task, str(status), entry.get("result"), _reason(entry), usage_of(entry.get("usage"))))
     return rows
 
 

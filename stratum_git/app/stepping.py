@@ -19,6 +19,7 @@ from stratum_git.core.parse import load_spec
 from stratum_git.core.program import compile_program, unserved_by_client
 from stratum_git.core.questions import is_over
 from stratum_git.core.records import mode_of
+from stratum_git.core.usage import usage_of
 from stratum_git.core.verdicts import Judgement, judge_answer
 from stratum_git.dispatch.clock import now
 from stratum_git.git.repository import Head, head_of
@@ -72,8 +73,8 @@ def resume(desk: Desk, flow: FlowId) -> Answer:
         return {**told(replace(state, setback=None)), "runner": "alive"}
 
 
-def step_done(desk: Desk, flow: FlowId, step: StepId, result: Json, by: str) -> Answer:
-    """Takes the result of the current step."""
+def step_done(desk: Desk, flow: FlowId, step: StepId, result: Json, by: str, usage: Json = None) -> Answer:
+    """Takes the result of the current step, and what it cost, as far as the client knows."""
     warnings: tuple[str, ...] = ()
 
     def decide(state: FlowState) -> list[Event]:
@@ -86,7 +87,8 @@ def step_done(desk: Desk, flow: FlowId, step: StepId, result: Json, by: str) -> 
         found: Judgement = judge_answer(state, spec, value, desk.files)
         warnings = found.warnings
         audit = _child_audit(desk, state, spec)
-        return [Answered(now(), by, step, value, found.verdict, found.violations, audit)]
+        cost = usage_of(usage) or _child_usage(desk, state, spec)
+        return [Answered(now(), by, step, value, found.verdict, found.violations, audit, cost)]
 
     desk.intact(flow)
     with desk.alone(flow):
@@ -266,6 +268,16 @@ def _child_audit(desk: Desk, state: FlowState, step: Step) -> Json:
     if not isinstance(at, Asked) or at.child is None:
         return None
     return audit_of(desk.look(at.child), now())
+
+
+def _child_usage(desk: Desk, state: FlowState, step: Step) -> dict[str, Json]:
+    """Returns what the flow has cost that did a step, if one did."""
+    at = state.step(step.id)
+    if not isinstance(at, Asked) or at.child is None:
+        return {}
+    spent = desk.look(at.child).spent.total
+    told_: dict[str, Json] = {"usd": spent.usd, "tokens": spent.tokens, "ms": spent.ms}
+    return {name: value for name, value in told_.items() if value}
 
 
 def _check_gate(state: FlowState, step: StepId, outcome: str, resolved_by: str) -> None:

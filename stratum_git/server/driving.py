@@ -50,16 +50,21 @@ def _register_steps(server: MCPServer[Any], desk: Desk) -> None:
 
     @server.tool(annotations=WRITES, meta=ALWAYS)
     @tool
-    def stratum_step_done(flow_id: str, step_id: str, result: dict[str, Any]) -> Answer:
-        """Report the result of the current step. It is checked; returns the next step, or what is wrong."""
-        return bounded(stepping.step_done(desk, FlowId(flow_id), StepId(step_id), result, BY))
+    def stratum_step_done(
+        flow_id: str, step_id: str, result: dict[str, Any], usage: dict[str, Any] | None = None
+    ) -> Answer:
+        """Report the result of the current step. It is checked; returns the next step, or what is wrong.
+
+        usage, if known, is what the step cost: {usd, tokens, turns, ms}; budgets count it.
+        """
+        return bounded(stepping.step_done(desk, FlowId(flow_id), StepId(step_id), result, BY, usage))
 
     @server.tool(annotations=WRITES, meta=ALWAYS)
     @tool
     def stratum_parallel_done(
         flow_id: str, step_id: str, task_results: list[dict[str, Any]], merge_status: str
     ) -> Answer:
-        """Report tasks of a parallel_dispatch step: [{task_id, status: complete|failed, result}].
+        """Report tasks of a parallel_dispatch step: [{task_id, status: complete|failed, result, usage}].
 
         Work in each task's `path` of the batch; commits are not needed. Some of the tasks may be reported:
         the next batch comes back until all are accounted for, then the results are merged and landed here.
