@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from stratum_git.app.doctor import examine
+from stratum_git.app.doctor.whole import examine
 from stratum_git.app.surroundings import Surroundings
 from stratum_git.cli.words import say
 
@@ -28,4 +28,6 @@ def doctor(options: argparse.Namespace, cwd: Path, environment: Mapping[str, str
         say(f"{MARKS[finding.verdict]} {finding.check}: {finding.detail}")
         if finding.hint and finding.verdict != "ok":
             say(f"     {finding.hint}")
+        if finding.fix and finding.fix not in finding.hint and finding.verdict != "ok":
+            say(f"     $ {finding.fix}")
     return 1 if any(finding.verdict == "fail" for finding in found) else 0

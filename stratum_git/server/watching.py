@@ -12,7 +12,7 @@ from mcp_types import ToolAnnotations
 from stratum_git.agents.output import plain_text
 from stratum_git.app import listing, reading
 from stratum_git.app.conflicts import conflicts
-from stratum_git.app.doctor import examine
+from stratum_git.app.doctor.whole import examine
 from stratum_git.app.logs import log_file
 from stratum_git.app.surroundings import Surroundings
 from stratum_git.core.wording import ENDINGS
