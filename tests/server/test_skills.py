@@ -112,6 +112,20 @@ def test_a_skill_can_be_driven_to_its_end(server: Portal, name: str) -> None:
     assert lands == (name not in {"stratum-debug", "stratum-speckit"})
 
 
+def test_a_review_that_finds_nothing_comes_to_its_end(server: Portal) -> None:
+    (spec,) = shipped_skill("stratum-review").specs
+    answer = server.call("stratum_plan", spec=spec, flow="main", inputs={"change": "c"})
+    flow = answer["flow_id"]
+    done(server, flow, "passes", {"tasks": _tasks(spec)})
+    reported(server, flow, *(row(f"t{n}", result={"findings": []}) for n in range(3)), step="read")
+    answer = done(server, flow, "claims", {"tasks": []})
+    assert (answer["status"], answer["step_id"], answer["inputs"]["doubted"]) == (
+        "execute_step",
+        "report",
+        None,
+    )
+
+
 def test_all_ten_are_there_and_say_when_they_are_for() -> None:
     skills = shipped_skills()
     assert tuple(skill.name for skill in skills) == NAMES
