@@ -97,6 +97,7 @@ def of_flow(around: Surroundings, flow: FlowId) -> Estimate:
             done=dict(_done(state)),
             limits=asked.limits,
             attempt=asked.attempt,
+            spent=state.spent,
         )
     )
 
@@ -124,7 +125,7 @@ def estimate_row(found: Estimate) -> dict[str, Json]:
         "concurrent": found.concurrent,
         "seconds": {**_range(found.seconds), "at_most": found.most_seconds},
         "usd": {**_range(found.usd), "at_most": found.most_usd},
-        "tokens": _range(found.tokens),
+        "tokens": {**_range(found.tokens), "at_most": found.most_tokens},
         "history": {"flows": found.question.known.flows, "tries": len(found.question.known.tries)},
         "text": "\n".join(lines(found)),
     }
@@ -182,7 +183,7 @@ def _step(found: Estimate, number: int, one: Forecast) -> Json:
         **graph,
         "seconds": {**_range(one.seconds), "at_most": one.most_seconds},
         "usd": {**_range(one.usd), "at_most": one.most_usd},
-        "tokens": _range(one.tokens),
+        "tokens": {**_range(one.tokens), "at_most": one.most_tokens},
         **(
             {"steps": [_step(found, n, inner) for n, inner in enumerate(one.inner, start=1)]}
             if one.inner

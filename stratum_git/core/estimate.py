@@ -17,13 +17,13 @@ from stratum_git.core.forecast import (
     Forecast,
     Question,
     StepKind,
+    capped,
     least,
     product,
     seconds_of,
     skippable,
     times,
     total,
-    usd_of,
 )
 from stratum_git.core.program import compile_program, tries_of
 from stratum_git.core.references import Unresolved, resolve
@@ -38,16 +38,20 @@ def estimate(question: Question) -> Estimate:
         _forecast(question, program.steps[name]) for name in program.order if name not in question.over
     )
     works = [step for step in steps if step.kind != "gate"]
+    left = question.left_for(None)
+    agents = total([step.agents for step in steps])
     return Estimate(
         question,
         steps,
-        agents=total([step.agents for step in steps]),
+        # What a client does by itself is no dispatch.
+        agents=capped(agents, left.dispatches) if question.driver == "runner" else agents,
         seconds=total([step.seconds for step in steps]),
         usd=total([step.usd for step in steps]),
         tokens=total([step.tokens for step in steps]),
         concurrent=max((step.concurrent for step in steps), default=0),
-        most_seconds=least(_all([step.most_seconds for step in works]), seconds_of(program.flow.budget)),
-        most_usd=least(_all([step.most_usd for step in works]), usd_of(program.flow.budget)),
+        most_seconds=least(_all([step.most_seconds for step in works]), seconds_of(left)),
+        most_usd=least(_all([step.most_usd for step in works]), left.usd),
+        most_tokens=least(_all([step.most_tokens for step in works]), left.tokens),
     )
 
 
@@ -78,6 +82,7 @@ def _single(question: Question, step: Step, kind: StepKind) -> Forecast:
     agent = agent_of_task(step, None)
     asked = Asked(question.driver, question.program.flow.name, step.id, agent, "step")
     limits = question.limits.get(agent, question.attempt)
+    left = question.left_for(step)
     return skippable(
         Forecast(
             step,
@@ -88,8 +93,9 @@ def _single(question: Question, step: Step, kind: StepKind) -> Forecast:
             tokens=times(likely(question.known, asked, "tokens"), 1, 1, tries),
             concurrent=1,
             tries=tries,
-            most_seconds=least(product(limits.seconds, tries), seconds_of(step.budget)),
-            most_usd=least(product(limits.usd, tries), usd_of(step.budget)),
+            most_seconds=least(product(limits.seconds, tries), seconds_of(left)),
+            most_usd=least(product(limits.usd, tries), left.usd),
+            most_tokens=left.tokens,
         )
     )
 
@@ -117,6 +123,7 @@ def _flow(question: Question, step: Step, name: str) -> Forecast:
             tries=step.retries,
             most_seconds=product(inner.most_seconds, step.retries),
             most_usd=product(inner.most_usd, step.retries),
+            most_tokens=product(inner.most_tokens, step.retries),
             inner=inner.steps,
         )
     )

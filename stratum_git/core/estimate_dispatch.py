@@ -11,6 +11,7 @@ from stratum_git.core.forecast import (
     Dispatched,
     Forecast,
     Question,
+    capped,
     least,
     product,
     seconds_of,
@@ -18,7 +19,6 @@ from stratum_git.core.forecast import (
     spread,
     times,
     total,
-    usd_of,
 )
 from stratum_git.core.quorum import needed
 from stratum_git.core.references import Unresolved, resolve
@@ -74,20 +74,22 @@ def _unplanned(question: Question, step: Step, work: Dispatch) -> Forecast:
     each = max(1, len(work.candidates))
     agents = _attempts(question, step, work, times(size, each, each, each))
     asked = _asked(question, step, None)
+    left = question.left_for(step)
     low, middle, high = (_rounds(n, each, work) for n in (size.low, size.likely, size.high))
     return skippable(
         Forecast(
             step,
             "parallel_dispatch",
-            agents,
+            capped(agents, left.dispatches),
             spread(likely(question.known, asked, "seconds"), Range(low, middle, high, size.source)),
             spread(likely(question.known, asked, "usd"), agents),
             spread(likely(question.known, asked, "tokens"), agents),
             concurrent=work.max_concurrent,
             tries=work.task_retries + 1,
             tasks=size,
-            most_seconds=seconds_of(step.budget),
-            most_usd=usd_of(step.budget),
+            most_seconds=seconds_of(left),
+            most_usd=left.usd,
+            most_tokens=left.tokens,
         )
     )
 
@@ -103,12 +105,13 @@ def _planned(fan: _Fan) -> Forecast:
     many = len(fan.left)
     least_many = many if work.require == "all" else min(many, needed(work.require, heads))
     agents = _attempts(question, step, work, Range(least_many, many, many, "the task graph"))
+    left = question.left_for(step)
     alike = dict.fromkeys(fan.left, 1.0)
     return skippable(
         Forecast(
             step,
             "parallel_dispatch",
-            agents,
+            capped(agents, left.dispatches),
             _lasting(fan),
             _costs(fan, "usd"),
             _costs(fan, "tokens"),
@@ -121,8 +124,9 @@ def _planned(fan: _Fan) -> Forecast:
                 round(makespan(graph, alike, work.max_concurrent)),
                 chain(graph, fan.left),
             ),
-            most_seconds=least(_most_seconds(fan), seconds_of(step.budget)),
-            most_usd=least(_most_usd(fan), usd_of(step.budget)),
+            most_seconds=least(_most_seconds(fan), seconds_of(left)),
+            most_usd=least(_most_usd(fan), left.usd),
+            most_tokens=left.tokens,
         )
     )
 

@@ -28,7 +28,7 @@ def lines(found: Estimate) -> Iterator[str]:
     yield f"Agents in all: {count(found.agents)}, {found.concurrent} at once at most."
     yield f"Time: {_amount(found.seconds, lasting, found.most_seconds)}."
     yield f"Cost: {_amount(found.usd, money, found.most_usd)}."
-    yield f"Tokens: {_amount(found.tokens, thousands, None)}."
+    yield f"Tokens: {_amount(found.tokens, thousands, found.most_tokens)}."
     if any(step.kind == "gate" for step in found.steps):
         yield "The time that decisions take is not counted."
     yield f"From {_many(found.question.known.flows, 'former flow')} of this repository."

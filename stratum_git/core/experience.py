@@ -150,8 +150,8 @@ def _ends(event: Event) -> Iterator[_End]:
             for report in reports:
                 if isinstance(report.outcome, Completed | Rejected):
                     yield _End(step, report.task, "task", report.outcome.usage)
-        case Answered(step=step):
-            yield _End(step, None, "step", {})
+        case Answered(step=step, usage=usage):
+            yield _End(step, None, "step", usage)
         case Landed(step=step):
             yield _End(step, None, "landing", {})
         case _:

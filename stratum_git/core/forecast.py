@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
+from stratum_git.core.budgets import budget_of
 from stratum_git.core.experience import Experience, Range
 from stratum_git.model.ids import Json, StepId, TaskId
 from stratum_git.model.spec import Budget, Problem, Step
+from stratum_git.model.spending import Spending, Spent
 from stratum_git.model.state import Driver, Program
 
 NOBODY = Range(0, 0, 0, "no agent takes part")
@@ -40,6 +42,16 @@ class Question:
     done: Mapping[StepId, frozenset[TaskId]] = field(default_factory=dict)
     limits: Mapping[str, Limits] = field(default_factory=dict)
     attempt: Limits = field(default_factory=Limits)
+    spent: Spending = field(default_factory=Spending)
+
+    def left_for(self, step: Step | None) -> Budget:
+        """Returns what the budget of a step, or of the flow, has left: no limits where none is held."""
+        # A client is held to budgets since 0.4; before, the protocol never did.
+        if self.driver == "client" and self.program.spec.version < "0.4":
+            return Budget()
+        budget = self.program.flow.budget if step is None else budget_of(self.program, step)
+        gone = self.spent.total if step is None else self.spent.steps.get(step.id, Spent())
+        return Budget() if budget is None else _left(budget, gone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +70,7 @@ class Dispatched:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """One step: who works at it, what it may take; ``most_seconds`` and ``most_usd`` where that is bounded.
+    """One step: who works at it, what it may take; ``most_seconds`` and the like where that is bounded.
 
     ``agents`` are attempts. ``concurrent`` is how many are at work at once. ``inner`` are the steps of the
     flow that it runs, ``problems`` why it cannot be done.
@@ -76,6 +88,7 @@ class Forecast:
     dispatched: Dispatched | None = None
     most_seconds: float | None = None
     most_usd: float | None = None
+    most_tokens: float | None = None
     inner: tuple[Forecast, ...] = ()
     problems: tuple[Problem, ...] = ()
 
@@ -93,6 +106,7 @@ class Estimate:
     concurrent: int
     most_seconds: float | None
     most_usd: float | None
+    most_tokens: float | None
 
 
 def total(parts: Sequence[Range]) -> Range:
@@ -152,11 +166,26 @@ def product(value: float | None, by: float) -> float | None:
     return None if value is None else value * by
 
 
-def seconds_of(budget: Budget | None) -> float | None:
-    """Returns the time that a budget allows."""
-    return None if budget is None or budget.ms is None else budget.ms / 1000
+def seconds_of(budget: Budget) -> float | None:
+    """Returns the time that a budget allows: agents may work at once, so it is no longer than that."""
+    return None if budget.ms is None else budget.ms / 1000
 
 
-def usd_of(budget: Budget | None) -> float | None:
-    """Returns the money that a budget allows."""
-    return None if budget is None else budget.usd
+def capped(agents: Range, dispatches: int | None) -> Range:
+    """Returns how many agents run where a budget allows so many."""
+    if dispatches is None:
+        return agents
+    low, likely, high = (
+        None if n is None else min(n, dispatches) for n in (agents.low, agents.likely, agents.high)
+    )
+    high = dispatches if high is None else high
+    return Range(low, likely, high, f"{agents.source}; the budget allows {dispatches}")
+
+
+def _left(budget: Budget, gone: Spent) -> Budget:
+    return Budget(
+        ms=None if budget.ms is None else max(0, budget.ms - gone.ms),
+        usd=None if budget.usd is None else max(0.0, budget.usd - gone.usd),
+        tokens=None if budget.tokens is None else max(0, budget.tokens - gone.tokens),
+        dispatches=None if budget.dispatches is None else max(0, budget.dispatches - gone.dispatches),
+    )

@@ -29,6 +29,7 @@ from stratum_git.model.messages import (
     TaskReported,
 )
 from stratum_git.model.spec import Dispatch
+from stratum_git.model.spending import Spending, Spent
 from stratum_git.model.state import Program
 
 BASE, RESULT, MAIN = Oid("b" * 40), Oid("c" * 40), RefName("refs/heads/main")
@@ -145,10 +146,28 @@ def test_a_graph_that_cannot_be_run_is_a_problem() -> None:
 
 
 def test_candidates_and_budgets_count() -> None:
-    text = SPEC.replace("task_retries: 1", "candidates: 3, budget: {ms: 5000, usd: 2}")
+    text = SPEC.replace("task_retries: 1", "candidates: 3, budget: {ms: 5000, usd: 2, tokens: 70}")
     found = estimate(asked(text)).steps[2]
     assert (found.agents.low, found.agents.likely, found.agents.high) == (12, 12, 12)
-    assert (found.most_seconds, found.most_usd) == (5, 2)
+    assert (found.most_seconds, found.most_usd, found.most_tokens) == (5, 2, 70)
+    few = estimate(asked(SPEC.replace("task_retries: 1", "task_retries: 1, budget: {dispatches: 5}"))).steps[
+        2
+    ]
+    assert (few.agents.low, few.agents.high) == (4, 5)
+
+
+def test_of_a_flow_under_way_what_it_has_spent_is_gone() -> None:
+    text = SPEC.replace("    steps:", "    budget: {usd: 3, dispatches: 6}\n    steps:")
+    fresh = asked(text)
+    assert estimate(fresh).most_usd == 3
+    spent = replace(fresh, spent=Spending(total=Spent(usd=1.0, dispatches=4)))
+    assert (estimate(spent).most_usd, estimate(spent).agents.high) == (2, 2)
+    older = asked(
+        text.replace('"0.4"', '"0.3"')
+        .replace(", task_retries: 1", "")
+        .replace("usd: 3, dispatches: 6", "usd: 3")
+    )
+    assert (estimate(older).most_usd, estimate(replace(older, driver="client")).most_usd) == (3, None)
 
 
 def test_it_is_told_in_words_with_numbers() -> None:
