@@ -12,13 +12,13 @@ from dataclasses import replace
 from stratum_git.core.sessions import is_open
 from stratum_git.dispatch.clock import now
 from stratum_git.dispatch.context import Context
-from stratum_git.dispatch.keeping import keep, ref_of
+from stratum_git.dispatch.keeping import keep, keep_rest, ref_of
 from stratum_git.errors import HostError
 from stratum_git.git.objects import Signature
 from stratum_git.git.process import Git
 from stratum_git.git.refs import LostRace, RefUpdate, tip_nowait, transact
 from stratum_git.git.snapshot import Captured, capture
-from stratum_git.git.worktree import attach, forget_unfinished
+from stratum_git.git.worktree import attach, forget_unfinished, git_dir_of
 from stratum_git.model.ids import Oid
 from stratum_git.model.state import FlowState
 from stratum_git.slots.occupancy import Occupant, Occupied, write_record
@@ -49,8 +49,9 @@ def come_back(context: Context, state: FlowState, occupant: Occupant, base: Oid)
 def _made_ready(context: Context, state: FlowState, slot: Slot, occupant: Occupant, base: Oid) -> Slot:
     session = state.book.session
     looks = session is not None and session.terms.profile == "verification"
+    there = _taken(context, slot)
     if slot.base != base or looks:
-        _advance(context, slot, base, clear=looks)
+        _advance(context, slot, there.result, base, clear=looks)
     else:
         # What was staged when the attempt before ended is part of what it left.
         _point(context, slot, tip_nowait(context.repo, slot.branch) or base)
@@ -59,16 +60,15 @@ def _made_ready(context: Context, state: FlowState, slot: Slot, occupant: Occupa
     return replace(slot, base=base, occupant=occupant)
 
 
-def _advance(context: Context, slot: Slot, base: Oid, *, clear: bool) -> None:
+def _advance(context: Context, slot: Slot, there: Oid, base: Oid, *, clear: bool) -> None:
     """Puts a slot at *base*; files that somebody has changed since its last attempt stay changed."""
     trees = context.merger.trees
-    there = _taken(context, slot)
     last = tip_nowait(context.repo, slot.branch) or slot.base
-    files, wanted = trees.root(there.result), trees.root(base)
+    files, wanted = trees.root(there), trees.root(base)
     if files != wanted and (clear or trees.root(last) != wanted):
         if files != trees.root(last):
-            keep(context.repo, ref_of(slot.occupant), there.result)
-        _point(context, slot, there.result)
+            keep(context.repo, ref_of(slot.occupant), there)
+        _point(context, slot, there)
         git = Git(slot.path)
         git.run("reset", "-q", "--hard", base)
         git.run("clean", "-q", "-fd")
@@ -89,6 +89,8 @@ def _taken(context: Context, slot: Slot) -> Captured:
         trees=context.merger.trees,
     )
     context.writer.sync()
+    if taken.rest is not None:
+        keep_rest(context.repo, slot.occupant, taken.rest)
     return taken
 
 
@@ -101,5 +103,6 @@ def _point(context: Context, slot: Slot, commit: Oid) -> None:
         if isinstance(transact(context.repo, [update], message="stratum-git", durable=False), LostRace):
             raise HostError(f"{slot.branch} was moved by somebody else meanwhile")
     attach(slot.path, slot.branch)
-    # With files that it has not to read again: those that are as they were are known.
     Git(slot.path).run("reset", "-q", "--mixed", ok=(0, 1))
+    # Where its HEAD was is on refs by now, and no work of the next attempt.
+    (git_dir_of(slot.path) / "logs" / "HEAD").unlink(missing_ok=True)
