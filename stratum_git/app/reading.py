@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from stratum_git.app.costs import attempts_row, costs_of, spent_row, step_row
 from stratum_git.app.overlaps import in_the_way
 from stratum_git.app.surroundings import Surroundings
+from stratum_git.app.telling import report_of
 from stratum_git.core import contest
 from stratum_git.core.codec import encode
 from stratum_git.core.overview import overview
-from stratum_git.core.questions import fan_of
+from stratum_git.core.questions import fan_of, is_over
 from stratum_git.errors import UserError
 from stratum_git.git.diff import patch
-from stratum_git.git.refs import read_refs
+from stratum_git.git.refs import read_refs, tip_nowait
 from stratum_git.git.repository import Repository
 from stratum_git.model.ids import OWN, FlowId, Json, Oid, StepId, TaskId
+from stratum_git.model.sessions import ReviewRecord, ReviewTask
 from stratum_git.model.state import (
     Elected,
     Exhausted,
@@ -28,6 +32,9 @@ from stratum_git.model.state import (
 )
 from stratum_git.store.flows import load
 
+Look = Callable[[FlowId], FlowState]
+"""Gives a flow as it is now."""
+
 
 class UnknownTaskError(UserError):
     """The flow has no such task or step, or it has nothing to show."""
@@ -41,7 +48,11 @@ def brief_flow(around: Surroundings, name: FlowId) -> dict[str, Json]:
 def long_flow(around: Surroundings, name: FlowId) -> dict[str, Json]:
     """Returns a flow with its branch, and the states of its steps and tasks."""
     repo = around.repository()
-    state = load(repo, name)[0].state
+
+    def look(flow: FlowId) -> FlowState:
+        return load(repo, flow)[0].state
+
+    state = look(name)
     costs = costs_of(repo, state)
     steps: list[Json] = []
     for step, now in zip(state.program.order, state.steps, strict=True):
@@ -74,7 +85,23 @@ def long_flow(around: Surroundings, name: FlowId) -> dict[str, Json]:
         **spent_row(state),
         **({"undone": undone} if undone else {}),
         "steps": steps,
+        **({"verdicts": verdicts(repo, state, look)} if state.book.reviews else {}),
     }
+
+
+def verdicts(repo: Repository, state: FlowState, look: Look) -> list[Json]:
+    """Returns the verifications of a flow's work; ``stale`` are those of work that has changed since."""
+    return [_verdict(repo, record, look) for record in state.book.reviews]
+
+
+def is_stale(repo: Repository, task: ReviewTask, look: Look) -> bool:
+    """Returns whether the work has changed since: what was said of the commit is not said of it any more."""
+    if task.flow is None:
+        return False
+    state = look(task.flow)
+    if task.task is not None or state.book.session is None:
+        return change_of(repo, state, str(task.task or task.step), None)[1] != task.commit
+    return tip_nowait(repo, state.target) != task.commit
 
 
 def diff(around: Surroundings, name: FlowId, task: str, attempt: int | None) -> bytes:
@@ -83,6 +110,28 @@ def diff(around: Surroundings, name: FlowId, task: str, attempt: int | None) -> 
     state = load(repo, name)[0].state
     base, result = change_of(repo, state, task, attempt)
     return patch(repo, base, result)
+
+
+def _verdict(repo: Repository, record: ReviewRecord, look: Look) -> Json:
+    report = record.report if record.ended is not None else _unrecorded(record, look)
+    facts = report if isinstance(report, dict) else {"status": "running", "verdict": None}
+    return {
+        "review_id": record.review,
+        "at": record.at,
+        "by": record.by,
+        "commit": record.task.commit,
+        "base": record.task.base,
+        "task_id": record.task.task,
+        "reviewer": record.task.agent,
+        "stale": is_stale(repo, record.task, look),
+        **{key: facts.get(key) for key in ("status", "verdict", "reasons", "restrictions", "retryable")},
+        "commands": facts.get("commands") or [],
+    }
+
+
+def _unrecorded(record: ReviewRecord, look: Look) -> Json:
+    state = look(record.review)
+    return report_of(state) if is_over(state) else None
 
 
 def _word(now: object) -> str:

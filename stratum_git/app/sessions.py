@@ -11,6 +11,8 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import trio
+
 from stratum_git.app import detached, foresight, running
 from stratum_git.app.desk import Desk
 from stratum_git.app.recovery import give_back_of
@@ -18,9 +20,9 @@ from stratum_git.app.refused import Refused
 from stratum_git.app.sessions_told import Sight, row
 from stratum_git.app.workshop import make_context
 from stratum_git.core.answers import Answer
-from stratum_git.core.questions import is_over
+from stratum_git.core.questions import in_flight, is_over
 from stratum_git.core.sessions import PROMPT, STEP, current, is_at_rest
-from stratum_git.dispatch.clock import now
+from stratum_git.dispatch.clock import monotonic, now
 from stratum_git.dispatch.context import UnknownAgentError
 from stratum_git.dispatch.opening import tip_of
 from stratum_git.git.refs import RefUpdate, read_ref, tip_nowait
@@ -30,11 +32,13 @@ from stratum_git.model.messages import Started
 from stratum_git.model.sessions import Continued, Session, SessionClosed, SessionProfile, SessionTerms
 from stratum_git.model.spec import Command
 from stratum_git.model.state import FlowState, Program
-from stratum_git.slots.lodgers import slot_of
+from stratum_git.slots.lodgers import is_run, slot_of
 from stratum_git.store.listing import UnknownFlowError, flow_ref
 
 LONGEST = 1_000_000
 """Characters of a message. What is longer belongs into a file."""
+PATIENCE, PAUSE = 20.0, 0.05
+"""Seconds to wait for a runner that is about to end, and between two looks."""
 MOST = 1000
 """Turns of a session."""
 NEW_PLACE = (
@@ -155,9 +159,24 @@ def branch_of(flow: FlowId) -> RefName:
 
 
 def started(desk: Desk, state: FlowState, agents: Sequence[str]) -> None:
-    """Starts a runner for a session whose turn waits for one."""
-    if not is_over(state):
-        detached.start(desk, state.flow, None, agents)
+    """Starts a runner for a session whose turn waits for one.
+
+    That of the turn before may still be deleting what it threw away, and takes nothing up any more.
+    """
+    deadline = monotonic() + PATIENCE
+    while _waits(desk.look(state.flow)):
+        if not is_run(desk.context.folders, state.flow):
+            detached.start(desk, state.flow, None, agents)
+            return
+        if monotonic() > deadline:
+            message = f"the runner of the turn before is still at work on {state.flow}"
+            raise Refused("session_interrupted", message, hint="take it up later", flow_id=state.flow)
+        trio.from_thread.run(trio.sleep, PAUSE)
+
+
+def _waits(state: FlowState) -> bool:
+    """Returns whether a turn waits for a runner."""
+    return not is_over(state) and not in_flight(state)
 
 
 def looked_up(desk: Desk, flow: FlowId) -> FlowState:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from stratum_git.app.config import read_config
 from stratum_git.app.places import folders_of
-from stratum_git.app.reading import change_of
+from stratum_git.app.reading import is_stale, verdicts
 from stratum_git.app.refused import Refused
 from stratum_git.app.surroundings import Surroundings
 from stratum_git.app.telling import report_of
@@ -17,7 +17,7 @@ from stratum_git.core.sessions import current, is_open
 from stratum_git.git.refs import tip_nowait
 from stratum_git.git.repository import Repository
 from stratum_git.model.ids import FlowId, Json
-from stratum_git.model.sessions import ReviewRecord, ReviewTask, Session, SessionTurn
+from stratum_git.model.sessions import Session, SessionTurn
 from stratum_git.model.state import FlowState
 from stratum_git.slots.folders import StateFolders
 from stratum_git.slots.lodgers import is_run, slot_of
@@ -60,7 +60,7 @@ def session_row(sight: Sight, flow: FlowId) -> Answer:
         "verify": [_words(command) for command in session.terms.verify],
         "schema": session.terms.schema,
         "turns": turns(session),
-        "verdicts": verdicts(sight, state),
+        "verdicts": verdicts(sight.repo, state, sight.look),
         **_how_to_take(sight, state),
     }
 
@@ -113,52 +113,15 @@ def review_row(sight: Sight, review: FlowId) -> Answer:
         "flow_id": task.flow,
         "task_id": task.task,
         "reviewer": task.agent,
-        **({} if told is None else {"report": told, "stale": is_stale(sight, task)}),
+        **({} if told is None else {"report": told, "stale": is_stale(sight.repo, task, sight.look)}),
         **({"findings": list(session.turns[-1].findings)} if told is None and is_over(state) else {}),
     }
-
-
-def is_stale(sight: Sight, task: ReviewTask) -> bool:
-    """Returns whether the work has changed since: what was said of the commit is not said of it any more."""
-    if task.flow is None:
-        return False
-    state = sight.look(task.flow)
-    if task.task is not None or state.book.session is None:
-        return change_of(sight.repo, state, str(task.task or task.step), None)[1] != task.commit
-    return tip_nowait(sight.repo, state.target) != task.commit
 
 
 def turns(session: Session) -> list[Json]:
     """Returns the turns of a session, the newest ones whole."""
     first = len(session.turns) - NEWEST
     return [_turn(turn, whole=index >= first) for index, turn in enumerate(session.turns)]
-
-
-def verdicts(sight: Sight, state: FlowState) -> list[Json]:
-    """Returns the verifications of a flow's work; ``stale`` are those of work that has changed since."""
-    return [_verdict(sight, record) for record in state.book.reviews]
-
-
-def _verdict(sight: Sight, record: ReviewRecord) -> Json:
-    report = record.report if record.ended is not None else _unrecorded(sight, record)
-    facts = report if isinstance(report, dict) else {"status": "running", "verdict": None}
-    return {
-        "review_id": record.review,
-        "at": record.at,
-        "by": record.by,
-        "commit": record.task.commit,
-        "base": record.task.base,
-        "task_id": record.task.task,
-        "reviewer": record.task.agent,
-        "stale": is_stale(sight, record.task),
-        **{key: facts.get(key) for key in ("status", "verdict", "reasons", "restrictions", "retryable")},
-        "commands": facts.get("commands") or [],
-    }
-
-
-def _unrecorded(sight: Sight, record: ReviewRecord) -> Json:
-    state = sight.look(record.review)
-    return report_of(state) if is_over(state) else None
 
 
 def _turn(turn: SessionTurn, *, whole: bool) -> Json:

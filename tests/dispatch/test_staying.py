@@ -51,7 +51,8 @@ def does(words: str) -> Callable[[Assignment], None]:
 
 ENV = {
     "PATH": "/usr/bin:/bin:/usr/local/bin",
-    "GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@x", "GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@x",
+    "GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@x",
+    "GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@x",
 }  # fmt: skip
 USAGE = {"session_id": "s1"}
 
@@ -214,7 +215,7 @@ LOOKS = {
     "a tracked file": "echo z > a.txt",
     "a new file": "echo z > new.txt",
     "a deleted file": "rm b.txt",
-    "a staged file": "echo z > a.txt; git add a.txt; git checkout -q HEAD a.txt; echo q > q; git add q; rm q",
+    "a staged file": "echo q > q; git add q; rm q",
     "a commit": "echo z > n; git add n; git commit -qm mine",
     "an empty commit": "git commit -q --allow-empty -m mine",
     "a stash": "echo z > a.txt; git stash -q",
