@@ -152,7 +152,13 @@ def test_a_new_version_takes_the_place_of_an_old_one(home: Home) -> None:
     assert (folder / "skills/a/SKILL.md").read_bytes() == b"a2"
     assert (folder / "skills/b/run").read_bytes() == b"mine"
     assert sorted(second.known()) == ["skills/a/SKILL.md", "skills/c/SKILL.md"]
+    (folder / "skills/a/SKILL.md").write_bytes(b"mine")
     home.carry_out(home.plan(bundle=first))
+    assert (folder / "skills/a/SKILL.md").read_bytes() == b"mine"
+    # What was changed and changed back is as it was written.
+    (folder / "skills/a/SKILL.md").write_bytes(b"a2")
+    home.carry_out(home.plan(bundle=first))
+    assert (folder / "skills/a/SKILL.md").read_bytes() == b"a1"
     assert not (folder / "skills/c/SKILL.md").exists()
     (folder / "skills/b/run").unlink()
     home.carry_out(home.plan(forget=True, bundle=first), forget=True)
@@ -171,13 +177,14 @@ def test_what_the_client_writes_meanwhile_is_not_lost(home: Home) -> None:
     assert (home.top / ".claude.json").read_bytes() == b'{"n": 3}'
 
 
-def test_a_client_that_writes_is_waited_for(tmp_path: Path) -> None:
-    place, lock = tmp_path / "f.json", tmp_path / "f.json.lock"
+def test_a_client_that_writes_is_waited_for(home: Home) -> None:
+    place, lock = home.top / ".claude.json", home.top / ".claude.json.lock"
     lock.mkdir()
     began = time.monotonic()
     threading.Timer(0.2, lock.rmdir).start()
+    home.carry_out(home.plan())
+    assert time.monotonic() - began > 0.2
     with client_lock.client_lock(place):
-        assert time.monotonic() - began > 0.2
         assert lock.is_dir()
     assert not lock.exists()
     lock.mkdir()
