@@ -6,7 +6,7 @@ What was inserted into a container that had something in it, removing takes out 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -82,15 +82,12 @@ def style_of(text: str) -> Style:
     return Style("  " if bare or "\n" in text.strip() else None, newline, colon)
 
 
-def _containers(node: Node) -> Sequence[Node]:
-    """Returns a container and those in it, outermost first."""
-    found: list[Node] = []
-    row: list[Node] = [node]
+def _containers(node: Node) -> Iterator[Node]:
+    """Gives a container and those in it, outermost first."""
+    row = [] if isinstance(node, Scalar) else [node]
     while row:
-        inner = [one for one in row if not isinstance(one, Scalar)]
-        found += inner
-        row = [child for one in inner for _, child in children(one)]
-    return found
+        yield from row
+        row = [child for one in row for _, child in children(one) if not isinstance(child, Scalar)]
 
 
 def _inserted(text: str, holder: Object | Array, style: Style, write: Write) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from json import JSONDecodeError
 from json.decoder import scanstring  # type: ignore[attr-defined]  # the stubs leave it out
 from typing import TypeAlias, cast
@@ -72,8 +73,12 @@ class Object:
 Node: TypeAlias = Scalar | Array | Object
 
 
+@lru_cache(maxsize=4)
 def scan(text: str) -> Node:
-    """Returns what *text* is; raises NotJsonError."""
+    """Returns what *text* is; raises NotJsonError.
+
+    A client's own state may have megabytes, and whoever edits asks several times.
+    """
     start = _space(text, 0)
     node = _value(text, start, 0)
     end = _space(text, node.end)

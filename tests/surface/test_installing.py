@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tomllib
 from pathlib import Path
@@ -17,6 +18,7 @@ SETTINGS = """{
 \t"permissions": {"allow": ["Bash(ls)"]},
 \t"hooks": {"Stop": [{"hooks": [{"type": "command", "command": "true"}]}]}
 }"""
+README = Path(__file__).parents[2] / "stratum_git/README.md"
 PROGRAM = ("--program", "stratum-git")
 
 
@@ -56,6 +58,15 @@ def install(shell: Shell, *words: str, verb: str = "install") -> tuple[Said, dic
     return said, answer
 
 
+def is_in_the_table(path: Path, *tops: Path) -> bool:
+    """Returns whether the README says that the program writes there."""
+    table = README.read_text().partition("\n| of `install`")[2].partition("\n\n")[0]
+    known = [name for row in table.splitlines() for name in re.findall("`(.*?)`", row.split("|")[1])]
+    top = next(top for top in tops if path.is_relative_to(top))
+    name = path.relative_to(top).as_posix().replace("state/", "$XDG_STATE_HOME/", 1)
+    return any(re.fullmatch(re.escape(one).replace(r"\*", ".*"), name) for one in known)
+
+
 def paths(answer: dict[str, Json], key: str) -> list[str]:
     rows = answer[key]
     assert isinstance(rows, list)
@@ -68,7 +79,9 @@ def test_what_was_installed_goes_without_a_trace(shell: Shell, project: Path, sc
     said, answer = install(shell, "--scope", scope)
     assert (said.code, answer["result"]) == (0, "installed")
     after = tree(project, shell.home)
-    assert after != before
+    written = {name for name, what in after.items() if what not in ("folder", before.get(name))}
+    assert len(written) > 10
+    assert [name for name in written if not is_in_the_table(Path(name), project, shell.home)] == []
     said, answer = install(shell, "--scope", scope)
     assert (answer["result"], answer["files"]) == ("unchanged", [])
     assert tree(project, shell.home) == after
