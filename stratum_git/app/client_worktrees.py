@@ -54,6 +54,8 @@ class ClientWorktree:
     path: str
     owner: ProcessIdentity | None
     made: float
+    rested: float = 0.0
+    """When its subagent came to an end with nothing done; a client may still go on with that one."""
 
     @property
     def branch(self) -> RefName:
@@ -134,6 +136,12 @@ class Lender:
         _write(self.folders, lent)
         self.pool.leave(slot)
         return lent
+
+    def rest(self, lent: ClientWorktree, at: float) -> ClientWorktree:
+        """Notes that nobody is at work in a worktree since *at*; 0 when somebody is again."""
+        rested = replace(lent, rested=at)
+        _write(self.folders, rested)
+        return rested
 
     def take_back(self, lent: ClientWorktree) -> End:
         """Takes a worktree back if nothing was done in it and nobody is there."""
@@ -380,7 +388,13 @@ def _read(path: Path) -> ClientWorktree | None:
             )
         )
         texts = {key: str(row[key]) for key in ("key", "name", "session", "path")}
-        return ClientWorktree(**texts, base=Oid(str(row["base"])), owner=who, made=float(row["made"]))
+        return ClientWorktree(
+            **texts,
+            base=Oid(str(row["base"])),
+            owner=who,
+            made=float(row["made"]),
+            rested=float(row["rested"]),
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

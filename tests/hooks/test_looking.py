@@ -140,5 +140,6 @@ def test_slots_lie_where_the_settings_have_them(client: ClientHooks, tmp_path: P
     client.repo.write(".stratum/config.yaml", f"slots: {{root: {tmp_path}/elsewhere}}\n")
     place = Path(client.ask("worktree-create", name="x").out)
     assert place.is_relative_to(tmp_path / "elsewhere")
-    assert client.ask("subagent-stop", place).code == 0
+    assert client.ask("session-end", place).code == 0
+    assert not place.exists()
     assert not (Path(os.environ["XDG_STATE_HOME"]) / "stratum-git").exists()

@@ -84,8 +84,9 @@ def test_sixteen_at_once_get_sixteen_places_of_one_name_too(client: ClientHooks)
 
 def test_a_subagent_that_did_nothing_leaves_nothing_and_a_warm_slot(client: ClientHooks) -> None:
     place = made(client)
-    answer = client.ask("subagent-stop", place)
-    assert (answer.err, answer.code) == ("", 0)
+    for hook in ("subagent-stop", "session-end"):
+        answer = client.ask(hook, place)
+        assert (answer.err, answer.code) == ("", 0)
     assert branches(client) == ["main"]
     assert refs(client) == []
     assert client_worktrees(client.folders) == ()
@@ -95,6 +96,21 @@ def test_a_subagent_that_did_nothing_leaves_nothing_and_a_warm_slot(client: Clie
     again = made(client, "agent-other")
     assert {again.stat().st_ino} == inode
     assert again != place
+
+
+def test_a_session_may_go_on_with_its_last_subagents(client: ClientHooks) -> None:
+    names = [f"a{number}" for number in range(7)]
+    places = {name: made(client, f"agent-{name}") for name in names}
+    for name in names[:5]:
+        client.ask("subagent-stop", places[name], agent_id=name)
+    assert [name for name in names if places[name].exists()] == names[1:]
+    # One that goes on is not among those that rest.
+    client.ask("subagent-start", places["a1"], agent_id="a1")
+    for name in names[5:]:
+        client.ask("subagent-stop", places[name], agent_id=name)
+    assert [name for name in names if places[name].exists()] == ["a1", *names[3:]]
+    client.ask("session-end")
+    assert client_worktrees(client.folders) == ()
 
 
 @pytest.mark.parametrize("how", ["uncommitted", "committed", "stashed away by a reset"])
@@ -110,7 +126,7 @@ def test_what_a_subagent_did_stays_and_is_on_a_ref_when_it_stops(client: ClientH
     assert place.path.is_dir()
     if how == "stashed away by a reset":
         # It is no file of it now, and the slot still has it.
-        assert "there is work in it" in answer.err
+        assert "there is work in it" in client.ask("session-end").err
         return
     assert place.git("show", "refs/stratum/worktrees/worktree-agent-aa1cab8d9:new.txt") == "work"
     assert place.git("diff", "--cached", "--name-only") == "", "its index is as it was"

@@ -11,11 +11,12 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from stratum_git.app.client_worktrees import PREFIX, snapshot
+from stratum_git.app.client_worktrees import PREFIX, client_worktrees, snapshot
 from stratum_git.app.hooks.asked import NOTHING, Answer, Asked, Ground, advice, names_secrets
 from stratum_git.app.hooks.tenants import Tenant, standing_in, tenant_of
 from stratum_git.app.hooks.transcripts import called, sent_to
 from stratum_git.app.hooks.unreported import repository_of
+from stratum_git.app.hooks.worktrees import lender_from_above
 from stratum_git.dispatch.clock import now, uptime
 from stratum_git.dispatch.names import attempt_ref, seen_ref
 from stratum_git.git.objects import ObjectWriter
@@ -38,6 +39,8 @@ def subagent_start(asked: Asked) -> Answer:
     here = standing_in(asked)
     named = (here,) if here is not None else called(asked, ground)
     tasks = [tenant for tenant in named if tenant.flow != WORKTREES]
+    if here is not None and here.flow == WORKTREES:
+        _wake(asked, here)
     _renew(ground, tasks)
     words = _rules(here, tasks)
     return advice("SubagentStart", words) if words else NOTHING
@@ -96,6 +99,14 @@ def _renew(ground: Ground, tasks: Iterable[Tenant]) -> None:
         token = write_lease(writer, prolonged(lease, seconds, now=now(), uptime=uptime()))
         writer.sync()
         transact(repo, [RefUpdate(ref, token, held.token)], message="stratum-git", durable=True)
+
+
+def _wake(asked: Asked, here: Tenant) -> None:
+    """Notes that somebody goes on in a worktree whose subagent had ended."""
+    lender = lender_from_above(asked)
+    for one in client_worktrees(lender.folders):
+        if one.key == here.task and one.rested:
+            lender.rest(one, 0.0)
 
 
 def _note(asked: Asked, folder: Path) -> None:

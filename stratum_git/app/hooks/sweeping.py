@@ -6,18 +6,19 @@ A client that has hooks for worktrees never removes those of its subagents itsel
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 from stratum_git.app.client_worktrees import ClientWorktree, End, Lender, Stays, client_worktrees, tried
 from stratum_git.app.hooks.asked import NOTHING, Answer, Asked
 from stratum_git.app.hooks.worktrees import client_process, lender_from_above
-from stratum_git.dispatch.clock import monotonic
+from stratum_git.dispatch.clock import monotonic, now
 
 GOING_ON = ("clear", "resume")
 """Reasons for which a session ends while its client goes on in the same folder."""
 PATIENCE = 1.5
 """Seconds after which no further one is looked at: somebody waits for the session to begin."""
 SHOWN = 10
+KEPT = 4
+"""Places of subagents that have ended, with nothing done, which stay until the session is over."""
 
 
 def session_start(asked: Asked) -> Answer:
@@ -43,15 +44,22 @@ def session_end(asked: Asked) -> Answer:
 
 
 def subagent_stop(asked: Asked) -> Answer:
-    """Takes back the worktree of a subagent that did nothing in it."""
+    """Takes back the worktrees of subagents that did nothing in them, but for the last few.
+
+    A session may go on with a subagent that has ended. One whose place is gone the client refuses, or sends
+    into the user's checkout.
+    """
     lender = lender_from_above(asked)
+    known = [one for one in client_worktrees(lender.folders) if one.session == asked.session and one.path]
     name = f"agent-{asked.text('agent_id')}"
-    own = [
-        one
-        for one in client_worktrees(lender.folders)
-        if one.name == name and one.session == asked.session and one.path and _is_at(asked.cwd, one)
-    ]
-    return _said(_swept(lender, own))
+    resting = [one for one in known if one.rested and one.name != name]
+    resting += [lender.rest(one, now()) for one in known if one.name == name]
+    resting.sort(key=lambda one: one.rested)
+    ended = _swept(lender, resting[:-KEPT])
+    for one, end in ended:
+        if isinstance(end, Stays):
+            lender.rest(one, 0.0)
+    return NOTHING
 
 
 def _swept(
@@ -67,7 +75,3 @@ def _said(ended: list[tuple[ClientWorktree, End]]) -> Answer:
 
 def _line(one: ClientWorktree) -> str:
     return f"- {one.path}, on the branch {one.key}"
-
-
-def _is_at(place: Path, one: ClientWorktree) -> bool:
-    return place.is_relative_to(Path(one.path))
