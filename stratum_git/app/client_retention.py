@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stratum_git.app.client_worktrees import PREFIX, ClientWorktree, Lender, Stays, client_worktrees
+from stratum_git.app.clients import FOLDER, TOLD
 from stratum_git.errors import StratumError
 from stratum_git.git.refs import LostRace, RefUpdate, transact
+from stratum_git.git.worktree import discard
 from stratum_git.model.ids import Oid, RefName
+from stratum_git.slots.folders import StateFolders
 
 FORMAT = "--format=%(objectname) %(committerdate:unix) %(refname)"
 
@@ -24,9 +27,10 @@ class Ended:
     kept: dict[str, str] = field(default_factory=dict)
 
 
-def retire(lender: Lender, limit: float, *, dry_run: bool) -> Ended:
-    """Ends worktrees of sessions that are over, and drops kept work, of before *limit* (since the epoch).
+def retire(lender: Lender, limit: float, worktrees: float, *, dry_run: bool) -> Ended:
+    """Ends worktrees of sessions that are over, and drops what was kept of others before *limit*.
 
+    Worktrees are ended that were made before *worktrees*; both are seconds since the epoch.
     What was done in a worktree is on its branch, which stays, or on a ref that is kept for as long again.
     """
     ended = Ended()
@@ -34,7 +38,7 @@ def retire(lender: Lender, limit: float, *, dry_run: bool) -> Ended:
     for lent in client_worktrees(lender.folders):
         refs.pop(lent.kept, None)
         # Of which client it is may be unknown: then age alone decides.
-        if lent.made > limit or not (lent.is_over() or lent.owner is None):
+        if lent.made > (limit if lent.owner is None else worktrees) or not (lent.is_over() or not lent.owner):
             continue
         if not dry_run:
             why = _removed(lender, lent)
@@ -42,6 +46,7 @@ def retire(lender: Lender, limit: float, *, dry_run: bool) -> Ended:
                 ended.kept[lent.path or lent.key] = why
                 continue
         ended.paths += [Path(lent.path)] if lent.path else []
+    _forget_sessions(lender.folders, limit, ended, dry_run=dry_run)
     for ref, oid in refs.items():
         if not dry_run:
             moved = transact(
@@ -61,6 +66,15 @@ def _removed(lender: Lender, lent: ClientWorktree) -> str:
     except (StratumError, OSError) as error:
         return str(error)
     return end.why if isinstance(end, Stays) else ""
+
+
+def _forget_sessions(folders: StateFolders, limit: float, ended: Ended, *, dry_run: bool) -> None:
+    """Drops what is noted of sessions whose flows are gone."""
+    for place in sorted((folders.root / FOLDER).glob("*")):
+        if place.stat().st_mtime <= limit and {path.name for path in place.iterdir()} <= {TOLD}:
+            if not dry_run:
+                discard(place, folders.trash)
+            ended.paths.append(place)
 
 
 def _old_refs(lender: Lender, limit: float) -> Iterator[tuple[RefName, Oid]]:

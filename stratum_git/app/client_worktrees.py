@@ -10,21 +10,19 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from stratum_git.agents.identity import ProcessIdentity, is_alive
-from stratum_git.dispatch.clock import local_offset, now
-from stratum_git.dispatch.names import former_ref, rest_ref
+from stratum_git.app.capturing import BY, keep, people_in, snapshot, taken
+from stratum_git.dispatch.clock import now
+from stratum_git.dispatch.names import former_ref
 from stratum_git.errors import HostError, StratumError
-from stratum_git.git.objects import ObjectWriter, Signature
+from stratum_git.git.objects import ObjectWriter
 from stratum_git.git.process import trust
 from stratum_git.git.refs import LostRace, RefUpdate, tip_nowait, transact
-from stratum_git.git.repository import Repository, head_of, identity
-from stratum_git.git.snapshot import Captured, capture
+from stratum_git.git.repository import Repository, head_of
 from stratum_git.model.ids import Oid, RefName
 from stratum_git.slots.folders import StateFolders
 from stratum_git.slots.moving import moved
@@ -37,7 +35,6 @@ FLOW = "-worktrees"
 PREFIX = "refs/stratum/worktrees/"
 NAMES = 1000
 LONGEST = 100
-BY = "stratum-git"
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,16 +214,16 @@ class Lender:
             return Stays("there is work in it")
         trust(self.repo.common_dir, self.repo.root)
         writer = ObjectWriter(self.repo, durable=True)
-        taken = _taken(self.repo, slot.path, lent.base, lent.key, writer, aside=False)
-        left = (*taken.embedded, *taken.unsaved, *taken.links)
+        found = taken(self.repo, slot.path, lent.base, lent.key, writer, aside=False)
+        left = (*found.embedded, *found.unsaved, *found.links)
         if left:
             return Stays(f"no commit can hold {', '.join(left[:3])}")
-        if taken.result == lent.base and taken.rest is None and self._tip(lent) in {None, lent.base}:
+        if found.result == lent.base and found.rest is None and self._tip(lent) in {None, lent.base}:
             return Returned()
         if how == "look":
             return Stays("there is work in it")
         writer.sync()
-        _kept(self.repo, lent.kept, taken)
+        keep(self.repo, lent.kept, found)
         return Removed(lent.kept)
 
     def _is_changed(self, lent: ClientWorktree, path: Path) -> bool:
@@ -284,71 +281,6 @@ def client_worktrees(folders: StateFolders) -> tuple[ClientWorktree, ...]:
     return tuple(sorted((one for one in found if one is not None), key=lambda one: (one.made, one.key)))
 
 
-def snapshot(repo: Repository, path: Path, base: Oid, ref: RefName, name: str) -> RefName | None:
-    """Puts what lies in a slot on *ref*, and touches nothing there; ``None`` when nothing was done.
-
-    Whoever is at work there goes on meanwhile.
-    """
-    writer = ObjectWriter(repo, durable=True)
-    taken = _taken(repo, path, base, name, writer, aside=True)
-    if taken.result == base:
-        return None
-    before = tip_nowait(repo, ref)
-    if before is not None and _tree(repo, before) == _tree(repo, taken.result):
-        return ref
-    writer.sync()
-    transact(repo, [RefUpdate(ref, taken.result, before)], message=BY, durable=True)
-    return ref
-
-
-def people_in(place: Path) -> bool:
-    """Returns whether a process stands in *place*, but for this one and those that started it."""
-    own = set(_ancestors())
-    for entry in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            if int(entry.name) not in own and (entry / "cwd").readlink().is_relative_to(place):
-                return True
-    return False
-
-
-def _ancestors() -> Iterator[int]:
-    pid = os.getpid()
-    while pid > 1:
-        yield pid
-        try:
-            stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
-        except OSError:
-            return
-        pid = int(stat.rpartition(")")[2].split()[1])
-
-
-def _taken(
-    repo: Repository, path: Path, base: Oid, name: str, writer: ObjectWriter, *, aside: bool
-) -> Captured:
-    who = identity(repo)
-    author = Signature(who.name, who.email, now(), local_offset())
-    message = f"{name}\n\nWhat was left uncommitted.\n"
-    return capture(
-        path, base=base, writer=writer, message=message, author=author, committer=author, aside=aside
-    )
-
-
-def _kept(repo: Repository, ref: RefName, taken: Captured) -> None:
-    """Puts what was captured on refs, all of it or nothing."""
-    moves = [RefUpdate(ref, taken.result, tip_nowait(repo, ref))]
-    if taken.rest is not None:
-        moves.append(RefUpdate(rest_ref(ref), taken.rest, tip_nowait(repo, rest_ref(ref))))
-    answer = transact(repo, [move for move in moves if move.old != move.new], message=BY, durable=True)
-    if isinstance(answer, LostRace):
-        raise HostError(
-            f"{answer.ref} was moved by somebody else meanwhile", hint="nothing was lost; try again"
-        )
-
-
-def _tree(repo: Repository, commit: Oid) -> str:
-    return repo.git.line("rev-parse", f"{commit}^{{tree}}")
-
-
 def _is_there(lent: ClientWorktree) -> bool:
     return bool(lent.path) and (Path(lent.path) / ".git").exists()
 
@@ -393,7 +325,7 @@ def _read(path: Path) -> ClientWorktree | None:
             base=Oid(str(row["base"])),
             owner=who,
             made=float(row["made"]),
-            rested=float(row["rested"]),
+            rested=float(row.get("rested", 0.0)),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None

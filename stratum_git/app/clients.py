@@ -17,6 +17,8 @@ VARIABLE = "CLAUDE_CODE_SESSION_ID"
 FOLDER = "clients"
 SESSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 BATCH, CLAIM = ".batch", ".claim"
+TOLD = "told"
+"""Beside the notes: of which tasks a session was told at its stop, as digests."""
 
 
 def session_of(environment: Mapping[str, str]) -> str:

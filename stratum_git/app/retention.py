@@ -91,9 +91,17 @@ def age(text: str) -> float:
 
 
 def retain(
-    around: Surroundings, older_than: float | None, *, flows: bool = False, dry_run: bool = False
+    around: Surroundings,
+    older_than: float | None,
+    *,
+    flows: bool = False,
+    worktrees: bool = False,
+    dry_run: bool = False,
 ) -> Removed:
-    """Removes what flows left that have been over for *older_than* seconds; with *flows*, themselves too."""
+    """Removes what flows left that have been over for *older_than* seconds; with *flows*, themselves too.
+
+    What clients left besides goes as well when it is as old; with *worktrees*, those whatever their age.
+    """
     repo = around.repository()
     config = read_config(repo.root)
     limit = now() - (age(config.retention) if older_than is None else older_than)
@@ -112,7 +120,8 @@ def retain(
     _orphans(yard, limit, removed)
     if not dry_run:
         _discard(yard.folders, removed)
-    clients = retire(Lender(repo, yard.folders, config.slots_keep), limit, dry_run=dry_run)
+    lender = Lender(repo, yard.folders, config.slots_keep)
+    clients = retire(lender, limit, now() if worktrees else limit, dry_run=dry_run)
     removed.refs |= clients.refs
     removed.paths += clients.paths
     removed.kept |= clients.kept

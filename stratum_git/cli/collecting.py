@@ -22,6 +22,11 @@ def gc_arguments(parser: argparse.ArgumentParser) -> None:
         help="how long a flow has to be over: 30d, 12h, 0s; `retention` of the settings if left out, or 30d",
     )
     parser.add_argument("--flows", action="store_true", help="remove the flows too, with their history")
+    parser.add_argument(
+        "--worktrees",
+        action="store_true",
+        help="take back those of Claude Code whose sessions are over, however young; their work stays",
+    )
     parser.add_argument("--dry-run", action="store_true", help="remove nothing, say what would be")
     parser.add_argument("--json", action="store_true", help="answer in JSON")
 
@@ -30,7 +35,9 @@ def gc(options: argparse.Namespace, cwd: Path, environment: Mapping[str, str]) -
     """Prints what was removed; 1 when not all could be that was to be."""
     older_than = None if options.older_than is None else age(options.older_than)
     around = Surroundings(cwd, environment)
-    removed = retain(around, older_than, flows=options.flows, dry_run=options.dry_run)
+    removed = retain(
+        around, older_than, flows=options.flows, worktrees=options.worktrees, dry_run=options.dry_run
+    )
     if options.json:
         answer({"dry_run": options.dry_run, **removed.row()})
     else:

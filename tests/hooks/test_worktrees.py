@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from stratum_git.agents.identity import own_identity
-from stratum_git.app.client_worktrees import ClientWorktree, Removed, Returned, Stays, client_worktrees
+from stratum_git.app.client_worktrees import ClientWorktree, Returned, Stays, client_worktrees
 from stratum_git.app.recovery import give_back
+from stratum_git.app.retention import Removed, retain
 from stratum_git.app.surroundings import Surroundings
 from stratum_git.app.workshop import make_context
 from stratum_git.errors import StratumError
@@ -38,6 +39,10 @@ def died(client: ClientHooks) -> ClientWorktree:
     file.write_text(json.dumps(row))
     assert gone.is_over()
     return gone
+
+
+def retained(client: ClientHooks, older_than: float = 3600.0, **more: bool) -> Removed:
+    return retain(Surroundings(client.repo.path, os.environ), older_than, **more)
 
 
 def branches(client: ClientHooks) -> list[str]:
@@ -212,10 +217,18 @@ def test_gc_ends_old_ones_and_loses_nothing(client: ClientHooks) -> None:
     commit = place.commit("mine", {"mine.txt": "mine\n"})
     place.write("later.txt", "later\n")
     lent = died(client)
-    assert client.lender.retire(lent) == Removed(lent.kept)
+    # Neither is it old enough, nor does a dry run do anything.
+    assert retained(client).paths == []
+    assert retained(client, worktrees=True, dry_run=True).paths == [place.path]
+    assert place.path.exists()
+    assert retained(client, worktrees=True).paths == [place.path]
     assert client.repo.git("rev-parse", "worktree-agent-aa1cab8d9") == commit
     assert client.repo.git("show", f"{lent.kept}:later.txt") == "later"
     assert not place.path.exists()
+    assert client_worktrees(client.folders) == ()
+    # What was kept goes when it is old, and is told.
+    assert list(retained(client).refs) == []
+    assert list(retained(client, older_than=-10.0).refs) == [lent.kept]
 
 
 def test_a_worktree_that_somebody_deleted_is_forgotten(client: ClientHooks) -> None:

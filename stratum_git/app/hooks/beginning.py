@@ -28,7 +28,8 @@ def session_start(asked: Asked) -> Answer:
     if ground is None:
         return NOTHING
     # Whoever works at a task is not to take up the flow that it is of.
-    is_worker = "STRATUM_FLOW" in asked.environment or standing_in(asked) is not None
+    here = standing_in(asked)
+    is_worker = "STRATUM_FLOW" in asked.environment or (here is not None and not here.flow.startswith("-"))
     parts = [*(() if is_worker else _flows(ground)), *_memory(ground)]
     return Answer(out=_cut("\n".join(parts), LONGEST)) if parts else NOTHING
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 
-from stratum_git.app.clients import folder_of
+from stratum_git.app.clients import TOLD, folder_of
 from stratum_git.app.hooks.asked import NOTHING, Answer, Asked
 from stratum_git.app.hooks.unreported import calls, listed, unreported
 
-TOLD = "told"
 RUNNING = ("running", "pending")
 
 

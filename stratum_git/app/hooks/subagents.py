@@ -11,7 +11,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from stratum_git.app.client_worktrees import PREFIX, client_worktrees, snapshot
+from stratum_git.app.capturing import snapshot
+from stratum_git.app.client_worktrees import PREFIX, client_worktrees
 from stratum_git.app.hooks.asked import NOTHING, Answer, Asked, Ground, advice, names_secrets
 from stratum_git.app.hooks.tenants import Tenant, standing_in, tenant_of
 from stratum_git.app.hooks.transcripts import called, sent_to

@@ -29,7 +29,10 @@ def session_start(asked: Asked) -> Answer:
     if not lines:
         return NOTHING
     more = [f"- and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
-    head = "stratum-git: worktrees of sessions that are over, with work in them:"
+    head = (
+        "stratum-git: worktrees of sessions that are over, with work in them. "
+        "`stratum-git gc --worktrees` keeps that on branches and refs, and takes them back:"
+    )
     return Answer(out="\n".join([head, *lines[:SHOWN], *more]))
 
 
