@@ -253,6 +253,25 @@ def test_any_name_gets_a_branch(client: ClientHooks, name: str) -> None:
     assert ScratchRepo(made(client, name)).git("branch", "--show-current").startswith("worktree-")
 
 
+def test_it_has_the_ignored_files_that_are_to_be_in_it(client: ClientHooks) -> None:
+    client.repo.commit(
+        "ignore", {".gitignore": ".env*\nbuild/\n", ".worktreeinclude": ".env*\nb.txt\nnew.txt\n"}
+    )
+    for name in (".env", "dir/.env.local", "build/out", "new.txt"):
+        client.repo.write(name, f"{name}\n")
+    client.repo.write("b.txt", "not committed\n")
+    place = made(client)
+    assert (place / ".env").read_text() == ".env\n"
+    assert (place / "dir/.env.local").read_text() == "dir/.env.local\n"
+    assert (place / "b.txt").read_text() == "b\n"
+    assert not (place / "new.txt").exists()
+    assert not (place / "build").exists()
+    # They are no work, and do not get to whoever comes next.
+    client.ask("session-end")
+    client.repo.git("rm", "-q", ".worktreeinclude")
+    assert not (made(client, "next") / ".env").exists()
+
+
 def test_where_there_can_be_none_it_says_why(client: ClientHooks, tmp_path: Path) -> None:
     with pytest.raises(StratumError, match="is not in a git repository"):
         client.ask("worktree-create", tmp_path, name="x")

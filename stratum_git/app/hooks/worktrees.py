@@ -10,6 +10,7 @@ from stratum_git.agents.identity import PROC, ProcessIdentity, identity_of
 from stratum_git.app.client_worktrees import Lender, Removed, Returned, Stays, client_worktrees
 from stratum_git.app.hooks.asked import Answer, Asked
 from stratum_git.app.hooks.unreported import repository_of
+from stratum_git.app.including import include
 from stratum_git.errors import UserError
 from stratum_git.git.repository import open_repository
 from stratum_git.slots.folders import StateFolders
@@ -22,8 +23,9 @@ def worktree_create(asked: Asked) -> Answer:
     name = asked.text("name")
     if not name:
         raise UserError("the client gives no name for the worktree")
-    lent = lender_of(asked).lend(name, asked.session, client_process(asked))
-    return Answer(out=lent.path)
+    lender = lender_of(asked)
+    lent = lender.lend(name, asked.session, client_process(asked))
+    return Answer(out=lent.path, err=include(lender.repo, Path(lent.path)))
 
 
 def worktree_remove(asked: Asked) -> Answer:
