@@ -47,7 +47,7 @@ def refusal(end: Ending) -> Outcome | None:
     limit, status = end.told.limit, int(number(end.result.get("api_error_status")))
     if subtype == "error_max_budget_usd":
         return AgentSpent(f"{end.name} has spent what it may ({said})", seconds, end.usage)
-    if is_error and (status in LIMITS or (limit is not None and limit.is_last)):
+    if is_error and (status in LIMITS or limit is not None):
         after = None if limit is None else limit.after
         return AgentLimited(f"{end.name}: {said}", after, seconds, end.usage)
     if is_error and end.told.is_unknown:

@@ -27,14 +27,10 @@ ARGUMENTS = ("command", "file_path", "notebook_path", "pattern", "description", 
 
 @dataclass(frozen=True, slots=True)
 class Limited:
-    """The API has no room. ``after`` are the seconds to wait, where that is known.
-
-    ``is_last`` says that the run ended with that, and did not go on when it had asked again.
-    """
+    """The API has no room. ``after`` are the seconds to wait, where that is known."""
 
     reason: str
     after: float | None
-    is_last: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +102,7 @@ class Run:
     """Whether the API does not know who asks: another run would fare no better."""
     stopped: Stopped | None = None
     limit: Limited | None = None
-    """The last that was told of a limit, whether the client then went on or not."""
+    """What was told of a limit, since an answer of the model came the last time."""
     has_worked: bool = False
     """Whether it used any tool with success that work is done with."""
     counter: Counter = field(default_factory=Counter)
@@ -156,7 +152,7 @@ class Run:
         self.is_unknown = error == "authentication_failed"
         if error in {"rate_limit", "overloaded"}:
             after = None if self.limit is None else self.limit.after
-            self.limit = Limited("the API has no room", after, is_last=True)
+            self.limit = Limited("the API has no room", after)
         elif not event.get("parent_tool_use_id"):
             self.limit = None
         told = []

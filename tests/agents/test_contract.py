@@ -205,7 +205,7 @@ async def test_costs_are_told_as_they_grow_and_in_the_end(cast: Casts, assignmen
     assert 0 < number(told[0]["tokens"]) <= number(told[-1]["tokens"]) <= number(usage["tokens"])
 
 
-@kinds("talks", always=("claude-latest", "claude-older"))
+@kinds("talks", always=("claude-latest",))
 async def test_a_conversation_goes_on_and_costs_what_was_added(cast: Casts, assignment: Assignment) -> None:
     agent = cast(Play(says="first"), then=Play(writes={"mended.txt": "yes"}, says="mended"))
     first = await finished(agent, assignment)
@@ -228,10 +228,12 @@ async def test_a_conversation_goes_on_and_costs_what_was_added(cast: Casts, assi
 
 @kinds("limited", always=("claude-latest",))
 async def test_a_server_without_room_is_no_failure(cast: Casts, assignment: Assignment) -> None:
-    outcome, _ = await run(cast(Play(limited=20)), assignment)
+    # It is told, and not waited for in a slot.
+    with trio.fail_after(25):
+        outcome, _ = await run(cast(Play(limited=30)), assignment)
 
     assert isinstance(outcome, AgentLimited), outcome
-    assert outcome.after == pytest.approx(20, abs=5)
+    assert outcome.after == pytest.approx(30, abs=8)
     assert outcome.usage["session_id"]
 
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stratum_git.agents.claude_events import Run
@@ -83,6 +83,7 @@ def test_a_line_that_is_too_long_is_left_out_and_told() -> None:
     lines = Lines(4)
 
     assert lines.feed(b"12345") == []
+    assert lines._held == []
     assert lines.feed(b"6\nok\n") == [None, b"ok"]
 
 
@@ -109,6 +110,7 @@ def test_secrets_are_hidden_before_a_line_is_read(tmp_path: Path) -> None:
     assert (tmp_path / "log").read_text() == "it is [KEY]\nan error\n[KEY] is it\n"
 
 
+@settings(max_examples=40)
 @given(
     st.lists(st.builds(lambda a, b, c: {**c, "type": a, "subtype": b}, TYPES, SUBTYPES, INNER), max_size=4),
     st.lists(INNER, max_size=3),
