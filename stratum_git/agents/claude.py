@@ -10,7 +10,8 @@ XX
 - The profile ``verification`` has no tool that writes (``--tools Read Grep Glob``), and nobody to ask
   (``dontAsk``); with ``Bash`` among its tools, the client itself lets it run what only reads. Plan mode is no
   help: it leaves ``Bash`` and subagents to other rules.
-- ``CLAUDE_CODE_MAX_RETRIES``: by itself it would wait for minutes for an API that has no room, in its slot.
+- ``CLAUDE_CODE_MAX_RETRIES``: by itself it would ask an API that fails for minutes. It waits for one that has no
+  room as long as that is short; then it is ended, and the flow waits, without a slot (``claude_events.py``).
 
 When such a run has succeeded, stands in ``claude_endings.py``.
 """
@@ -52,7 +53,7 @@ PROGRAM = "claude"
 INSTALL = "npm install -g @anthropic-ai/claude-code installs it"
 READS = ("Read", "Grep", "Glob")
 WRITES = ("Edit", "Write", "NotebookEdit")
-RETRIES = "2"
+RETRIES = "6"
 NESTED = frozenset(
     {
         "CLAUDECODE", "CLAUDE_CODE_CHILD_NOTES_DIR", "CLAUDE_CODE_CHILD_SESSION", "CLAUDE_CODE_ENTRYPOINT",
@@ -81,6 +82,9 @@ class ClaudeAgent:
 
     async def run(self, assignment: Assignment, on_line: Callable[[str], None]) -> Outcome:
         """Does one attempt. Raises HostError when this machine cannot."""
+        left = _least(assignment.usd, self.spec.usd)
+        if left is not None and left <= 0:
+            return AgentSpent(f"{self.name} has nothing left to spend")
         try:
             told, ended = await self._talk(assignment, on_line, ())
         except McpConfigError as error:
@@ -122,7 +126,7 @@ class ClaudeAgent:
         if model is not None:
             options += ["--model", model]
         if usd is not None:
-            options += ["--max-budget-usd", f"{usd:.6f}"]
+            options += ["--max-budget-usd", f"{max(usd, 1e-6):.6f}"]
         if self.spec.turns is not None:
             options += ["--max-turns", str(self.spec.turns)]
         if isinstance(given.schema, dict):

@@ -149,7 +149,7 @@ async def test_it_is_started_with_what_its_settings_say(tmp_path: Path, assignme
     assert "EnterWorktree" not in begun["tools"]
     given = dict(line.split("=", 1) for line in (assignment.slot / "env").read_text().splitlines())
     assert given == {
-        "CLAUDECODE": "1", "CLAUDE_CODE_MAX_RETRIES": "2", "CLAUDE_CODE_SESSION_ID": begun["session_id"],
+        "CLAUDECODE": "1", "CLAUDE_CODE_MAX_RETRIES": "6", "CLAUDE_CODE_SESSION_ID": begun["session_id"],
         "CLAUDE_CONFIG_DIR": str(tmp_path),
     }  # fmt: skip
 
@@ -278,6 +278,13 @@ async def test_a_short_wait_is_its_own_and_a_long_one_is_told(tmp_path: Path, as
     assert isinstance(told, AgentLimited), told
     assert told.after is not None
     assert told.after > 3600
+
+
+async def test_who_has_nothing_left_is_not_started(tmp_path: Path, assignment: Assignment) -> None:
+    outcome = await run(claude(tmp_path, plays({"text": "done"})), replace(assignment, usd=0.0))
+
+    assert isinstance(outcome, AgentSpent)
+    assert not assignment.folder.exists()
 
 
 async def test_who_is_ended_has_told_what_it_cost(tmp_path: Path, assignment: Assignment) -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -18,6 +19,7 @@ import trio
 from stratum_git.agents.base import (
     Agent,
     AgentFailed,
+    AgentLimited,
     AgentSpent,
     AgentTimedOut,
     AgentUnstartable,
@@ -113,7 +115,7 @@ async def test_it_is_nobody_s_child(cast: Casts, assignment: Assignment) -> None
 
     assert isinstance(outcome, Finished), outcome
     said = (assignment.slot / "said").read_text().split()
-    assert said == ["CLAUDE_CODE_MAX_RETRIES=2", f"CLAUDE_CODE_SESSION_ID={outcome.usage['session_id']}"]
+    assert said == ["CLAUDE_CODE_MAX_RETRIES=6", f"CLAUDE_CODE_SESSION_ID={outcome.usage['session_id']}"]
 
 
 async def test_too_many_turns_are_a_failure(cast: Casts, assignment: Assignment) -> None:
@@ -197,3 +199,32 @@ async def test_tokens_that_are_spent_end_it(cast: Casts, assignment: Assignment)
     outcome = await run(cast(Play(runs=HANGS)), replace(assignment, tokens=110))
 
     assert isinstance(outcome, AgentSpent), outcome
+
+
+async def test_who_was_limited_goes_on(cast: Casts, assignment: Assignment) -> None:
+    agent = cast(Play(limited=30), then=Play(says="on"))
+
+    limited = await run(agent, assignment)
+
+    assert isinstance(limited, AgentLimited), limited
+    session = str(limited.usage["session_id"])
+    outcome = await run(agent, replace(assignment, session=session, followup=FOLLOWUP))
+    assert isinstance(outcome, Finished), outcome
+    assert (outcome.text_tail, outcome.usage["session_id"]) == ("on", session)
+
+
+async def test_its_shell_finds_the_programs_that_it_was_given(
+    cast: Casts, assignment: Assignment, tmp_path: Path
+) -> None:
+    """The fence is a program that comes first in PATH; a profile that puts others there changes nothing."""
+    git = tmp_path / "fence/git"
+    git.parent.mkdir()
+    git.write_text("#!/bin/sh\n")
+    git.chmod(0o755)
+    for name in (".bashrc", ".profile", ".bash_profile"):
+        (tmp_path / "home" / name).write_text("export PATH=/usr/bin:$PATH\n")
+    path = f"{git.parent}:{os.environ['PATH']}"
+
+    await run(cast(Play(runs="command -v git > said"), env={"PATH": path, "SHELL": "/bin/bash"}), assignment)
+
+    assert (assignment.slot / "said").read_text() == f"{git}\n"
