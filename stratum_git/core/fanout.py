@@ -46,6 +46,7 @@ from stratum_git.model.state import (
     Verified,
 )
 
+SPENT = "the budget is spent"
 Turn: TypeAlias = tuple[FannedOut, tuple[Effect, ...]]
 
 
@@ -166,7 +167,7 @@ def wind_down(step: StepId, work: Dispatch, fan: FannedOut, why: str) -> Turn | 
         if isinstance(now, Running) and now.stopping is None:
             fan = ripples.stop_running(step, fan, index, why, effects)
         elif isinstance(now, Pending) and not contest.has_begun(fan, index):
-            said = f"{why}; before: {'; '.join(now.findings)}" if now.findings else why
+            said = f"{SPENT}; before: {'; '.join(now.findings)}" if now.findings else SPENT
             fan = ripples.dropped(fan, index, said)
     if fan is before:
         return None

@@ -84,7 +84,8 @@ def narrate(event: Event, after: FlowState, effects: tuple[Effect, ...]) -> Narr
     launched = [_name(e.step, e.task, e.attempt) for e in effects if isinstance(e, Launch)]
     more = (f"Launches {', '.join(launched)}.",) if launched else ()
     comes_to_rest = after.status != "running" and any(isinstance(e, AwaitGate | Finish) for e in effects)
-    ended = (f"The flow is {after.status}.",) if comes_to_rest else ()
+    broke = budgets.broke(after)
+    ended = (f"The flow is {after.status}{f': {broke}' if broke else ''}.",) if comes_to_rest else ()
     return Narration(subject, (*details, *more, *ended), _trailers(event, after))
 
 

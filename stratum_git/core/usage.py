@@ -30,7 +30,7 @@ def usage_of(told: Json | Usage) -> dict[str, Json]:
     found: dict[str, Json] = {}
     usd = _number(told.get("usd"))
     if usd is not None:
-        found["usd"] = usd
+        found["usd"] = round(usd, 9)
     for name in WHOLE:
         if (count := _number(told.get(name))) is not None:
             found[name] = round(count)

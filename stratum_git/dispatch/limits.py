@@ -132,7 +132,8 @@ async def work_patiently(
         if meter.waited + wait > limits.patience:
             return OutOfPatience(_given_up(agent, limits.patience, told.reason, wait))
         if not refused:
-            tell(f"{agent.name}: the model's server has no room ({told.reason}): again in {wait:.0f} s")
+            why = told.reason.removeprefix(f"{agent.name}: ")
+            tell(f"{agent.name}: the model's server has no room ({why}): again in {wait:.0f} s")
         refused += 1
         with meter.pausing():
             await trio.sleep(wait)
@@ -183,7 +184,7 @@ def _share(assignment: Assignment, refused: int) -> float:
 
 
 def _given_up(agent: Agent, patience: float, reason: str = "", wait: float = 0.0) -> str:
-    why = f" ({reason})" if reason else ""
+    why = f" ({reason.removeprefix(f'{agent.name}: ')})" if reason else ""
     if wait > patience:
         return f"{agent.name}: the model's server has no room{why} for another {wait / 60:.0f} minutes"
     return f"{agent.name}: the model's server had no room{why} for {patience / 60:.0f} minutes"

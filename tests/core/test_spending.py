@@ -207,7 +207,8 @@ def test_a_flow_stops_when_its_money_is_spent_and_says_so() -> None:
     assert not any(isinstance(effect, Launch) for effect in effects)
     assert flow.state.status == "failed"
     assert flow.why[0] == "the budget of the flow is spent: 2.00 of 1.5 usd, in 2 dispatches"
-    assert flow.why[-1] == f"c: {flow.why[0]}"
+    assert flow.why[-1] == "c: the budget is spent"
+    assert narrate(flow.last, flow.state, effects).details[-1] == f"The flow is failed: {flow.why[0]}."
     answer = told(flow.state)
     assert (answer["error_type"], answer["message"]) == ("budget_exhausted", flow.why[0])
 
@@ -239,7 +240,7 @@ def test_exactly_so_many_attempts_are_handed_out_retries_and_lost_ones_included(
     assert waiting.tasks[0].goes_on is not None
     flow.report("b", OUTCOMES["done"], 2)
     assert flow.why[0] == "the budget of the flow is spent: 4 of 4 dispatches"
-    assert flow.why[-1] == f"a: {flow.why[0]}; before: no"
+    assert flow.why[-1] == "a: the budget is spent; before: no"
 
 
 def test_a_step_that_fails_in_its_own_budget_goes_where_it_says_and_not_in_that_of_the_flow() -> None:
