@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from typing import Any
 
 from tests.server.driven import Answer, dispatch, plan, row, spec
 from tests.server.test_batches import leases, places, write
@@ -50,7 +50,7 @@ def test_tasks_that_are_handed_out_are_taken_back_and_their_work_is_kept(server:
     assert done["violations"][0] == "the budget of the flow is spent: 60 of 50 tokens, in 2 dispatches"
     assert leases(server.shell.repo, flow) == []
     assert "y.txt" in server.shell.repo.files(f"refs/stratum/attempts/{flow}/s1/y/1")
-    long: Answer = json.loads(server.shell.run("query", "flow", flow, "--long").out)
+    long: Any = server.shell.run("query", "flow", flow, "--long", "--json").json()
     assert long["error_type"] == "budget_exhausted"
     x, y, z = long["steps"][0]["tasks"]
     assert x["usage"] == {"tokens": 60}
