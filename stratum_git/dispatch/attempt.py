@@ -225,7 +225,7 @@ class Attempt:
             attempt=self.launch.attempt,
             base=base,
             branch=branch_ref(self.state.flow, self.launch.step, self.launch.task),
-            intent=errand.prompt,
+            intent=following.intended(on, errand.prompt),
             slot=place.path,
             folder=place.folder,
             timeout=errand.timeout or DEFAULT_TIMEOUT,

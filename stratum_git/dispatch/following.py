@@ -55,6 +55,13 @@ def said(on: Conversation | None, findings: tuple[str, ...]) -> str | None:
     return None if on is None else on.followup or followup(findings)
 
 
+def intended(on: Conversation | None, intent: str) -> str:
+    """Returns the whole prompt. An agent whose conversation is gone has to be told what lies in the slot."""
+    if on is None or on.result == on.base:
+        return intent
+    return f"{intent}\nWhat that attempt had made lies in the slot, uncommitted: mend it.\n"
+
+
 def to_go_on_with(agent: Agent, outcome: Outcome) -> Outcome:
     """Returns *outcome* with the conversation that the next attempt may go on with."""
     session = outcome.usage.get("session_id")

@@ -55,20 +55,27 @@ class Limiter:
         self.changed.set()
         self.changed = trio.Event()
 
-    async def room(self, who: object) -> None:
-        """Returns when *who* may call: there is room, or it is the one that looks whether there is."""
+    async def room(self, who: object, deadline: float) -> bool:
+        """Returns whether *who* may call: there is room, or it is the one that looks whether there is.
+
+        It may not when that will not be before the *deadline*; nobody waits for it then.
+        """
         while self.refusals:
+            if max(self.until, trio.current_time()) > deadline:
+                return False
             if trio.current_time() < self.until:
-                await trio.sleep_until(self.until)
+                with trio.move_on_at(self.until):
+                    await self.changed.wait()
             elif self.looking is None:
                 self.looking = who
-                return
+                return True
             else:
                 with trio.move_on_after(SETTLED) as gone:
                     await self.changed.wait()
                 if gone.cancelled_caught:
                     # Whoever looks is still at it, so there is room.
                     self.found()
+        return True
 
     def found(self) -> None:
         """Notes that there is room."""
@@ -83,7 +90,8 @@ class Limiter:
             self.refusals += 1
         wait = after if after is not None else min(LONGEST, FIRST * 2 ** (self.refusals - 1))
         self.until = max(self.until, trio.current_time() + wait)
-        self.left(who)
+        self.looking = None if self.looking is who else self.looking
+        self.tell()
         return self.until - trio.current_time()
 
     def left(self, who: object) -> None:
@@ -119,11 +127,10 @@ async def work_patiently(
     """
     limiter, who, refused = limits.of(agent), object(), 0
     while True:
-        with trio.move_on_after(limits.patience - meter.waited) as waiting:
-            with meter.pausing():
-                await limiter.room(who)
-        if waiting.cancelled_caught:
-            return OutOfPatience(_given_up(agent, limits.patience))
+        with meter.pausing():
+            may = await limiter.room(who, trio.current_time() + limits.patience - meter.waited)
+        if not may:
+            return OutOfPatience(_given_up(agent, limits.patience, wait=limiter.until - trio.current_time()))
         told = await _call(agent, _in_time(assignment, meter), meter, limiter, who, on_line)
         if not isinstance(told, AgentLimited):
             return told
@@ -155,9 +162,14 @@ async def _call(
     try:
         told = await agent.run(assignment, on_line)
     except BaseException:
+        # What it costs to save its work is not its own.
+        meter.end({})
         limiter.left(who)
         raise
-    meter.end({} if isinstance(told, AgentUnstartable) else told.usage)
+    if isinstance(told, AgentUnstartable):
+        meter.drop()
+    else:
+        meter.end(told.usage)
     if not isinstance(told, AgentLimited):
         limiter.found()
     return told

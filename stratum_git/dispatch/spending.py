@@ -57,6 +57,10 @@ class Meter:
         self.before, self.live = added(self.before, {**self.live, **usage_of(usage)}), {}
         self.changed()
 
+    def drop(self) -> None:
+        """Notes that the agent was never at work in this call."""
+        self.since = None
+
     @contextmanager
     def pausing(self) -> Iterator[None]:
         """Counts the time within as time that was waited."""

@@ -40,11 +40,13 @@ class Seen:
         return self.scripts[len(self.handed) - 1]
 
 
-async def test_a_rejected_attempt_goes_on_in_its_conversation(stage: Stage) -> None:
+@pytest.mark.parametrize("isolation", ["worktree", "branch"])
+async def test_a_rejected_attempt_goes_on_in_its_conversation(stage: Stage, isolation: str) -> None:
     """The slot has the refused files as uncommitted work on the same base, so history stays clean."""
     first = Script(files={"half.txt": b"half\n"}, usage={"session_id": "s1", "usd": 0.5})
     seen = Seen(first, Script(files={"good.txt": b"x\n"}, usage={"session_id": "s1", "usd": 0.25}))
-    state = await stage.play(dispatch_spec(task_retries=1, verify=[WITH_A]), seen, ONE)
+    spec = dispatch_spec(task_retries=1, verify=[WITH_A], isolation=isolation)
+    state = await stage.play(spec, seen, ONE)
 
     assert words(state) == {"one": "merged"}
     before, after = seen.handed
@@ -56,6 +58,7 @@ async def test_a_rejected_attempt_goes_on_in_its_conversation(stage: Stage) -> N
     assert "`test -f good.txt` exited with 1" in said
     assert "Your work so far is in the slot as you left it" in said
     assert "do one" not in said
+    assert "lies in the slot, uncommitted" in after.intent
     assert stage.scratch.git("log", "--format=%s", "-2").splitlines() == ["one: do one", "first"]
     assert stage.scratch.show("HEAD:half.txt") == "half"
     merged = fan(state).tasks[0]

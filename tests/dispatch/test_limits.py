@@ -91,9 +91,21 @@ async def test_after_an_hour_it_gives_up(autojump_clock: MockClock) -> None:
 
 
 async def test_nobody_waits_for_what_is_too_far_off(autojump_clock: MockClock) -> None:
-    server = Server(until=1e9, after=4 * 3600.0)
-    ends = await server.serve(1)
-    assert len(server.calls) == 1
+    """Nor do those who wait already, when one of them learns of it."""
+    server = Server(until=1e9)
+    server.after = 60.0
+    begun = trio.current_time()
+
+    async def later() -> None:
+        await trio.sleep(30)
+        server.after = 4 * 3600.0
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(later)
+        ends = await server.serve(3)
+    assert len(server.calls) == 4
+    assert trio.current_time() - begun < 100
+    assert all(isinstance(end, OutOfPatience) for end in ends)
     assert isinstance(ends[0], OutOfPatience)
     assert ends[0].why.startswith("a: the model's server has no room (429) for another ")
 
@@ -203,7 +215,7 @@ async def test_whoever_waits_is_ended_at_once(stage: Stage, how: str) -> None:
             end()
 
     driver.watch = watch
-    with driver.journal.log, closing(driver.context), trio.fail_after(5):
+    with driver.journal.log, closing(driver.context), trio.fail_after(30):
         state = await driver.drive(effects)  # type: ignore[arg-type]
     now = fan(state).tasks[0]
     assert type(now).__name__ == ("Stopped" if how == "cancel" else "Pending")
