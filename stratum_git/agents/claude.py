@@ -10,8 +10,8 @@ XX
 - The profile ``verification`` has no tool that writes (``--tools Read Grep Glob``), and nobody to ask
   (``dontAsk``); with ``Bash`` among its tools, the client itself lets it run what only reads. Plan mode is no
   help: it leaves ``Bash`` and subagents to other rules.
-- ``CLAUDE_CODE_MAX_RETRIES``: by itself it would ask an API that fails for minutes. It waits for one that has no
-  room as long as that is short; then it is ended, and the flow waits, without a slot (``claude_events.py``).
+- ``CLAUDE_CODE_MAX_RETRIES``: by itself it would ask an API that fails for minutes. It waits for one that has
+  no room as long as that is short; then it is ended, and the flow waits, without a slot (``claude_events.py``).
 
 When such a run has succeeded, stands in ``claude_endings.py``.
 """

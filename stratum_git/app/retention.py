@@ -241,11 +241,24 @@ def _goes(yard: _Yard, ref: RefName, ours: frozenset[Oid], removed: Removed) -> 
     if ref in yard.in_use:
         removed.kept[ref] = "it is checked out"
         return False
-    flow = ref.removeprefix(BRANCHES).partition("/")[0]
-    if yard.refs[flow][ref] not in ours:
+    if yard.refs[_flow_of(ref)][ref] not in ours:
         removed.kept[ref] = "somebody has moved it on"
         return False
+    if ref.endswith("/session") and not _is_elsewhere(yard, ref):
+        removed.kept[ref] = "what a session made is on no other branch"
+        return False
     return True
+
+
+def _is_elsewhere(yard: _Yard, ref: RefName) -> bool:
+    """Returns whether a branch that is not stratum-git's has what *ref* has."""
+    asked = ("for-each-ref", "--format=%(refname)", "--contains", yard.refs[_flow_of(ref)][ref])
+    found = yard.repo.git.run(*asked, "refs/heads", "refs/remotes", "refs/tags").stdout.split()
+    return any(not name.startswith(BRANCHES.encode()) for name in found)
+
+
+def _flow_of(ref: RefName) -> str:
+    return ref.removeprefix(BRANCHES).partition("/")[0]
 
 
 def _deleted(session: RefSession, refs: Mapping[RefName, Oid], removed: Removed) -> dict[RefName, Oid]:

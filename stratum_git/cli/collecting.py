@@ -6,10 +6,12 @@ import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
+from stratum_git.app.quiet import give_back_quiet
 from stratum_git.app.retention import Removed, age, retain
 from stratum_git.app.surroundings import Surroundings
 from stratum_git.cli.protocol import answer
 from stratum_git.cli.words import say
+from stratum_git.model.ids import Json
 
 YES, NO = 0, 1
 
@@ -35,12 +37,16 @@ def gc(options: argparse.Namespace, cwd: Path, environment: Mapping[str, str]) -
     """Prints what was removed; 1 when not all could be that was to be."""
     older_than = None if options.older_than is None else age(options.older_than)
     around = Surroundings(cwd, environment)
+    slots = give_back_quiet(around, older_than, dry_run=options.dry_run)
     removed = retain(
         around, older_than, flows=options.flows, worktrees=options.worktrees, dry_run=options.dry_run
     )
     if options.json:
-        answer({"dry_run": options.dry_run, **removed.row()})
+        more: dict[str, Json] = {"slots": [*slots]} if slots else {}
+        answer({"dry_run": options.dry_run, **removed.row(), **more})
     else:
+        for path in slots:
+            say(f"{'would give' if options.dry_run else 'gave'} back {path}, of a session that rests")
         _tell(removed, "would delete" if options.dry_run else "deleted")
     return YES if removed.is_all else NO
 

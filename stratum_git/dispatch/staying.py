@@ -46,6 +46,13 @@ def come_back(context: Context, state: FlowState, occupant: Occupant, base: Oid)
         raise
 
 
+def come_to_rest(context: Context, slot: Slot) -> None:
+    """Leaves a slot so that its status is what has not been recorded yet; its work is on refs by now."""
+    tip = tip_nowait(context.repo, slot.branch)
+    if tip is not None:
+        _point(context, slot, tip)
+
+
 def _made_ready(context: Context, state: FlowState, slot: Slot, occupant: Occupant, base: Oid) -> Slot:
     session = state.book.session
     looks = session is not None and session.terms.profile == "verification"
@@ -53,7 +60,7 @@ def _made_ready(context: Context, state: FlowState, slot: Slot, occupant: Occupa
     if slot.base != base or looks:
         _advance(context, slot, there.result, base, clear=looks)
     else:
-        # What was staged when the attempt before ended is part of what it left.
+        # Of an attempt that was cut off what was staged is part of what it left.
         _point(context, slot, tip_nowait(context.repo, slot.branch) or base)
     # Last: until it is written, whoever comes after a crash does all of this once more.
     write_record(slot.path, Occupied(slot.kind, base, slot.branch, occupant, slot.keep_ignored))

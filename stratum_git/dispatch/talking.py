@@ -14,7 +14,7 @@ from stratum_git.agents.output import replace_private
 from stratum_git.core.usage import usage_of
 from stratum_git.model.ids import Json
 
-FILE = "conversation.json"
+FILE = "session.json"
 LIMIT = 10_000
 
 

@@ -31,7 +31,7 @@ from stratum_git.dispatch.keeping import (
 )
 from stratum_git.dispatch.names import branch_ref, stash_ref
 from stratum_git.dispatch.shared import Fingerprint, fingerprint
-from stratum_git.dispatch.staying import come_back
+from stratum_git.dispatch.staying import come_back, come_to_rest
 from stratum_git.dispatch.withholding import with_commits, without_secrets
 from stratum_git.errors import HostError, StratumError, UserError
 from stratum_git.git.fence import Post
@@ -218,6 +218,7 @@ class SlotPlace:
     def close(self) -> None:
         """Releases the slot. What is not on a ref by now, because nobody wanted the report, gets one."""
         if self.stays:
+            come_to_rest(self.context, self.slot)
             self.context.pool.leave(self.slot)
             return
         self._keep_last()

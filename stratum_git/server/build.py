@@ -41,6 +41,7 @@ then the results are merged, checked and landed here. What was rejected comes ba
 Without you: stratum_parallel_start has the tasks of the current step done by configured agents, and
 stratum_execute a whole flow; both return at once. Call stratum_parallel_wait until it says settled.
 Workers in other sessions take tasks with stratum_task_claim.
+One agent, one prompt: stratum_agent_run, then stratum_agent_continue; stratum_agent_verify before you merge.
 
 Afterwards: stratum_conflicts tells what conflicts, stratum_conflict_resolve opens it in a worktree and lands
 what you make of it; stratum_land lands what is left, stratum_undo takes back what landed.

@@ -10,7 +10,9 @@ from filelock import FileLock, Timeout
 
 from stratum_git.app.client_worktrees import client_worktrees
 from stratum_git.app.doctor.finding import Finding
+from stratum_git.app.recovery import inhabited
 from stratum_git.core.resolving import open_resolutions
+from stratum_git.core.sessions import is_at_rest
 from stratum_git.dispatch.clock import now, uptime
 from stratum_git.errors import StratumError
 from stratum_git.git.files import read_pointer
@@ -116,8 +118,7 @@ def _slots(repo: Repository, folders: StateFolders, held: Mapping[RefName, HeldL
             lock.release()
             by = people.get(who)
             if by is not None:
-                detail = f"{by} resolves the conflict of {who.task} in {path}"
-                yield Finding(f"slot {path.name}", "ok", detail)
+                yield Finding(f"slot {path.name}", "ok", f"{by} in {path}")
             elif lease is None or not is_live(lease, now=now(), uptime=uptime()):
                 detail = f"work of {who.flow}/{who.step}/{who.task} lies in {path}, and nobody is at it"
                 hint = f"stratum-git resume {who.flow}, or stratum_resume, keeps it"
@@ -126,14 +127,18 @@ def _slots(repo: Repository, folders: StateFolders, held: Mapping[RefName, HeldL
 
 
 def _people(repo: Repository, slots: Iterable[Path]) -> dict[Occupant, str]:
-    """Returns who resolves conflicts in slots, by whose slots these are."""
+    """Returns what goes on in slots that no process holds, by whose slots these are."""
     records = (read_record(path) for path in slots)
     flows = {FlowId(record.occupant.flow) for record in records if isinstance(record, Occupied)}
     found: dict[Occupant, str] = {}
     for flow in flows:
         with suppress(StratumError):
-            for step, task, who in open_resolutions(load(repo, flow)[0].state):
-                found[Occupant(flow, step, task, who.attempt)] = who.by
+            state = load(repo, flow)[0].state
+            if is_at_rest(state):
+                found |= dict.fromkeys(inhabited(state), f"the session {flow} rests")
+            for step, task, who in open_resolutions(state):
+                said = f"{who.by} resolves the conflict of {task}"
+                found[Occupant(flow, step, task, who.attempt)] = said
     return found
 
 
