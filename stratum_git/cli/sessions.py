@@ -24,6 +24,7 @@ from stratum_git.model.ids import FlowId, Json
 from stratum_git.model.spec import Command
 
 YES, NO, WORLD_FAILED = 0, 1, 3
+PATIENCE, PAUSE = 10.0, 0.05
 PASSES = frozenset({"pass", "pass_with_restrictions"})
 
 
@@ -130,6 +131,10 @@ def _wait(desk: Desk, flow: FlowId, *, quiet: bool) -> None:
         tell = (lambda _: None) if quiet else partial(say, to=sys.stderr)
         while (await detached.wait(desk, flow, detached.LONGEST, tell))["status"] != "settled":
             pass
+        # What it has to tell others, and to tidy up, comes after that.
+        with trio.move_on_after(PATIENCE):
+            while await trio.to_thread.run_sync(detached.is_run, desk, flow):
+                await trio.sleep(PAUSE)
 
     trio.run(wait)
 

@@ -211,6 +211,26 @@ async def test_a_server_leaves_what_is_listed_and_nothing_else(watch: Watch) -> 
     watch.look("the end of a server")
 
 
+def test_a_session_leaves_what_is_listed_and_nothing_else(watch: Watch) -> None:
+    shell = watch.shell
+    agent = "--agent=a=sh -c 'echo $STRATUM_ATTEMPT > new.txt; echo c > built.o; echo done'"
+    said = watch.run("session", "run", "do it", agent)
+    assert said.strip().endswith("done")
+    name = shell.flow()
+    watch.run("session", "continue", name, "more", agent)
+    watch.run("session", "verify", name, "--command", "touch left; test -f new.txt", "--agent", "nobody")
+    for words in (("query", "sessions"), ("query", "session", name), ("query", "flow", name, "--long")):
+        watch.run(*words, nothing=True)
+    conforms(json.loads(watch.run("gc", "--older-than", "0s", "--json")), "gc-result.v1")
+    watch.run("session", "continue", name, "in another slot", agent)
+    watch.run("session", "close", name)
+    branch = f"refs/heads/stratum/{name}/session"
+    watch.run("gc", "--older-than", "0s", "--flows")
+    assert shell.repo.git("log", "--format=%s", "-3", branch).splitlines()[0] == "in another slot"
+    assert not shell.flows()
+    shell.repo.git("merge", "-q", branch)
+
+
 def test_the_tables_are_read() -> None:
     here, there = patterns()
     assert len(here) > 12
