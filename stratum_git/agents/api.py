@@ -20,7 +20,10 @@ from stratum_git.agents.secrets import NONE, Secrets, secrets_of, too_short
 
 KEY = "ANTHROPIC_API_KEY"
 PLACE = "ANTHROPIC_BASE_URL"
+MODEL = "ANTHROPIC_MODEL"
+"""Which model it is where neither the settings nor the step say so; other clients of the API know it too."""
 LIBRARY = "anthropic"
+TOOLS = frozenset({"read_file", "list_files", "search", "write_file", "edit_file", "run"})
 EXTRA = "pip install 'stratum-git[api]'"
 
 
@@ -49,7 +52,8 @@ class ApiAgent:
 
         env = {**self.environment, **self.spec.env, **assignment.env}
         async with MessagesApi(env[KEY].strip(), env.get(PLACE)) as model:
-            return await attempt(self._program(), assignment, on_line, model)
+            wanted = assignment.model or self.spec.model or env[MODEL]
+            return await attempt(self._program(), replace(assignment, model=wanted), on_line, model)
 
     def problem(self) -> str | None:
         """Returns why it cannot do any attempt, before anything is started."""
@@ -57,6 +61,10 @@ class ApiAgent:
             return f"a secret of the agent {self.name} is too short to be told from other words"
         if self.spec.usd is not None and self.spec.model is not None and price_of(self.spec.model) is None:
             return f"the agent {self.name}: the price of {self.spec.model} is not known: take out its usd"
+        strange = sorted(set(self.spec.tools) - TOOLS)
+        if strange:
+            known = ", ".join(sorted(TOOLS))
+            return f"the agent {self.name} has no tool {strange[0]}: a model behind an API has {known}"
         if self.spec.mcp_config is not None:
             return (
                 f"the agent {self.name} is a model behind an API: it has no MCP servers, take out mcp_config"
@@ -69,8 +77,8 @@ class ApiAgent:
             return f"the agent {self.name} is a model behind an API, and {KEY} is not set"
         if find_spec(LIBRARY) is None:
             return f"the agent {self.name} needs the library {LIBRARY}: {EXTRA}"
-        if self.spec.model is None and (assignment is None or assignment.model is None):
-            return f"the agent {self.name} is a model behind an API, and says no model"
+        if not (self.spec.model or env.get(MODEL) or (assignment is not None and assignment.model)):
+            return f"the agent {self.name} is a model behind an API, and nobody says which: give it a model"
         return None
 
     def _keyed(self) -> AgentSpec:

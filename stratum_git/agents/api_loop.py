@@ -291,7 +291,7 @@ def _talk(program: Program, given: Assignment, on_line: Callable[[str], None], m
         transcript=found or begun(given.folder, program.hide),
         tools=SlotTools(tools_of(profile, program.spec.tools), runner),
         log=log,
-        wanted=given.model or program.spec.model or "",
+        wanted=given.model or "",
         limits=limits if limits.turns is not None else replace(limits, turns=TURNS),
     )
     if given.session is not None and found is None:
