@@ -19,6 +19,12 @@ FIND = """
 from stratum_git.resources import contracts, hooks
 print(*(path.name for folder in (contracts(), hooks()) for path in folder.iterdir()))
 """
+NO_EXTRA = """
+from stratum_git.agents.base import AgentSpec
+from stratum_git.agents.kinds import agent_of
+spec = AgentSpec("writer", (), kind="api", model="m", env={"ANTHROPIC_API_KEY": "sk-ant-fake"})
+print(agent_of(spec, {}).problem())
+"""
 
 
 def run(*words: str | Path, cwd: Path = ROOT) -> str:
@@ -73,6 +79,8 @@ def test_the_wheel_works_in_an_empty_environment(
     assert {path.name for path in (*(ROOT / "contracts").iterdir(), *(ROOT / "hooks").iterdir())} <= set(
         found
     )
+    problem = run(bin_ / "python", "-c", NO_EXTRA, cwd=tmp_path)
+    assert problem == "the agent writer needs the library anthropic: pip install 'stratum-git[api]'\n"
 
 
 def test_a_checkout_finds_what_lies_beside_it() -> None:
