@@ -11,7 +11,7 @@ XX
   (``dontAsk``); with ``Bash`` among its tools, the client itself lets it run what only reads. Plan mode is no
   help: it leaves ``Bash`` and subagents to other rules.
 - ``CLAUDE_CODE_MAX_RETRIES``: by itself it would ask an API that fails for minutes. It waits for one that has
-  no room as long as that is short; then it is ended, and the flow waits, without a slot (``claude_events.py``).
+  no room as long as that is short; then it is ended, and the flow waits, without one (``claude_events.py``).
 
 When such a run has succeeded, stands in ``claude_endings.py``.
 """

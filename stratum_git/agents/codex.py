@@ -2,7 +2,7 @@
 
 A commit in a worktree writes beside it, so what git needs there is made writable in codex's sandbox: objects,
 refs and logs, not settings and hooks. Its commands are run by no login shell, whose profile would put other
-programs before the fence. The user's own settings hold, but for MCP servers, apps, plugins and notices.
+programs before the fence. The user's own settings hold, but for MCP servers, hooks, apps, plugins and notices.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ SETTINGS = (
     "analytics.enabled=false",
     "notify=[]",
     "features.apps=false",
+    "features.hooks=false",
     "features.plugins=false",
 )
 SANDBOX = {"general": "workspace-write", "verification": "read-only"}
