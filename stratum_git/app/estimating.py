@@ -40,7 +40,7 @@ from stratum_git.store.past import Past, newest_flows
 
 FLOWS = 30
 """Former flows that are read, the newest."""
-EVENTS = 3000
+EVENTS = 2000
 """Events that are read of all of them; a flow whose beginning lies further back tells nothing."""
 OVER = (Verified, Exhausted, Stopped, Merged, Parked, Standing, Elected)
 

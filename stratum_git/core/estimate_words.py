@@ -175,9 +175,9 @@ def _amount(one: Range, say: Callable[[float], str], most: float | None) -> str:
     if one.likely is None or one.low is None or one.high is None:
         least = "" if not one.low else f"at least {say(one.low)}; the rest is "
         return f"{least}not known ({one.source}){bound}"
-    if one.low == one.high:
-        return f"{say(one.likely)} ({one.source}){bound}"
-    return f"{say(one.low)} to {say(one.high)}, likely {say(one.likely)} ({one.source}){bound}"
+    low, middle, high = say(one.low), say(one.likely), say(one.high)
+    said = middle if low == high else f"{low} to {high}, likely {middle}"
+    return f"{said} ({one.source}){bound}"
 
 
 def lasting(seconds: float) -> str:
