@@ -188,8 +188,14 @@ def test_entries_of_every_scope_are_found(patient: Patient) -> None:
     for name, row in rows.items():
         (home / name).parent.mkdir(parents=True, exist_ok=True)
         (home / name).write_text(json.dumps(row))
+    (home / ".codex").mkdir()
+    (home / ".codex/config.toml").write_text('[mcp_servers.coded]\ncommand = "stratum-git"\nargs = ["mcp"]\n')
+    command = {"type": "local", "command": ["stratum-git", "mcp"]}
+    patient.shell.repo.write("opencode.json", json.dumps({"mcp": {"open": command}}))
     found = [(one.check, one.verdict) for one in patient.servers()]
-    assert found == [(f"MCP server {name}", "ok") for name in ("here", "mine", "plugged")]
+    assert found == [(f"MCP server {name}", "ok") for name in ("here", "mine", "plugged", "coded", "open")]
+    (home / ".codex/config.toml").write_text("mine = [")
+    assert ("fail", f"$EDITOR {home}/.codex/config.toml") in brief(patient.servers())
 
 
 # --- hooks ------------------------------------------------------------------------------------------------
@@ -243,6 +249,28 @@ def test_hooks_that_do_nothing_are_told(patient: Patient) -> None:
     (patient.bin / "stratum-git").unlink()
     patient.settings(registered("stop"))
     assert ("fail", "pipx install stratum-git") in brief(patient.hooks())
+
+
+def test_hooks_of_the_plugin_count(patient: Patient) -> None:
+    patient.program("stratum-git", "#!/bin/sh\nexit 0\n")
+    home = Path(patient.around.environment["HOME"])
+    plugin = home / "plugin"
+    patient.obeyed(f"{' '.join(PROGRAM)} install --plugin {plugin}")
+    (home / ".claude/plugins").mkdir(parents=True)
+    (home / ".claude/settings.json").write_text('{"enabledPlugins": {"stratum@stratum-git": true}}')
+    listed = {"plugins": {"stratum@stratum-git": [{"installPath": str(plugin)}]}}
+    (home / ".claude/plugins/installed_plugins.json").write_text(json.dumps(listed))
+    assert [(one.check, one.verdict) for one in patient.hooks()] == [("plugin", "ok"), ("hooks", "ok")]
+    (plugin / "hooks" / "stop").chmod(0o600)
+    manifest = plugin / ".claude-plugin/plugin.json"
+    manifest.write_text(manifest.read_text().replace(__version__, "0.0.1"))
+    patient.settings(registered("stop"))
+    update = "claude plugin update stratum@stratum-git"
+    assert brief(patient.hooks())[:3] == [
+        ("warn", update),
+        ("fail", update),
+        ("warn", "stratum-git uninstall"),
+    ]
 
 
 def test_what_settings_name_is_not_started(patient: Patient) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +57,10 @@ def entries(around: Surroundings, repo: Repository | None) -> Iterator[Entry | B
     if repo is not None:
         yield from _servers(state, "local", ("projects", str(_root(repo)), "mcpServers"))
     yield from _servers(state, "user", ("mcpServers",))
-    yield from _of_plugins(config_home(around))
+    for place in plugins(around):
+        yield from _of_plugin(place)
+    yield from _of_codex(around)
+    yield from _of_opencode(around)
 
 
 def read_object(file: Path) -> Mapping[str, Json] | Broken | None:
@@ -99,19 +103,21 @@ def _servers(file: Path, scope: str, keys: tuple[str, ...]) -> Iterator[Entry | 
             yield Entry(name, scope, file, entry)
 
 
-def _of_plugins(folder: Path) -> Iterator[Entry | Broken]:
+def plugins(around: Surroundings) -> Iterator[Path]:
+    """Yields where our plugin lies, where it is installed and not switched off."""
+    folder = config_home(around)
     settings = read_object(folder / "settings.json")
     enabled = settings.get("enabledPlugins") if isinstance(settings, dict) else None
     listed = read_object(folder / "plugins" / "installed_plugins.json")
-    plugins = listed.get("plugins") if isinstance(listed, dict) else None
-    for name, places in plugins.items() if isinstance(plugins, dict) else ():
+    found = listed.get("plugins") if isinstance(listed, dict) else None
+    for name, places in found.items() if isinstance(found, dict) else ():
         on = isinstance(enabled, dict) and enabled.get(name) is True
         if name.partition("@")[0] != PLUGIN or not on or not isinstance(places, list):
             continue
         for place in places:
             where = place.get("installPath") if isinstance(place, dict) else None
             if isinstance(where, str):
-                yield from _of_plugin(Path(where))
+                yield Path(where)
 
 
 def _of_plugin(place: Path) -> Iterator[Entry | Broken]:
@@ -121,6 +127,36 @@ def _of_plugin(place: Path) -> Iterator[Entry | Broken]:
             yield row
         elif row is not None:
             yield from _servers(file, "plugin", ("mcpServers",))
+
+
+def _of_codex(around: Surroundings) -> Iterator[Entry | Broken]:
+    home = around.environment.get("CODEX_HOME") or f"{around.environment.get('HOME') or '/'}/.codex"
+    file = Path(home) / "config.toml"
+    try:
+        row = tomllib.loads(read_bounded(file, LARGEST).decode())
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except (OSError, StratumError, ValueError) as error:
+        yield Broken(file, f"codex cannot read it: {error}", "mend it")
+        return
+    listed = row.get("mcp_servers")
+    for name, entry in listed.items() if isinstance(listed, dict) else ():
+        if isinstance(entry, dict) and entry.get("enabled", True) is not False:
+            yield Entry(str(name), "codex", file, entry)
+
+
+def _of_opencode(around: Surroundings) -> Iterator[Entry | Broken]:
+    home = Path(around.environment.get("HOME") or "/")
+    folder = Path(around.environment.get("XDG_CONFIG_HOME") or home / ".config") / "opencode"
+    for file in (folder / "opencode.json", around.cwd / "opencode.json"):
+        row = read_object(file)
+        # It takes comments, so what is no JSON here may be right there.
+        listed = row.get("mcp") if isinstance(row, dict) else None
+        for name, entry in listed.items() if isinstance(listed, dict) else ():
+            words = entry.get("command") if isinstance(entry, dict) else None
+            if isinstance(words, list) and words and entry.get("enabled", True) is not False:
+                given = {"command": words[0], "args": words[1:], "env": entry.get("environment")}
+                yield Entry(name, "opencode", file, given)
 
 
 def _root(repo: Repository) -> Path:

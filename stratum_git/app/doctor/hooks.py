@@ -7,12 +7,14 @@ which there is nothing to do.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from stratum_git import __version__
 from stratum_git.agents.brief import hear
-from stratum_git.app.doctor.entries import Broken, config_home, read_object
+from stratum_git.app.doctor.entries import Broken, config_home, plugins, read_object
 from stratum_git.app.doctor.finding import Finding, found_on_path
 from stratum_git.app.surroundings import Surroundings
 from stratum_git.errors import StratumError
@@ -54,11 +56,35 @@ def hooks(around: Surroundings, repo: Repository | None) -> Iterator[Finding]:
             if found and row.get("disableAllHooks") is True:
                 detail = f"{file} says disableAllHooks: no hook runs, ours neither"
                 yield Finding("hooks", "warn", detail, "take that out", f"$EDITOR {file}")
+    plugged = [place for place in plugins(around) if (place / "hooks" / "hooks.json").is_file()]
+    yield from _plugged(plugged, found)
+    if plugged:
+        found = {**dict.fromkeys(shipped_names(), ""), **found}
     if not found:
         hint = "`stratum-git install` registers them, with the server and the skills"
         yield Finding("hooks", "ok", "none is registered in settings here", hint, "stratum-git install")
         return
     yield from _answering(sorted(found), found, around, repo)
+
+
+def _plugged(places: list[Path], registered: Mapping[str, str]) -> Iterator[Finding]:
+    """Says what is the matter with our plugin, as far as hooks are in it."""
+    for place in places:
+        manifest = read_object(place / ".claude-plugin" / "plugin.json")
+        version = manifest.get("version") if isinstance(manifest, dict) else None
+        update = "claude plugin update stratum@stratum-git"
+        if version != __version__:
+            detail = f"the plugin in {place} is {version}, and this is {__version__}"
+            yield Finding("plugin", "warn", detail, "bring it up to date, and start the client again", update)
+        else:
+            yield Finding("plugin", "ok", f"{version}, in {place}")
+        dead = [name for name in shipped_names() if not os.access(place / "hooks" / name, os.X_OK)]
+        if dead:
+            detail = f"hooks of the plugin that cannot be started: {', '.join(dead)}"
+            yield Finding("plugin", "fail", detail, "install it once more", update)
+    if places and registered:
+        detail = "the plugin has the hooks, and settings too: each of them runs twice"
+        yield Finding("hooks", "warn", detail, "keep one of the two", "stratum-git uninstall")
 
 
 def _malformed(file: Path, row: Mapping[str, Json]) -> Iterator[Finding]:

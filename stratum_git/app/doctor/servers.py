@@ -26,6 +26,12 @@ PATIENCE = 15.0
 """Seconds that the server has to tell its tools: it takes one, on a busy machine some."""
 NAME = "stratum-git"
 PREDECESSOR = "stratum-mcp"
+FIXES = {
+    "plugin": "claude plugin update stratum@stratum-git",
+    "codex": "stratum-git install --print codex",
+    "opencode": "stratum-git install --print opencode",
+}
+"""What mends an entry that `install` does not write."""
 HELLO = (
     {
         "jsonrpc": "2.0", "id": 1, "method": "initialize",
@@ -56,7 +62,7 @@ def servers(around: Surroundings, repo: Repository | None) -> Iterator[Finding]:
     if not own:
         hint = "`stratum-git install` puts it where Claude Code looks"
         yield Finding(
-            "MCP server", "ok", "no entry of Claude Code starts it here", hint, "stratum-git install"
+            "MCP server", "ok", "no client has an entry that starts it here", hint, "stratum-git install"
         )
     if _is_own_file(around.cwd / ".claude" / "mcp.json"):
         detail = f"{around.cwd / '.claude/mcp.json'} has an entry, and no client reads that file"
@@ -65,11 +71,7 @@ def servers(around: Surroundings, repo: Repository | None) -> Iterator[Finding]:
 
 def _reached(one: Entry, around: Surroundings, repo: Repository | None) -> Iterator[Finding]:
     check = f"MCP server {one.name}"
-    fix = (
-        "claude plugin update stratum"
-        if one.scope == "plugin"
-        else f"stratum-git install --scope {one.scope}"
-    )
+    fix = FIXES.get(one.scope, f"stratum-git install --scope {one.scope}")
     words = _words(one.row)
     program = _own_program(words, around, repo)
     if program is None and words[0] == NAME:
