@@ -113,6 +113,13 @@ def test_clients_are_found_and_asked_who_is_logged_in(patient: Patient) -> None:
     auth.parent.mkdir(parents=True)
     auth.write_text('{"anthropic": {"type": "api"}}')
     assert patient.client("opencode")[1] == ("ok", "with anthropic")
+    package = patient.shell.home / "opencode-ai"
+    patient.trap(package / "bin/opencode.exe")
+    (package / "package.json").write_text('{"name": "opencode-ai", "version": "1.2.3"}')
+    (patient.bin / "opencode").unlink()
+    (patient.bin / "opencode").symlink_to(package / "bin/opencode.exe")
+    assert patient.client("opencode")[0] == ("ok", "1.2.3")
+    assert not patient.canary.exists(), "it is slow to start, and its package says it, too"
 
 
 def test_no_client_is_taken_out_of_the_repository(patient: Patient) -> None:

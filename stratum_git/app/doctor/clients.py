@@ -33,6 +33,8 @@ KEYS: Mapping[str, tuple[str, ...]] = {
 """Variables by which a client gets along without a login."""
 LOGIN = {"claude": "claude auth login", "codex": "codex login", "opencode": "opencode auth login"}
 CLIENTS = tuple(LOGIN)
+SLOW = ("opencode",)
+"""Clients that take a second of a processor, or several, to say their version: their package says it, too."""
 
 
 def client(name: str, around: Surroundings, repo: Repository | None) -> Iterator[Finding]:
@@ -40,6 +42,10 @@ def client(name: str, around: Surroundings, repo: Repository | None) -> Iterator
     path = found_on_path(name, around.environment, repo)
     if path is None:
         yield Finding(f"client {name}", "ok", "not on PATH")
+        return
+    known = _packaged(path) if name in SLOW else None
+    if known is not None:
+        yield Finding(f"client {name}", "ok", f"{known} at {path}")
         return
     said = _ask(path, ("--version",), around)
     if said is None or said.late or said.code != 0:
@@ -118,6 +124,22 @@ def _ask(path: Path, words: tuple[str, ...], around: Surroundings) -> Heard | No
         return hear((str(path), *words), cwd=NOWHERE, environment=environment, seconds=PATIENCE)
     except StratumError:
         return None
+
+
+def _packaged(path: Path) -> str | None:
+    """Returns the version that the package of a program has, where it is of one."""
+    for folder in path.resolve().parents[:2]:
+        try:
+            row = json.loads((folder / "package.json").read_bytes())
+        except (OSError, ValueError):
+            continue
+        if (
+            isinstance(row, dict)
+            and path.name in str(row.get("name"))
+            and isinstance(row.get("version"), str)
+        ):
+            return str(row["version"])[:100]
+    return None
 
 
 def _version(said: Heard) -> str:

@@ -48,13 +48,14 @@ HELLO = (
 def servers(around: Surroundings, repo: Repository | None) -> Iterator[Finding]:
     """Says of each entry of ours whether a client that reads it has tools then."""
     own = False
+    heard: dict[tuple[str, ...], Heard] = {}
     for one in entries(around, repo):
         if isinstance(one, Broken):
             hint = f"the client ignores the file silently; {one.hint}"
             yield Finding("MCP servers", "fail", f"{one.file}: {one.why}", hint, f"$EDITOR {one.file}")
         elif is_own_server(dict(one.row)):
             own = True
-            yield from _reached(one, around, repo)
+            yield from _reached(one, around, repo, heard)
             yield from _declined(one, around)
         elif str(one.row.get("command", "")).rpartition("/")[2] == PREDECESSOR:
             detail = f"{one.name} in {one.file} starts {PREDECESSOR}, and not this program"
@@ -69,7 +70,9 @@ def servers(around: Surroundings, repo: Repository | None) -> Iterator[Finding]:
         yield Finding("MCP server", "warn", detail, "", "stratum-git install")
 
 
-def _reached(one: Entry, around: Surroundings, repo: Repository | None) -> Iterator[Finding]:
+def _reached(
+    one: Entry, around: Surroundings, repo: Repository | None, heard: dict[tuple[str, ...], Heard]
+) -> Iterator[Finding]:
     check = f"MCP server {one.name}"
     fix = FIXES.get(one.scope, f"stratum-git install --scope {one.scope}")
     words = _words(one.row)
@@ -82,20 +85,25 @@ def _reached(one: Entry, around: Surroundings, repo: Repository | None) -> Itera
     if program is None or why:
         yield Finding(check, "warn", f"{one.file}: not started, since {why}", "look at the entry", fix)
         return
-    hello = "".join(f"{json.dumps(row)}\n" for row in HELLO).encode()
     try:
-        said = hear(
-            (str(program), *words[1:]),
-            cwd=around.cwd,
-            environment=around.environment,
-            seconds=PATIENCE,
-            said=hello,
-            until=lambda out: len(_answers(out)) > 1,
-        )
+        words = (str(program), *words[1:])
+        said = heard.get(words) or _hello(words, around)
     except StratumError as error:
         yield Finding(check, "fail", f"{one.file}: {error.message}", "", fix)
         return
+    heard[words] = said
     yield _heard(one, said, check, fix)
+
+
+def _hello(words: tuple[str, ...], around: Surroundings) -> Heard:
+    return hear(
+        words,
+        cwd=around.cwd,
+        environment=around.environment,
+        seconds=PATIENCE,
+        said="".join(f"{json.dumps(row)}\n" for row in HELLO).encode(),
+        until=lambda out: len(_answers(out)) > 1,
+    )
 
 
 def _heard(one: Entry, said: Heard, check: str, fix: str) -> Finding:
