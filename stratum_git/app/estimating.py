@@ -110,8 +110,9 @@ def experience(repo: Repository, without: FlowId | None = None) -> Experience:
 def _told(past: Past) -> Experience:
     try:
         return told_by(past.program, past.events)
-    except StratumError:
-        # Nobody needs this flow to know what is usual; who asks for the flow itself is told.
+    except (StratumError, LookupError, ValueError, TypeError, AttributeError, RecursionError):
+        # Somebody may have written its events by hand, so that they make no sense together. Nobody needs this
+        # flow to know what is usual; who asks for the flow itself is told.
         return Experience()
 
 

@@ -16,8 +16,10 @@ from stratum_git.app.workflows import Offered, list_workflows, save_draft
 from stratum_git.core.parse import load_spec
 from stratum_git.core.speckit import TaskFile
 from stratum_git.model.ids import FlowId
-from stratum_git.server.boundary import Answer, tool
+from stratum_git.server.boundary import Answer, shortened, tool
 
+LONGEST_TEXT = 30_000
+"""Characters of a numbered plan."""
 READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
 WRITES = ToolAnnotations(
     read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False
@@ -79,8 +81,15 @@ def _register_estimate(server: MCPServer[Any], around: Surroundings) -> None:
         instead of a spec: what is left of a flow, with the task graph that was planned in it.
         """
         if flow_id is not None:
-            return {"flow_id": flow_id, **estimate_row(of_flow(around, FlowId(flow_id)))}
-        return estimate_row(of_spec(around, spec, flow, inputs or {}, "client"))
+            return _shown({"flow_id": flow_id, **estimate_row(of_flow(around, FlowId(flow_id)))})
+        return _shown(estimate_row(of_spec(around, spec, flow, inputs or {}, "client")))
+
+
+def _shown(answer: Answer) -> Answer:
+    """Returns an estimate that a client can take in: its words, then as many steps as there is room for."""
+    text = str(answer["text"])
+    told = text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}\n... (cut)"
+    return shortened({**answer, "text": told})
 
 
 def _folder(around: Surroundings, name: str) -> Path:

@@ -1,7 +1,7 @@
 """The newest flows with all of their events, so many and no more: what an estimate is made from.
 
-Two git processes, however many flows there are. A flow that cannot be read, or is longer than what is read,
-is left out: whoever asks wants to know what is usual, not everything.
+Few git processes, however many flows there are, and few events in memory at once. A flow that cannot be read,
+or is longer than what is read, is left out: whoever asks wants to know what is usual, not everything.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ from stratum_git.model.messages import Event
 from stratum_git.model.state import Program
 from stratum_git.store.listing import PREFIX
 
-LARGEST = 1024 * 1024
-"""Bytes of a ``state.json`` or a spec that are read."""
+LARGEST = 256 * 1024
+"""Bytes of a ``state.json`` or a spec that are read; they have some thousand."""
+AT_ONCE = 500
+"""Events, about, that are read at one time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,18 @@ def newest_flows(repo: Repository, most: int, most_events: int) -> Iterator[Past
     tips = {FlowId(name.removeprefix(PREFIX)): Oid(oid) for oid, name in rows}
     parents = _history(repo, list(tips.values()), most_events)
     chains = {flow: chain for flow, tip in tips.items() if (chain := _chain(parents, tip))}
+    some: dict[FlowId, tuple[str, ...]] = {}
+    for flow, chain in chains.items():
+        some[flow] = chain
+        if sum(map(len, some.values())) >= AT_ONCE:
+            yield from _read_some(repo, tips, some)
+            some = {}
+    yield from _read_some(repo, tips, some)
+
+
+def _read_some(
+    repo: Repository, tips: Mapping[FlowId, Oid], chains: Mapping[FlowId, tuple[str, ...]]
+) -> Iterator[Past]:
     names = [f"{oid}:state.json" for chain in chains.values() for oid in chain]
     specs = [f"{tips[flow]}:spec.yaml" for flow in chains]
     try:

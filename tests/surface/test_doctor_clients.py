@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -231,6 +232,22 @@ def test_settings_that_the_client_does_not_read_are_told(
     found, *_ = patient.hooks()
     assert (found.verdict, part in found.hint) == (verdict, True), found
     assert found.fix == f"$EDITOR {patient.shell.repo.path}/.claude/settings.json"
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, "[1]", '{"hooks": 3}', '{"mcpServers": {"a": 1}, "x": "\\ud800"}', None]
+)
+def test_files_that_make_no_sense_are_no_trouble(patient: Patient, text: str | None) -> None:
+    (patient.shell.repo.path / ".claude").mkdir()
+    for name in (".mcp.json", ".claude/settings.json"):
+        if text is None:
+            os.mkfifo(patient.shell.repo.path / name)
+        else:
+            patient.shell.repo.write(name, text)
+    found = [*patient.servers(), *patient.hooks()]
+    odd = text is not None and "mcpServers" in text
+    assert all(one.detail for one in found)
+    assert any(one.verdict == "fail" for one in found) != odd
 
 
 def test_hooks_are_asked_as_the_client_asks_them(patient: Patient) -> None:

@@ -5,8 +5,18 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from stratum_git.app.surroundings import Surroundings
+from stratum_git.store.past import newest_flows
+from tests.server.driven import tampered
 from tests.support.contracts import conforms
 from tests.support.shell import SPEC, Shell
+
+GATED = """\
+version: "0.4"
+functions: {ok: {mode: gate}}
+flows:
+  main: {steps: [{id: sure, function: ok, on_approve: null, on_revise: sure, on_kill: null}]}
+"""
 
 
 def told(shell: Shell, *words: str) -> dict[str, Any]:
@@ -35,6 +45,12 @@ def test_it_knows_more_after_a_run_and_writes_nothing(shell: Shell) -> None:
     assert 0 < after["seconds"]["low"] <= after["seconds"]["likely"] <= after["seconds"]["high"]
     assert after["usd"]["source"] == "no former try of default here told its usd"
     assert told(shell, shell.flow(), "--of")["steps"] == []
+    repo = Surroundings(shell.repo.path, shell.environment).repository()
+    (past,) = newest_flows(repo, 5, 100)
+    assert [type(event).__name__ for event in past.events[:2]] == ["Started", "Opened"]
+    assert list(newest_flows(repo, 5, len(past.events))) == [], "of a flow all is read, or nothing"
+    tampered(shell.repo, shell.flow(), GATED)
+    assert told(shell, *words)["history"] == {"flows": 0, "tries": 0}
 
 
 def test_what_is_asked_wrongly_is_told(shell: Shell) -> None:

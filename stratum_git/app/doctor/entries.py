@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -66,26 +67,27 @@ def entries(around: Surroundings, repo: Repository | None) -> Iterator[Entry | B
 def read_object(file: Path) -> Mapping[str, Json] | Broken | None:
     """Returns a JSON object, ``None`` where there is no file; a broken one says what is wrong with it."""
     try:
+        # Whoever wrote the repository wrote this: it may be a pipe that nobody ever writes to.
+        if not stat.S_ISREG(file.stat().st_mode):
+            return Broken(file, "it is no file", "move it away")
         data = read_bounded(file, LARGEST)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        return Broken(file, f"it cannot be read: {error.strerror}", "see its permissions")
-    except StratumError as error:
-        return Broken(file, error.message, error.hint)
+        return Broken(file, f"it cannot be read: {error.strerror or error}", "see its permissions")
     try:
         document(data)
-        row = json.loads(data or b"{}") if data.strip() else {}
+        row = json.loads(data.decode("utf-8-sig")) if data.strip() else {}
     except Unusable as error:
         return Broken(file, error.why, error.hint)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return Broken(file, f"it is not JSON: {error}", "mend it")
     return row if isinstance(row, dict) else Broken(file, "it is no JSON object", "make it one: {}")
 
 
 def _of_project(folder: Path) -> Path | None:
     file = folder / ".mcp.json"
-    return file if file.is_file() else None
+    return file if file.exists() else None
 
 
 def _servers(file: Path, scope: str, keys: tuple[str, ...]) -> Iterator[Entry | Broken]:
