@@ -16,7 +16,7 @@ from filelock import FileLock
 from stratum_git.agents.brief import hear
 from stratum_git.agents.identity import ProcessIdentity, own_identity
 from stratum_git.app.config import read_config
-from stratum_git.app.doctor import leftovers, machine, repository
+from stratum_git.app.doctor import leftovers, machine, repository, running
 from stratum_git.app.doctor.finding import Finding
 from stratum_git.app.places import folders_of
 from stratum_git.app.surroundings import Surroundings
@@ -191,6 +191,25 @@ def test_a_hook_that_failed_today_is_told(shell: Shell) -> None:
     assert "it took more than 2 s" in ill(left(shell))["hooks.log"].detail
     os.utime(log, (0, 0))
     assert "hooks.log" not in ill(left(shell))
+
+
+def test_a_server_that_is_older_than_the_program_is_told(shell: Shell) -> None:
+    repo = around(shell).repository()
+    assert list(running.running(repo)) == []
+    script = shell.home / "stratum-git"
+    script.write_text("#!/bin/sh\nread -r line\n")
+    script.chmod(0o755)
+    process = subprocess.Popen([script, "mcp"], cwd=shell.repo.path, stdin=subprocess.PIPE)
+    try:
+        (found,) = running.running(repo, own=0)
+        assert list(running.running(repo)) == [], "what the doctor starts is no server of anybody's"
+        assert (found.verdict, found.detail) == ("ok", f"at work here: mcp (pid {process.pid})")
+        # The program was changed after its start: a file of it is from the future.
+        changed = time.time() + 60
+        (found, old) = running.running(repo, changed, own=0)
+        assert (old.verdict, old.fix) == ("warn", f"kill {process.pid}")
+    finally:
+        process.communicate(b"end\n")
 
 
 def test_the_program_names_its_libraries() -> None:

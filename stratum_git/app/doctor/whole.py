@@ -12,6 +12,7 @@ from stratum_git.app.doctor.finding import Finding
 from stratum_git.app.doctor.hooks import hooks
 from stratum_git.app.doctor.installed import installed
 from stratum_git.app.doctor.leftovers import leftovers
+from stratum_git.app.doctor.running import running
 from stratum_git.app.doctor.servers import servers
 from stratum_git.app.places import folders_of
 from stratum_git.app.surroundings import Surroundings
@@ -60,6 +61,7 @@ def _looked(around: Surroundings, repo: Repository) -> list[Check]:
         ("repository", partial(repository.kind, repo)),
         ("settings", of_settings),
         ("leftovers", left),
+        ("running", partial(running, repo)),
     ]
 
 
