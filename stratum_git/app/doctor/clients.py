@@ -15,8 +15,8 @@ from stratum_git.app.surroundings import Surroundings
 from stratum_git.errors import StratumError
 from stratum_git.git.repository import Repository
 
-PATIENCE = 2.2
-"""Seconds that a client has for one answer. Some load for two seconds on a slow machine."""
+PATIENCE = 5.0
+"""Seconds that a client has for one answer; on a machine that is not busy it takes well under one."""
 NOWHERE = Path("/")
 QUIET = {
     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",

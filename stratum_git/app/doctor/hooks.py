@@ -29,8 +29,8 @@ WHOLE = "PreToolUse"
 NOWHERE = Path("/")
 SLOW = 1.0
 AT_ONCE = 4
-MOST = 2.0
-"""Seconds that are waited for a hook here, whatever its deadline."""
+MOST = 10.0
+"""Seconds that are waited for a hook here: the shortest deadline that the client gives ours."""
 
 
 def settings_files(around: Surroundings, repo: Repository | None) -> tuple[Path, ...]:
