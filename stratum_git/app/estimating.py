@@ -14,7 +14,7 @@ from stratum_git.core.estimate_words import lines, sentence
 from stratum_git.core.experience import Experience, Range, together, told_by
 from stratum_git.core.forecast import Estimate, Forecast, Limits, Question
 from stratum_git.core.parse import load_spec
-from stratum_git.core.program import compile_program
+from stratum_git.core.program import compile_program, unserved, unserved_by_client
 from stratum_git.core.questions import fan_of, outputs
 from stratum_git.dispatch.context import DEFAULT_TIMEOUT
 from stratum_git.errors import StratumError, UserError
@@ -67,6 +67,9 @@ def of_spec(
     program = compile_program(loaded.spec, flow)
     if not isinstance(program, Program):
         raise InvalidSpecError(program)
+    undone = unserved(program) if driver == "runner" else unserved_by_client(program)
+    if undone:
+        raise InvalidSpecError(undone)
     declared = program.flow.input.items()
     defaults = {name: row["default"] for name, row in declared if isinstance(row, dict) and "default" in row}
     repo = _repository(around)

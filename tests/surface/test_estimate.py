@@ -60,6 +60,10 @@ def test_what_is_asked_wrongly_is_told(shell: Shell) -> None:
     assert "has no input tasks" in said.out
     assert shell.run("estimate", shell.spec("version: 3"), "--json").code == 2
     assert shell.run("estimate", "none", "--of").code == 2
+    looping = shell.spec(GATED.replace("function: ok, on_approve: null, on_revise: sure, on_kill: null",
+                                       "intent: i, max_iterations: 3"))  # fmt: skip
+    assert "`run` does not do it yet" in shell.run("estimate", looping).err
+    assert "It may be repeated 3 times" in shell.run("estimate", looping, "--client").out
 
 
 def test_it_needs_no_repository(shell: Shell) -> None:

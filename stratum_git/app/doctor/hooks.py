@@ -27,7 +27,7 @@ KINDS = ("command", "http", "mcp_tool", "prompt", "agent")
 WHOLE = "PreToolUse"
 """The event of which one malformed entry makes the client ignore the whole file, without a word."""
 NOWHERE = Path("/")
-SLOW = 1.0
+SLOW = 3.0
 AT_ONCE = 4
 MOST = 10.0
 """Seconds that are waited for a hook here: the shortest deadline that the client gives ours."""

@@ -14,7 +14,7 @@ from stratum_git.git.process import git_version, require_git
 NEEDS = ("mcp", "trio", "filelock", "jsonschema", "PyYAML", "GitPython", "regex", "rich")
 MCP = (2, 3), (3,)
 """The versions of the SDK that the server was written for: from the first, below the second."""
-FEATURES: tuple[tuple[tuple[int, int], str], ...] = (((2, 45), "repositories whose refs are in reftables"),)
+FEATURES: tuple[tuple[tuple[int, int], str], ...] = (((2, 45), "read repositories whose refs are in reftables"),)
 
 
 def program() -> Iterator[Finding]:
@@ -40,7 +40,7 @@ def git() -> Iterator[Finding]:
     yield Finding("git", "ok", f"git {'.'.join(map(str, have))}")
     lacking = [what for since, what in FEATURES if have[:2] < since]
     if lacking:
-        yield Finding("git features", "ok", f"this git cannot do {'; '.join(lacking)}")
+        yield Finding("git features", "ok", f"this git cannot {'; '.join(lacking)}")
 
 
 def _version(name: str) -> str | None:
