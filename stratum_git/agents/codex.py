@@ -2,7 +2,7 @@
 
 A commit in a worktree writes beside it, so what git needs there is made writable in codex's sandbox: objects,
 refs and logs, not settings and hooks. Its commands are run by no login shell, whose profile would put other
-programs before the fence. The user's own settings hold, but for MCP servers, hooks, apps, plugins and notices.
+programs before the fence. The user's own settings hold, but for MCP servers, hooks, apps, plugins, notices.
 """
 
 from __future__ import annotations

@@ -14,7 +14,9 @@ from stratum_git.git.process import git_version, require_git
 NEEDS = ("mcp", "trio", "filelock", "jsonschema", "PyYAML", "GitPython", "regex", "rich")
 MCP = (2, 3), (3,)
 """The versions of the SDK that the server was written for: from the first, below the second."""
-FEATURES: tuple[tuple[tuple[int, int], str], ...] = (((2, 45), "read repositories whose refs are in reftables"),)
+FEATURES: tuple[tuple[tuple[int, int], str], ...] = (
+    ((2, 45), "read repositories whose refs are in reftables"),
+)
 
 
 def program() -> Iterator[Finding]:
