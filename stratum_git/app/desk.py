@@ -63,13 +63,18 @@ class Fence:
 
 @dataclass
 class Held:
-    """A flow that is loaded: the commit of its last event, its state, and what writes it."""
+    """A flow that is loaded: the commit of its last event, its state, and what writes it.
+
+    Who has the ``turn`` does what follows from a call, which may take minutes; with the ``guard`` one looks,
+    or records. So a flow that is landing can be looked at, and cancelled, as from another process.
+    """
 
     stored: Stored
     log: FlowLog
     spec: str
     began_with: Oid | None = None
     turn: threading.RLock = field(default_factory=threading.RLock)
+    guard: threading.RLock = field(default_factory=threading.RLock)
 
     @property
     def state(self) -> FlowState:
@@ -169,7 +174,7 @@ class Desk:
     def look(self, flow: FlowId) -> FlowState:
         """Returns the state of a flow as the repository has it now."""
         held = self._open(flow)
-        with held.turn:
+        with held.guard:
             self._catch_up(flow, held)
             return held.state
 
@@ -180,7 +185,7 @@ class Desk:
         recorded once a lease of *fences* is another's.
         """
         held = self._open(flow)
-        with held.turn:
+        with held.guard:
             for _ in range(RACES):
                 self._catch_up(flow, held)
                 entries = self._decided(held.state, decide(held.state))
@@ -193,7 +198,9 @@ class Desk:
         """Keeps other processes from acting for the flow meanwhile; raises Refused when a runner has it."""
         held, locks = self._open(flow), self.context.folders.locks
         with ExitStack() as stack:
-            stack.enter_context(held.turn)
+            if not held.turn.acquire(timeout=PATIENCE):
+                raise Refused("flow_busy", f"another call is at work on the flow {flow}", flow_id=flow)
+            stack.callback(held.turn.release)
             for name, patience in ((f"call-{flow}.lock", PATIENCE), (f"flow-{flow}.lock", GLANCE)):
                 lock = FileLock(locks / name, thread_local=False, poll_interval=0.01, mode=0o600)
                 try:
