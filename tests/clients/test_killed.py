@@ -54,7 +54,7 @@ def test_a_new_session_goes_on(
     killed = tmp_path / "killed"
     held = {"until": str(killed)} if instant == "a page is written" else {}
     house = claude(version, script(one=held))
-    house.connect()
+    house.install()
     since = house.repo.head()
     run = house.claude(PROMPT)
     until(lambda: run.is_over() or INSTANTS[instant](house), instant)

@@ -20,7 +20,7 @@ from tests.support.clients import House
 )
 def test_a_flow_from_plan_to_end(claude: Move, version: str) -> None:
     house = claude(version, script())
-    house.connect()
+    house.install()
     since = house.repo.head()
     run = house.claude(PROMPT)
     flow = approved(house, run)

@@ -177,11 +177,12 @@ class House:
         told = ("-p", prompt, "--output-format", "json", "--dangerously-skip-permissions", *words)
         return self.start([str(self.program), *told], cwd=cwd)
 
-    def connect(self) -> None:
-        """Commits the project's entry of our server."""
-        entry = {"command": sys.executable, "args": ["-P", "-m", "stratum_git", "mcp"]}
-        servers = {"mcpServers": {"stratum": entry}}
-        self.repo.commit("Use stratum-git", {".mcp.json": json.dumps(servers)})
+    def install(self) -> None:
+        """Installs stratum-git into the project, as its user would, and commits what that wrote."""
+        program = Path(sys.executable).with_name("stratum-git")
+        run = self.start([str(program), "install"]).wait()
+        assert run.code == 0, run.told()
+        self.repo.commit("Use stratum-git")
 
     def end(self) -> None:
         """Ends what is still at work."""
