@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 
 from stratum_git.app.surroundings import Surroundings
 from stratum_git.errors import HostError
-from stratum_git.install.assembly import Wanted, has_other_worktrees, parts_of, parts_to_take
+from stratum_git.install.assembly import Wanted, agreed, has_other_worktrees, parts_of, parts_to_take
 from stratum_git.install.places import Places, Scope, places_of
 from stratum_git.install.plan import Change, MovedError, Plan, carry_out, plan_install, plan_uninstall
 from stratum_git.install.plugin import plugin_bundle
@@ -55,6 +55,7 @@ class Installation:
 def install(around: Surroundings, scope: Scope, wanted: Wanted, *, dry_run: bool) -> Installation:
     """Puts a server, hooks, skills, agents and words where the client looks; again, it changes nothing."""
     places = _places(around, scope)
+    wanted = agreed(places, wanted)
 
     def plan(record: Record, records: Records) -> Plan:
         return plan_install(parts_of(places, wanted), places.bounds, record, records.kept)
@@ -98,7 +99,8 @@ def uninstall_plugin(
         parts = plugin_bundle(folder, program).parts_to_take(force=force)
         return plan_uninstall(parts, (folder,), record, records.kept)
 
-    return _done(around, Where("plugin", folder), plan, [], dry_run=dry_run, forget=True)
+    said = ["If it was installed in a client: claude plugin uninstall stratum@stratum-git"]
+    return _done(around, Where("plugin", folder), plan, said, dry_run=dry_run, forget=True)
 
 
 def _places(around: Surroundings, scope: Scope) -> Places:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stratum_git.install import disk, shipped
 from stratum_git.install.bundle import Bundle
-from stratum_git.install.documents import document
+from stratum_git.install.documents import document, is_own_server
 from stratum_git.install.hook_groups import Hook, foreign
 from stratum_git.install.parts import Part, hooks_part, section_part, server_part
 from stratum_git.install.places import Places
-from stratum_git.install.program import Program
+from stratum_git.install.program import NAME, Program
 from stratum_git.install.refusing import Unusable
 from stratum_git.install.section import PATTERNS, PROSE
 
@@ -42,6 +42,28 @@ def parts_to_take(places: Places, wanted: Wanted) -> list[Part]:
     _, *shared = _shared(places, wanted)
     taken = [*reversed(shared), *words, *_excluded(places, wanted)]
     return [*taken, *_bundle(places).parts_to_take(force=wanted.force)]
+
+
+def agreed(places: Places, wanted: Wanted) -> Wanted:
+    """Returns *wanted* with the name of the program that a project has agreed on.
+
+    Whoever has the program in a virtual environment only would name it for all others by a path of his own.
+    """
+    if places.scope != "project" or wanted.program.given or wanted.program.is_portable:
+        return wanted
+    try:
+        entry = document(data_of(places.servers, places.bounds)).value(*places.keys, wanted.name)
+    except Unusable:
+        return wanted
+    if not isinstance(entry, dict) or entry.get("command") != NAME or not is_own_server(entry):
+        return wanted
+    remark = (
+        f"The entries of this project run {NAME}, which PATH has only in a virtual environment, if at all: "
+    )
+    remark += (
+        "clients that are started elsewhere will not find it. `pipx install` or `uv tool install` helps."
+    )
+    return replace(wanted, program=Program((NAME,), remark))
 
 
 def wanted_hooks(places: Places, program: Program) -> list[Hook]:

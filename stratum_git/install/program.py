@@ -19,10 +19,11 @@ NAME = "stratum-git"
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """The words that start this program, and what is to be said about them."""
+    """The words that start this program, and what is to be said about them; *given* by the user or found."""
 
     words: tuple[str, ...]
     remark: str = ""
+    given: bool = False
 
     @property
     def is_portable(self) -> bool:
@@ -38,7 +39,7 @@ class Program:
 def program_of(environment: Mapping[str, str], given: str | None = None) -> Program:
     """Returns how to name this program; *given* is what the user wants it to be called."""
     if given is not None:
-        return Program(tuple(shlex.split(given)) or (NAME,))
+        return Program(tuple(shlex.split(given)) or (NAME,), given=True)
     path = environment.get("PATH", os.defpath)
     own = _own(path)
     found = shutil.which(

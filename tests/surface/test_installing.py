@@ -177,8 +177,10 @@ def test_who_clones_a_project_can_take_it_out(shell: Shell, project: Path) -> No
     shell.repo.git("commit", "-qm", "with stratum-git")
     assert "skills/stratum-plan/SKILL.md" in shell.repo.git("show", "--stat=200")
     shutil.rmtree(shell.home / "state")
-    _, answer = install(shell)
-    assert answer["result"] == "unchanged"
+    # Also who has the program elsewhere, and says nothing, leaves the name that all others need.
+    said = shell.run("install", "--json").json()
+    assert isinstance(said, dict)
+    assert (said["result"], said["files"]) == ("unchanged", [])
     skill = project / ".claude/skills/stratum-plan/SKILL.md"
     skill.write_text(skill.read_text() + "more\n")
     _, answer = install(shell, verb="uninstall")
