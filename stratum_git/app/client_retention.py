@@ -7,7 +7,16 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from stratum_git.app.client_worktrees import PREFIX, ClientWorktree, Lender, Stays, client_worktrees
+from stratum_git.app.client_worktrees import (
+    PREFIX,
+    ClientWorktree,
+    End,
+    Lender,
+    Removed,
+    Returned,
+    Stays,
+    client_worktrees,
+)
 from stratum_git.app.clients import FOLDER, TOLD
 from stratum_git.errors import StratumError
 from stratum_git.git.refs import LostRace, RefUpdate, transact
@@ -41,10 +50,14 @@ def retire(lender: Lender, limit: float, worktrees: float, *, dry_run: bool) -> 
         if lent.made > (limit if lent.owner is None else worktrees) or not (lent.is_over() or not lent.owner):
             continue
         if not dry_run:
-            why = _removed(lender, lent)
-            if why:
-                ended.kept[lent.path or lent.key] = why
-                continue
+            match _retired(lender, lent):
+                case Stays(why):
+                    ended.kept[lent.path or lent.key] = why
+                    continue
+                case Removed(ref):
+                    ended.kept[ref] = f"it has what was in {lent.path}"
+                case Returned():
+                    pass
         ended.paths += [Path(lent.path)] if lent.path else []
     _forget_sessions(lender.folders, limit, ended, dry_run=dry_run)
     for ref, oid in refs.items():
@@ -59,13 +72,11 @@ def retire(lender: Lender, limit: float, worktrees: float, *, dry_run: bool) -> 
     return ended
 
 
-def _removed(lender: Lender, lent: ClientWorktree) -> str:
-    """Takes a worktree back; returns why it stays, if it does."""
+def _retired(lender: Lender, lent: ClientWorktree) -> End:
     try:
-        end = lender.retire(lent)
+        return lender.retire(lent)
     except (StratumError, OSError) as error:
-        return str(error)
-    return end.why if isinstance(end, Stays) else ""
+        return Stays(str(error))
 
 
 def _forget_sessions(folders: StateFolders, limit: float, ended: Ended, *, dry_run: bool) -> None:

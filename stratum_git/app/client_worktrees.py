@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from stratum_git.agents.identity import ProcessIdentity, is_alive
+from stratum_git.agents.identity import ProcessIdentity, is_alive, own_identity
 from stratum_git.app.capturing import BY, keep, people_in, snapshot, taken
 from stratum_git.dispatch.clock import now
 from stratum_git.dispatch.names import former_ref
@@ -53,6 +53,8 @@ class ClientWorktree:
     made: float
     rested: float = 0.0
     """When its subagent came to an end with nothing done; a client may still go on with that one."""
+    numbers: str = ""
+    """The namespace of process numbers in which ``owner`` has his."""
 
     @property
     def branch(self) -> RefName:
@@ -70,8 +72,13 @@ class ClientWorktree:
         return Occupant(FLOW, self.session, self.key, 1)
 
     def is_over(self) -> bool:
-        """Returns whether the client that asked for it is certainly gone."""
-        return self.owner is not None and not is_alive(self.owner)
+        """Returns whether the client that asked for it is certainly gone; elsewhere that cannot be seen."""
+        here = own_identity()
+        if self.owner is None or self.owner.host != here.host:
+            return False
+        if self.owner.boot_id != here.boot_id:
+            return True
+        return self.numbers in {"", _numbers()} and not is_alive(self.owner)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +128,7 @@ class Lender:
                 return again
         trust(self.repo.common_dir, self.repo.root)
         base = head_of(self.repo).oid
-        made = self._named(ClientWorktree("", name, session, base, "", owner, now()))
+        made = self._named(ClientWorktree("", name, session, base, "", owner, now(), 0.0, _numbers()))
         try:
             slot = self.pool.acquire(
                 base=base, branch=made.branch, occupant=made.occupant, isolation="worktree"
@@ -191,7 +198,7 @@ class Lender:
             now_is = _read(_file(self.folders, known.key))
             if now_is is None or not (now_is.session == session or now_is.is_over()):
                 return None
-            again = replace(now_is, owner=owner)
+            again = replace(now_is, owner=owner, rested=0.0, numbers=_numbers())
             _write(self.folders, again)
             return again
         finally:
@@ -281,6 +288,13 @@ def client_worktrees(folders: StateFolders) -> tuple[ClientWorktree, ...]:
     return tuple(sorted((one for one in found if one is not None), key=lambda one: (one.made, one.key)))
 
 
+def _numbers() -> str:
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return ""
+
+
 def _is_there(lent: ClientWorktree) -> bool:
     return bool(lent.path) and (Path(lent.path) / ".git").exists()
 
@@ -326,6 +340,7 @@ def _read(path: Path) -> ClientWorktree | None:
             owner=who,
             made=float(row["made"]),
             rested=float(row.get("rested", 0.0)),
+            numbers=str(row.get("numbers", "")),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None

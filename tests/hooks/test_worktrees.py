@@ -221,7 +221,8 @@ def test_gc_ends_old_ones_and_loses_nothing(client: ClientHooks) -> None:
     assert retained(client).paths == []
     assert retained(client, worktrees=True, dry_run=True).paths == [place.path]
     assert place.path.exists()
-    assert retained(client, worktrees=True).paths == [place.path]
+    done = retained(client, worktrees=True)
+    assert (done.paths, done.kept) == ([place.path], {lent.kept: f"it has what was in {place.path}"})
     assert client.repo.git("rev-parse", "worktree-agent-aa1cab8d9") == commit
     assert client.repo.git("show", f"{lent.kept}:later.txt") == "later"
     assert not place.path.exists()
@@ -246,6 +247,19 @@ def test_one_that_was_killed_while_it_was_made_leaves_nothing(client: ClientHook
     assert client.lender.take_back(replace(lent, path="")) == Returned()
     assert branches(client) == ["main"]
     assert client_worktrees(client.folders) == ()
+
+
+def test_only_a_client_that_can_be_seen_to_be_gone_is_gone(client: ClientHooks) -> None:
+    made(client)
+    (lent,) = client_worktrees(client.folders)
+    assert not lent.is_over()
+    assert lent.owner is not None
+    gone = replace(lent, owner=replace(lent.owner, start_time=1))
+    assert gone.is_over()
+    assert not replace(gone, owner=None).is_over()
+    assert not replace(gone, owner=replace(lent.owner, host="elsewhere")).is_over()
+    assert not replace(gone, numbers="pid:[1]").is_over()
+    assert replace(lent, owner=replace(lent.owner, boot_id="before"), numbers="pid:[1]").is_over()
 
 
 @pytest.mark.parametrize("name", ["../../etc", "a b;c", "x.lock", "..", "-f", "ü" * 300, "a" * 300])

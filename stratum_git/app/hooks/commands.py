@@ -21,7 +21,7 @@ HOSTS = (
 )  # fmt: skip
 FETCHERS = frozenset({"curl", "wget", "http", "https", "xh", "httpie"})
 PYTHON = re.compile(r"(?:python|uv|pypy|ipython)[0-9.]*")
-LIBRARY = re.compile(r"(?m)(?:^|;)\s*(?:import|from)\s+(?:anthropic|openai|litellm)\b")
+LIBRARY = re.compile(r"(?m)(?:^|;)[ \t]*(?:import|from)[ \t]+(?:anthropic|openai|litellm)\b")
 VALUED = frozenset({"-C", "-c", "--git-dir", "--work-tree", "--namespace", "--config-env", "--exec-path"})
 LOOKING = frozenset((
     "", "blame", "branch", "cat-file", "check-ignore", "config", "describe", "diff", "fetch",
