@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,7 +86,8 @@ def install_plugin(
         return plan_install(parts, (folder,), record, records.kept)
 
     said = [program.remark] if program.remark else []
-    said.append(f"Next: claude plugin marketplace add {folder}; claude plugin install stratum@stratum-git")
+    place = shlex.quote(str(folder))
+    said.append(f"Next: claude plugin marketplace add {place}; claude plugin install stratum@stratum-git")
     return _done(around, Where("plugin", folder), plan, said, dry_run=dry_run, forget=False)
 
 

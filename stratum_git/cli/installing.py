@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -155,7 +156,7 @@ def _end(done: Installation, verb: str) -> str:
         return "Nothing was written."
     if verb == "uninstall":
         return "stratum-git is out again."
-    how = f"--plugin {done.root}" if done.scope == "plugin" else f"--scope {done.scope}"
+    how = f"--plugin {shlex.quote(str(done.root))}" if done.scope == "plugin" else f"--scope {done.scope}"
     undo = f"`stratum-git uninstall {how}` takes it back"
     return f"{undo}; what was there before is in {done.record}."
 

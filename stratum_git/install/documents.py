@@ -11,10 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from stratum_git.install.json_edit import put_item, put_member, replaced, value_of, without
-from stratum_git.install.json_scan import Array, Node, NotJsonError, Object, scan
+from stratum_git.install.json_scan import Array, Node, NotJsonError, Object, Scalar, children, scan
 from stratum_git.install.refusing import Unusable
 from stratum_git.model.ids import Json
 
+MANY = 200
+"""Servers of ours in one file; each is taken out by itself."""
 OWN_PROGRAM = re.compile(r"(?:^|/)stratum-git$")
 
 
@@ -87,17 +89,16 @@ class Document:
 
         What *kept* has as well stays: somebody else made it.
         """
+        doc = self
         for number in reversed(range(1, len(keys) + 1)):
-            node = self.at(*keys[:number])
-            empty = (isinstance(node, Object) and not node.members) or (
-                isinstance(node, Array) and not node.items
-            )
-            holder = self.object(*keys[: number - 1])
-            if not empty or holder is None or (kept is not None and kept.has(*keys[:number])):
-                return self
+            node = doc.at(*keys[:number])
+            is_empty = node is not None and not isinstance(node, Scalar) and not any(children(node))
+            holder = doc.object(*keys[: number - 1])
+            if not is_empty or holder is None or (kept is not None and kept.has(*keys[:number])):
+                break
             names = [member.key for member in holder.members]
-            self = self.drop(holder, names.index(keys[number - 1]))  # noqa: PLW0642 - one step after another
-        return self
+            doc = doc.drop(holder, names.index(keys[number - 1]))
+        return doc
 
     def has(self, *keys: str) -> bool:
         """Returns whether there is something at the end of *keys*."""
@@ -153,14 +154,15 @@ def with_server(doc: Document, keys: Sequence[str], name: str, entry: Mapping[st
 
 def without_servers(doc: Document, keys: Sequence[str], kept: Document | None) -> Document:
     """Returns *doc* without the servers of ours at *keys*; what becomes empty and *kept* has too, stays."""
-    while True:
-        holder = doc.object(*keys) if doc.has(*keys) else None
-        for index, member in enumerate(() if holder is None else holder.members):
-            if holder is not None and is_own_server(value_of(doc.text, member.value)):
-                doc = doc.drop(holder, index).prune(keys, kept)
-                break
-        else:
-            return doc
+    names = _own_servers(doc, keys)
+    if len(names) > MANY:
+        raise Unusable(f"it has more than {MANY} servers of stratum-git", "delete them by hand")
+    for name in names:
+        holder = doc.object(*keys)
+        if holder is not None:
+            index = [member.key for member in holder.members].index(name)
+            doc = doc.drop(holder, index).prune(keys, kept)
+    return doc
 
 
 def is_own_server(entry: Json) -> bool:
@@ -173,6 +175,12 @@ def is_own_server(entry: Json) -> bool:
     if args[:1] == ["mcp"]:
         return OWN_PROGRAM.search(command) is not None
     return "stratum_git" in args and "mcp" in args
+
+
+def _own_servers(doc: Document, keys: Sequence[str]) -> list[str]:
+    holder = doc.object(*keys) if doc.has(*keys) else None
+    members = () if holder is None else holder.members
+    return [member.key for member in members if is_own_server(value_of(doc.text, member.value))]
 
 
 def _start(entry: Mapping[str, Json]) -> Json:

@@ -7,15 +7,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from stratum_git.install.documents import Document
 from stratum_git.install.json_edit import replaced, value_of
 from stratum_git.install.json_scan import Array, Node, Object
+from stratum_git.install.refusing import Unusable
 from stratum_git.model.ids import Json
 
 OWN = re.compile(r"""(?:^|[\s/'"])stratum[-_]git['"]?\s+hook\s+([a-z][a-z-]*)""")
 """A command that runs a hook of ours, whichever way the program is named."""
+MANY = 200
+"""Hooks of ours in one file. Each is taken out by itself, and nobody has more than two dozen."""
+Key: TypeAlias = tuple[str, str | None, str]
+"""What a hook of ours is found by: its event, its matcher, its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +35,7 @@ class Hook:
     entry: Mapping[str, Json]
 
     @property
-    def key(self) -> tuple[str, str | None, str]:
+    def key(self) -> Key:
         """Returns what it is found by."""
         return self.event, self.matcher, self.name
 
@@ -37,7 +44,7 @@ class Hook:
 class _Place:
     """Where a hook of ours stands: in the group *group* of its event, as number *index* of *count*."""
 
-    key: tuple[str, str | None, str]
+    key: Key
     group: int
     index: int
     count: int
@@ -50,12 +57,10 @@ def with_hooks(doc: Document, hooks: Sequence[Hook]) -> Document:
     One that is there already keeps what else it was given, such as a timeout: only its command is changed.
     """
     wanted = {hook.key: hook for hook in hooks}
-    doc = _only(doc, set(wanted), None)
-    for place in _own(doc):
-        command = wanted[place.key].entry["command"]
-        if value_of(doc.text, place.command) != command:
-            # It changes the places of what follows.
-            return with_hooks(replace(doc, text=replaced(doc.text, place.command, command)), hooks)
+    doc = _only(doc, wanted.keys(), None)
+    while (place := _outdated(doc, wanted)) is not None:
+        text = replaced(doc.text, place.command, wanted[place.key].entry["command"])
+        doc = replace(doc, text=text)
     there = {place.key for place in _own(doc)}
     for hook in hooks:
         if hook.key not in there:
@@ -66,7 +71,7 @@ def with_hooks(doc: Document, hooks: Sequence[Hook]) -> Document:
 
 def without_hooks(doc: Document, kept: Document | None) -> Document:
     """Returns *doc* without our hooks; what becomes empty and *kept* has too, stays."""
-    return _only(doc, set(), kept)
+    return _only(doc, frozenset(), kept)
 
 
 def foreign(doc: Document, event: str) -> bool:
@@ -80,24 +85,35 @@ def foreign(doc: Document, event: str) -> bool:
     )
 
 
-def _only(doc: Document, wanted: set[tuple[str, str | None, str]], kept: Document | None) -> Document:
+def _only(doc: Document, wanted: AbstractSet[Key], kept: Document | None) -> Document:
     """Takes out hooks of ours that are not wanted, and the second of two."""
-    seen: set[tuple[str, str | None, str]] = set()
-    for place in _own(doc):
-        if place.key in wanted and place.key not in seen:
-            seen.add(place.key)
-            continue
+    if sum(1 for _ in _own(doc)) > MANY:
+        raise Unusable(f"it has more than {MANY} hooks of stratum-git", "delete them by hand")
+    while (place := _unwanted(doc, wanted)) is not None:
         event = place.key[0]
         groups = doc.array("hooks", event)
         if groups is None:
             break
-        if place.count == 1:
+        hooks = _list(groups.items[place.group])
+        if place.count == 1 or hooks is None:
             doc = doc.drop(groups, place.group).prune(["hooks", event], kept)
         else:
-            hooks = _list(groups.items[place.group])
-            doc = doc if hooks is None else doc.drop(hooks, place.index)
-        return _only(doc, wanted, kept)
+            doc = doc.drop(hooks, place.index)
     return doc
+
+
+def _unwanted(doc: Document, wanted: AbstractSet[Key]) -> _Place | None:
+    seen: set[Key] = set()
+    for place in _own(doc):
+        if place.key not in wanted or place.key in seen:
+            return place
+        seen.add(place.key)
+    return None
+
+
+def _outdated(doc: Document, wanted: Mapping[Key, Hook]) -> _Place | None:
+    found = (p for p in _own(doc) if value_of(doc.text, p.command) != wanted[p.key].entry["command"])
+    return next(found, None)
 
 
 def _own(doc: Document) -> Iterator[_Place]:

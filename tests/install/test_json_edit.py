@@ -258,3 +258,13 @@ def test_a_hook_of_ours_keeps_its_timeout_and_those_who_joined_it() -> None:
     assert json.loads(without_hooks(doc, None).text) == {
         "hooks": {"Stop": [{"hooks": [{"command": "mine"}]}]}
     }
+
+
+def test_files_that_are_meant_to_take_for_ever_are_refused() -> None:
+    hook = '{"hooks": [{"command": "stratum-git hook x"}]}'
+    many = f'{{"hooks": {{"Stop": [{", ".join([hook] * 5000)}]}}}}'
+    with pytest.raises(Unusable, match="more than"):
+        with_hooks(document(many.encode()), HOOKS)
+    servers = ", ".join(f'"s{number}": {json.dumps(SERVER)}' for number in range(5000))
+    with pytest.raises(Unusable, match="more than"):
+        without_servers(document(f'{{"mcpServers": {{{servers}}}}}'.encode()), ["mcpServers"], None)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -29,14 +30,14 @@ QUIET = (
 NOWHERE = "http://127.0.0.1:9"
 
 
-def client(version: str) -> Path:
+def client(version: str, program: str = "@anthropic-ai/claude-code-linux-x64/claude") -> Path:
     """Returns a client; skips the test where it is not installed."""
     # The tests' own home is another one.
     shelf = os.environ.get("REAL_CLIENTS", Path(pwd.getpwuid(os.getuid()).pw_dir, ".cache/real-clients"))
-    path = Path(shelf, version, "node_modules/@anthropic-ai/claude-code-linux-x64/claude")
-    found = str(path) if path.is_file() else shutil.which("claude") if version == "cc_latest" else None
+    path = Path(shelf, version, "node_modules", program)
+    found = str(path) if path.is_file() else shutil.which(path.name) if version != "cc" else None
     if found is None:
-        pytest.skip(f"Claude Code is not installed: {path}")
+        pytest.skip(f"{path.name} is not installed: {path}")
     return Path(found)
 
 
@@ -74,16 +75,16 @@ class Session:
         return set(self.log.read_text().splitlines()) if self.log.exists() else set()
 
 
-def session(shell: Shell, version: str) -> Session:
+def session(shell: Shell, version: str, *program: str) -> Session:
     """Returns a user of a client, whose program is this one but for the hooks, which are only noted."""
-    path, log = client(version), shell.home / "bin" / "log"
+    path, log = client(version, *program), shell.home / "bin" / "log"
     log.parent.mkdir()
-    program = log.with_name("stratum-git")
+    script = log.with_name("stratum-git")
     run = " ".join(PROGRAM)
-    program.write_text(
+    script.write_text(
         f'#!/bin/sh\necho "$*" >> {log}\n[ "$1" = hook ] || PYTHONPATH={ROOT} exec {run} "$@"\n'
     )
-    program.chmod(0o755)
+    script.chmod(0o755)
     return Session(shell, path, log)
 
 
@@ -127,3 +128,19 @@ def test_a_server_of_the_users_own_connects_and_goes(shell: Shell) -> None:
     assert "other: true" in listed
     assert shell.run("uninstall", "--scope", "local").code == 0
     assert "stratum" not in (shell.home / ".claude.json").read_text()
+
+
+@pytest.mark.soak
+def test_codex_takes_what_is_printed_for_it(shell: Shell) -> None:
+    user = session(shell, "cc_codex", ".bin/codex")
+    entry = shell.run("install", "--print", "codex", "--program", "stratum-git").out
+    shell.file(".codex/config.toml", entry)
+    assert re.search(r"stratum +stratum-git +mcp .*enabled", user.run("mcp", "list"))
+
+
+@pytest.mark.soak
+def test_opencode_takes_what_is_printed_for_it(shell: Shell) -> None:
+    user = session(shell, "cc_oc", ".bin/opencode")
+    entry = shell.run("install", "--print", "opencode", "--program", "stratum-git").out
+    (shell.repo.path / "opencode.json").write_text(entry)
+    assert re.search(r"✓ stratum.*connected", user.run("mcp", "list"))
