@@ -23,9 +23,11 @@ def remarks(places: Places, name: str) -> Iterator[str]:
     for key, entry in servers.items():
         if isinstance(entry, dict) and str(entry.get("command", "")).rpartition("/")[2] == "stratum-mcp":
             yield f"The server {key!r} in {places.servers} is stratum-mcp. It was left beside this one."
-    settings = _document(places, places.settings)
-    if settings is not None:
-        yield from _settings(settings, places, name)
+    # Whoever said no to a project's server finds that in the settings that are his alone.
+    for path in dict.fromkeys([places.settings, places.folder / "settings.local.json"]):
+        settings = _document(places, path)
+        if settings is not None:
+            yield from _settings(settings, path, name)
     words = words_of(places)
     if HEADING in (data_of(words, places.bounds) or b""):
         yield f"{words} still tells the model about stratum-mcp, under {HEADING.decode()!r}."
@@ -33,17 +35,17 @@ def remarks(places: Places, name: str) -> Iterator[str]:
         yield f"{places.folder / 'skills'} has skills of stratum-mcp; `stratum-mcp uninstall` is for that."
 
 
-def _settings(settings: Document, places: Places, name: str) -> Iterator[str]:
+def _settings(settings: Document, path: Path, name: str) -> Iterator[str]:
     if ".stratum/hooks/" in settings.text:
-        yield f"{places.settings} has hooks of stratum-mcp, too; `stratum-mcp uninstall` removes them."
+        yield f"{path} has hooks of stratum-mcp, too; `stratum-mcp uninstall` removes them."
     if settings.has("disableAllHooks") and settings.value("disableAllHooks") is True:
-        yield f"{places.settings} says disableAllHooks: no hook runs, ours neither."
+        yield f"{path} says disableAllHooks: no hook runs, ours neither."
     plugins = settings.value("enabledPlugins") if settings.has("enabledPlugins") else None
     if isinstance(plugins, dict) and any(key.startswith("stratum@") and on for key, on in plugins.items()):
-        yield f"{places.settings} has the plugin as well: what both have is there twice, hooks run twice."
+        yield f"{path} has the plugin as well: what both have is there twice, hooks run twice."
     disabled = settings.value("disabledMcpjsonServers") if settings.has("disabledMcpjsonServers") else None
     if isinstance(disabled, list) and name in disabled:
-        yield f"{places.settings} has {name!r} in disabledMcpjsonServers: no client uses it until it is out."
+        yield f"{path} has {name!r} in disabledMcpjsonServers: no client uses it until it is out."
 
 
 def _servers(doc: Document | None, *keys: str) -> dict[str, Json]:

@@ -59,7 +59,7 @@ class Session:
         }  # fmt: skip
         done = subprocess.run(
             [str(self.path), *words], cwd=self.shell.repo.path, env=environment, stdin=subprocess.DEVNULL,
-            capture_output=True, text=True, timeout=60, check=False,
+            capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
         assert done.returncode == code, done.stdout + done.stderr
         return done.stdout + done.stderr

@@ -229,12 +229,19 @@ def test_what_stratum_mcp_left_is_told_and_left(shell: Shell, project: Path) -> 
     (project / "CLAUDE.md").write_text("## Stratum Execution Model\n")
     old = {"hooks": {"Stop": [{"hooks": [{"type": "command", "command": "~/.stratum/hooks/stop.sh"}]}]}}
     (project / ".claude/settings.json").write_text(json.dumps({**old, "disableAllHooks": True}))
+    (project / ".claude/settings.local.json").write_text('{"disabledMcpjsonServers": ["stratum-git"]}')
     said, answer = install(shell)
     assert said.code == 2
     assert "--name" in str(answer["refused"])
     said, answer = install(shell, "--name", "stratum-git")
     assert said.code == 0
-    for part in ("mcp.json is of", "is stratum-mcp. It was left", "hooks of stratum-mcp", "disableAll"):
+    for part in (
+        "mcp.json is of",
+        "is stratum-mcp. It was left",
+        "hooks of stratum-mcp",
+        "disableAll",
+        "in disabledMcp",
+    ):
         assert part in str(answer["remarks"])
     assert "## Stratum" in str(answer["remarks"])
     servers = json.loads((project / ".mcp.json").read_text())["mcpServers"]
