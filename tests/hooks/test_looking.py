@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,9 @@ def test_project_memory_is_told_and_bounded(client: ClientHooks) -> None:
     client.repo.write(".claude/memory/MEMORY.md", "- the tests need a database\n")
     told = "What the project wants remembered (.claude/memory/MEMORY.md):\n- the tests need a database"
     assert client.ask("session-start").out == told
+    # A session in a worktree, where it is not committed, has it from the main checkout.
+    place = Path(client.ask("worktree-create", name="x").out)
+    assert replace(client, repo=ScratchRepo(place)).ask("session-start").out == told
     client.repo.write(".claude/memory/MEMORY.md", "word " * 20_000)
     assert len(client.ask("session-start").out) < 10_000
     client.repo.write(".claude/memory/MEMORY.md", b"\xff\xfe")

@@ -77,10 +77,14 @@ def _session(header: Header, row: Row) -> Iterator[str]:
 
 
 def _memory(ground: Ground) -> Iterator[str]:
-    with suppress(OSError, UnicodeDecodeError):
-        text = read_bounded(ground.layout.root / MEMORY, READ).decode().strip()
-        if text:
+    # A worktree has it only where it is committed.
+    for top in dict.fromkeys((ground.layout.root, ground.layout.common_dir.parent)):
+        with suppress(OSError, UnicodeDecodeError):
+            text = read_bounded(top / MEMORY, READ).decode().strip()
+            if not text:
+                continue
             yield f"What the project wants remembered ({MEMORY}):\n{_cut(text, REMEMBERED)}"
+            return
 
 
 def _cut(text: str, length: int) -> str:
