@@ -7,15 +7,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from stratum_git.app.client_records import PREFIX, ClientWorktree, client_worktrees
 from stratum_git.app.client_worktrees import (
-    PREFIX,
-    ClientWorktree,
     End,
     Lender,
     Removed,
     Returned,
     Stays,
-    client_worktrees,
 )
 from stratum_git.app.clients import FOLDER, TOLD
 from stratum_git.errors import StratumError

@@ -7,15 +7,23 @@ session is over; what was done in one stays until somebody removes it, and is on
 
 from __future__ import annotations
 
-import json
-import os
 import re
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from stratum_git.agents.identity import ProcessIdentity, is_alive, own_identity
+from stratum_git.agents.identity import ProcessIdentity
 from stratum_git.app.capturing import BY, keep, people_in, snapshot, taken
+from stratum_git.app.client_records import (
+    FLOW,
+    ClientWorktree,
+    claimed,
+    client_worktrees,
+    file_of,
+    numbers_here,
+    read,
+    write,
+)
 from stratum_git.dispatch.clock import now
 from stratum_git.dispatch.names import former_ref
 from stratum_git.errors import HostError, StratumError
@@ -26,59 +34,14 @@ from stratum_git.git.repository import Repository, head_of
 from stratum_git.model.ids import Oid, RefName
 from stratum_git.slots.folders import StateFolders
 from stratum_git.slots.moving import moved
-from stratum_git.slots.occupancy import Occupant
 from stratum_git.slots.pool import SlotPool
 from stratum_git.slots.slot import Slot
 
-FLOW = "-worktrees"
-"""Whose slots these are: no flow has such an id, so whoever recovers those of flows leaves them alone."""
-PREFIX = "refs/stratum/worktrees/"
+__all__ = [
+    "FLOW", "ClientWorktree", "End", "Lender", "Removed", "Returned", "Stays", "client_worktrees", "tried",
+]  # fmt: skip
 NAMES = 1000
 LONGEST = 100
-
-
-@dataclass(frozen=True, slots=True)
-class ClientWorktree:
-    """A worktree of a client's. ``name`` is the client's word, ``key`` ours, ``path`` empty until it is made.
-
-    ``owner`` is the client's process, ``None`` where that could not be found out.
-    """
-
-    key: str
-    name: str
-    session: str
-    base: Oid
-    path: str
-    owner: ProcessIdentity | None
-    made: float
-    rested: float = 0.0
-    """When its subagent came to an end with nothing done; a client may still go on with that one."""
-    numbers: str = ""
-    """The namespace of process numbers in which ``owner`` has his."""
-
-    @property
-    def branch(self) -> RefName:
-        """Returns its branch."""
-        return RefName(f"refs/heads/{self.key}")
-
-    @property
-    def kept(self) -> RefName:
-        """Returns the ref that its work gets."""
-        return RefName(PREFIX + self.key)
-
-    @property
-    def occupant(self) -> Occupant:
-        """Returns whose slot it is, in the slot's record."""
-        return Occupant(FLOW, self.session, self.key, 1)
-
-    def is_over(self) -> bool:
-        """Returns whether the client that asked for it is certainly gone; elsewhere that cannot be seen."""
-        here = own_identity()
-        if self.owner is None or self.owner.host != here.host:
-            return False
-        if self.owner.boot_id != here.boot_id:
-            return True
-        return self.numbers in {"", _numbers()} and not is_alive(self.owner)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +91,7 @@ class Lender:
                 return again
         trust(self.repo.common_dir, self.repo.root)
         base = head_of(self.repo).oid
-        made = self._named(ClientWorktree("", name, session, base, "", owner, now(), 0.0, _numbers()))
+        made = self._named(ClientWorktree("", name, session, base, "", owner, now(), 0.0, numbers_here()))
         try:
             slot = self.pool.acquire(
                 base=base, branch=made.branch, occupant=made.occupant, isolation="worktree"
@@ -137,15 +100,9 @@ class Lender:
             self._forget(made)
             raise
         lent = replace(made, path=str(slot.path))
-        _write(self.folders, lent)
+        write(self.folders, lent)
         self.pool.leave(slot)
         return lent
-
-    def rest(self, lent: ClientWorktree, at: float) -> ClientWorktree:
-        """Notes that nobody is at work in a worktree since *at*; 0 when somebody is again."""
-        rested = replace(lent, rested=at)
-        _write(self.folders, rested)
-        return rested
 
     def take_back(self, lent: ClientWorktree) -> End:
         """Takes a worktree back if nothing was done in it and nobody is there."""
@@ -195,11 +152,11 @@ class Lender:
         if slot is None:
             return None
         try:
-            now_is = _read(_file(self.folders, known.key))
+            now_is = read(file_of(self.folders, known.key))
             if now_is is None or not (now_is.session == session or now_is.is_over()):
                 return None
-            again = replace(now_is, owner=owner, rested=0.0, numbers=_numbers())
-            _write(self.folders, again)
+            again = replace(now_is, owner=owner, rested=0.0, numbers=numbers_here())
+            write(self.folders, again)
             return again
         finally:
             pool.leave(slot)
@@ -250,10 +207,10 @@ class Lender:
         stem = f"worktree-{word.removesuffix('.lock') or 'client'}"
         for number in range(1, NAMES):
             made = replace(wanted, key=stem if number == 1 else f"{stem}-{number}")
-            if self._tip(made) is None and _claimed(self.folders, made):
+            if self._tip(made) is None and claimed(self.folders, made):
                 if self._branched(made):
                     return made
-                _file(self.folders, made.key).unlink(missing_ok=True)
+                file_of(self.folders, made.key).unlink(missing_ok=True)
         raise HostError(f"all names like {stem} are taken", hint="delete branches that nobody needs")
 
     def _branched(self, made: ClientWorktree) -> bool:
@@ -272,7 +229,7 @@ class Lender:
         kept = tip_nowait(self.repo, lent.kept) if with_work else None
         if tip is not None and (tip == lent.base or self._reaches(kept, tip)):
             transact(self.repo, [RefUpdate(lent.branch, None, tip)], message=BY)
-        _file(self.folders, lent.key).unlink(missing_ok=True)
+        file_of(self.folders, lent.key).unlink(missing_ok=True)
 
     def _reaches(self, kept: Oid | None, tip: Oid) -> bool:
         if kept is None:
@@ -281,69 +238,8 @@ class Lender:
         return self.repo.git.run(*asked, ok=(0, 1)).code == 0
 
 
-def client_worktrees(folders: StateFolders) -> tuple[ClientWorktree, ...]:
-    """Returns the worktrees that clients have, oldest first."""
-    place = folders.root / "worktrees"
-    found = (_read(path) for path in place.glob("*.json")) if place.is_dir() else ()
-    return tuple(sorted((one for one in found if one is not None), key=lambda one: (one.made, one.key)))
-
-
-def _numbers() -> str:
-    try:
-        return str(Path("/proc/self/ns/pid").readlink())
-    except OSError:
-        return ""
-
-
 def _is_there(lent: ClientWorktree) -> bool:
     return bool(lent.path) and (Path(lent.path) / ".git").exists()
-
-
-def _file(folders: StateFolders, key: str) -> Path:
-    return folders.worktrees / f"{key}.json"
-
-
-def _claimed(folders: StateFolders, made: ClientWorktree) -> bool:
-    """Notes a worktree down that is to be made; returns whether nobody has that name."""
-    try:
-        handle = os.open(_file(folders, made.key), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return False
-    with os.fdopen(handle, "w") as file:
-        json.dump(asdict(made), file)
-    return True
-
-
-def _write(folders: StateFolders, lent: ClientWorktree) -> None:
-    path = _file(folders, lent.key)
-    fresh = path.with_suffix(".new")
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        json.dump(asdict(lent), file)
-    fresh.replace(path)
-
-
-def _read(path: Path) -> ClientWorktree | None:
-    try:
-        row = json.loads(path.read_bytes())
-        owner = row["owner"]
-        who = (
-            None
-            if owner is None
-            else ProcessIdentity(
-                int(owner["pid"]), int(owner["start_time"]), str(owner["boot_id"]), str(owner["host"])
-            )
-        )
-        texts = {key: str(row[key]) for key in ("key", "name", "session", "path")}
-        return ClientWorktree(
-            **texts,
-            base=Oid(str(row["base"])),
-            owner=who,
-            made=float(row["made"]),
-            rested=float(row.get("rested", 0.0)),
-            numbers=str(row.get("numbers", "")),
-        )
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def tried(lender: Lender, lent: ClientWorktree) -> End:

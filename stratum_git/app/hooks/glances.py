@@ -49,5 +49,6 @@ GLANCES: Mapping[str, Callable[[Asked], bool]] = {
     "specs": lambda asked: asked.tool("file_path").endswith(SPEC),
     "failures": _failures,
     "subagents": _has_slots,
+    "captures": _has_slots,
     "worktrees": _always,
 }

@@ -1,4 +1,4 @@
-"""SubagentStart and SubagentStop: a subagent is told whose place it is in, and what it left there is kept.
+"""SubagentStart: a subagent is told whose place it is in, and keeps the right to it.
 
 Which slot is a subagent's, its folder tells, else its prompt: in the client's transcript of it once there is
 one, before that among the calls of the session's that have no answer yet.
@@ -6,30 +6,22 @@ one, before that among the calls of the session's that have no answer yet.
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterable
-from pathlib import Path
 
-from stratum_git.app.capturing import snapshot
-from stratum_git.app.client_worktrees import PREFIX, client_worktrees
-from stratum_git.app.hooks.asked import NOTHING, Answer, Asked, Ground, advice, names_secrets
-from stratum_git.app.hooks.tenants import Tenant, standing_in, tenant_of
-from stratum_git.app.hooks.transcripts import called, sent_to
+from stratum_git.app.client_records import FLOW, client_worktrees, rest
+from stratum_git.app.hooks.asked import NOTHING, Answer, Asked, Ground, advice
+from stratum_git.app.hooks.tenants import Tenant, standing_in
+from stratum_git.app.hooks.transcripts import called
 from stratum_git.app.hooks.unreported import repository_of
-from stratum_git.app.hooks.worktrees import lender_from_above
 from stratum_git.dispatch.clock import now, uptime
-from stratum_git.dispatch.names import attempt_ref, seen_ref
 from stratum_git.git.objects import ObjectWriter
-from stratum_git.git.process import trust
 from stratum_git.git.refs import RefUpdate, transact
-from stratum_git.model.ids import FlowId, Oid, RefName, StepId
+from stratum_git.model.ids import RefName
+from stratum_git.slots.folders import StateFolders
 from stratum_git.slots.leases import prolonged, read_lease, write_lease
 
 OFFERED, CLAIMED = 3600.0, 900.0
 """Seconds that a task of the client's, or of a worker's, is his for while a subagent is at work on it."""
-WORDS = 100_000
-WORKTREES = "-worktrees"
 
 
 def subagent_start(asked: Asked) -> Answer:
@@ -39,31 +31,16 @@ def subagent_start(asked: Asked) -> Answer:
         return NOTHING
     here = standing_in(asked)
     named = (here,) if here is not None else called(asked, ground)
-    tasks = [tenant for tenant in named if tenant.flow != WORKTREES]
-    if here is not None and here.flow == WORKTREES:
-        _wake(asked, here)
-    _renew(ground, tasks)
+    tasks = [tenant for tenant in named if tenant.flow != FLOW]
+    if here is not None and here.flow == FLOW:
+        _wake(ground, here)
+    renew(ground, tasks)
     words = _rules(here, tasks)
     return advice("SubagentStart", words) if words else NOTHING
 
 
-def subagent_stop(asked: Asked) -> Answer:
-    """Keeps what a subagent said and what lies in its slot, and renews the lease: its report is to come."""
-    ground = asked.ground
-    if ground is None:
-        return NOTHING
-    here = standing_in(asked)
-    named = (here,) if here is not None else sent_to(asked, ground)
-    _renew(ground, [tenant for tenant in named if tenant.flow != WORKTREES])
-    for tenant in () if names_secrets(ground) else named:
-        if tenant.flow != WORKTREES:
-            _note(asked, tenant.folder(ground))
-        _keep(ground, tenant)
-    return NOTHING
-
-
 def _rules(here: Tenant | None, tasks: list[Tenant]) -> str:
-    if here is not None and here.flow == WORKTREES:
+    if here is not None and here.flow == FLOW:
         return (
             f"You are in a worktree of your own, {here.path}, on the branch {here.task}. "
             "Stay in it; commit there, or leave changes uncommitted: both are kept."
@@ -84,7 +61,7 @@ def _rules(here: Tenant | None, tasks: list[Tenant]) -> str:
     return ""
 
 
-def _renew(ground: Ground, tasks: Iterable[Tenant]) -> None:
+def renew(ground: Ground, tasks: Iterable[Tenant]) -> None:
     """Lets leases last, where half of their time is over: they are compared, so others count on them."""
     repo = repository_of(ground)
     for tenant in tasks:
@@ -102,44 +79,9 @@ def _renew(ground: Ground, tasks: Iterable[Tenant]) -> None:
         transact(repo, [RefUpdate(ref, token, held.token)], message="stratum-git", durable=True)
 
 
-def _wake(asked: Asked, here: Tenant) -> None:
+def _wake(ground: Ground, here: Tenant) -> None:
     """Notes that somebody goes on in a worktree whose subagent had ended."""
-    lender = lender_from_above(asked)
-    for one in client_worktrees(lender.folders):
+    folders = StateFolders(ground.state)
+    for one in client_worktrees(folders):
         if one.key == here.task and one.rested:
-            lender.rest(one, 0.0)
-
-
-def _note(asked: Asked, folder: Path) -> None:
-    """Writes down what a subagent said last, beside the attempt that it worked at."""
-    if not folder.is_dir():
-        return
-    agent = asked.text("agent_id")
-    row = {
-        "agent_id": agent,
-        "agent_type": asked.text("agent_type"),
-        "session_id": asked.session,
-        "said": asked.text("last_assistant_message")[:WORDS],
-        "transcript": asked.text("agent_transcript_path"),
-        "at": now(),
-    }
-    name = "".join(letter for letter in agent if letter.isalnum() or letter in "-_")[:100]
-    path = folder / f"subagent-{name or 'unknown'}.json"
-    fresh = path.with_suffix(".new")
-    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        json.dump(row, file, ensure_ascii=False, indent=1)
-    fresh.replace(path)
-
-
-def _keep(ground: Ground, tenant: Tenant) -> None:
-    """Puts what lies in a slot on a ref."""
-    if not tenant.path.name.startswith("slot"):
-        # A clone's objects are its own; it lies there until it is reported.
-        return
-    repo = repository_of(ground)
-    trust(repo.common_dir, repo.root)
-    own = attempt_ref(FlowId(tenant.flow), StepId(tenant.step), tenant.task, tenant.attempt)
-    ref = RefName(f"{PREFIX}{tenant.task}") if tenant.flow == WORKTREES else seen_ref(own)
-    if tenant_of(tenant.path) == tenant:
-        snapshot(repo, tenant.path, Oid(tenant.base), ref, tenant.task or tenant.step)
+            rest(folders, one, 0.0)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from stratum_git.app.client_worktrees import ClientWorktree, End, Lender, Stays, client_worktrees, tried
+from stratum_git.app.client_records import ClientWorktree, client_worktrees, rest
+from stratum_git.app.client_worktrees import End, Lender, Stays, tried
 from stratum_git.app.hooks.asked import NOTHING, Answer, Asked
 from stratum_git.app.hooks.worktrees import client_process, lender_from_above
 from stratum_git.dispatch.clock import monotonic, now
@@ -56,12 +57,12 @@ def subagent_stop(asked: Asked) -> Answer:
     known = [one for one in client_worktrees(lender.folders) if one.session == asked.session and one.path]
     name = f"agent-{asked.text('agent_id')}"
     resting = [one for one in known if one.rested and one.name != name]
-    resting += [lender.rest(one, now()) for one in known if one.name == name]
+    resting += [rest(lender.folders, one, now()) for one in known if one.name == name]
     resting.sort(key=lambda one: one.rested)
     ended = _swept(lender, resting[:-KEPT])
     for one, end in ended:
         if isinstance(end, Stays):
-            lender.rest(one, 0.0)
+            rest(lender.folders, one, 0.0)
     return NOTHING
 
 
