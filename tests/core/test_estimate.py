@@ -21,11 +21,14 @@ from stratum_git.model.graph import TaskGraph
 from stratum_git.model.ids import FlowId, Json, Oid, RefName, StepId, TaskId
 from stratum_git.model.messages import (
     Completed,
+    Gathered,
     Landed,
     LandedResult,
+    Lost,
     Opened,
     Rejected,
     Started,
+    TaskReport,
     TaskReported,
 )
 from stratum_git.model.spec import Dispatch
@@ -208,6 +211,21 @@ def test_what_a_flow_took_is_read_off_its_events() -> None:
     ]  # fmt: skip
     both = together((found, found))
     assert (both.flows, both.sizes) == (2, {("main", BUILD): (3, 3)})
+
+
+def test_of_a_client_what_it_reported_counts_and_what_was_lost_does_not() -> None:
+    made = program(SPEC.replace("SOURCE", "$.input.tasks"))
+    made = replace(made, order=made.order[2:], position={BUILD: 0})
+    inputs: dict[str, Json] = {"tasks": [{"id": "a"}, {"id": "b"}]}
+    begun = Started(0.0, "x", FlowId("f"), "main", inputs, BASE, MAIN, driver="client")
+    reports = (
+        TaskReport(TaskId("a"), Completed(BASE, RESULT, None, {"tokens": 7}), 1),
+        TaskReport(TaskId("b"), Lost("the client is gone"), 1),
+    )
+    found = told_by(made, (begun, Opened(5.0, "x", BUILD, BASE, MAIN), Gathered(9.0, "x", BUILD, reports)))
+    assert [(one.driver, one.task, one.seconds, one.tokens) for one in found.tries] == [
+        ("client", "a", 4.0, 7.0)
+    ]
 
 
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=20))
