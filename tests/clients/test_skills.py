@@ -35,6 +35,7 @@ class Driver:
     tasks: list[dict[str, Any]]
     agent: str
     results: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    server: str = SERVER
 
     def __call__(self, told: Conversation) -> Turn:
         if "still connecting" in told.last_tool_result:
@@ -50,7 +51,7 @@ class Driver:
         return [self._call("plan", spec=spec, flow="main", inputs=dict(self.inputs))]
 
     def _call(self, tool: str, **arguments: Any) -> Block:
-        return {"type": "tool_use", "name": f"{SERVER}stratum_{tool}", "input": arguments}
+        return {"type": "tool_use", "name": f"{self.server}stratum_{tool}", "input": arguments}
 
     def _next(self, row: dict[str, Any]) -> Turn:
         flow = row.get("flow_id")
@@ -81,7 +82,11 @@ class Driver:
         if said is None:
             return f"I do not know what to do: {told.last_tool_result[:1000]}"
         done = [
-            {"task_id": one["task_id"], "status": "complete", "result": BY_TASK.get(one["task_id"], {})}
+            {
+                "task_id": one["task_id"],
+                "status": "complete",
+                "result": BY_TASK.get(one["task_id"], {"summary": "done"}),
+            }
             for one in said["batch"]
         ]
         given = {"flow_id": said["flow_id"], "step_id": said["step_id"], "task_results": done}
@@ -95,6 +100,14 @@ def _ours(said: Said) -> dict[str, Any] | None:
 
 def _value(kind: str) -> Any:
     return {"boolean": True, "integer": 1, "array": []}.get(kind, "said")
+
+
+def writing() -> list[Turn]:
+    """Returns what a worker does: it writes the page that its task is named after."""
+    place = rf"{{{{reall:{WORK} \w+ in (\S+)}}}}"
+    name = rf"{{{{reall:{WORK} (\w+) in}}}}"
+    write = {"command": f"echo page > {place}/{name}.md"}
+    return [[{"type": "tool_use", "name": "Bash", "input": write}], '{"summary": "done"}']
 
 
 def settle(house: House) -> str:
@@ -112,10 +125,7 @@ def test_a_plan_is_shown_and_nothing_done_before_a_yes(claude: Move, version: st
     tasks = [
         {"id": name, "description": f"Write {name}", "files_owned": [f"{name}.md"]} for name in ("uno", "due")
     ]
-    place = rf"{{{{reall:{WORK} \w+ in (\S+)}}}}"
-    name = rf"{{{{reall:{WORK} (\w+) in}}}}"
-    write = {"command": f"echo page > {place}/{name}.md"}
-    worker: list[Turn] = [[{"type": "tool_use", "name": "Bash", "input": write}], '{"summary": "done"}']
+    worker = writing()
     driver = Driver({"goal": "two pages"}, tasks, "stratum-worker")
     house = claude(
         version,
@@ -166,3 +176,25 @@ def test_a_review_reads_and_can_do_nothing_else(claude: Move, version: str) -> N
     assert len(readers) == len(BY_TASK)
     for one in readers:
         assert sorted(tool["name"] for tool in one.body["tools"]) == ["Glob", "Grep", "Read"]
+
+
+@pytest.mark.parametrize("version", ["latest", "older"])
+def test_a_plugin_brings_skills_agents_and_tools(claude: Move, version: str) -> None:
+    tasks = [{"id": name, "description": f"Write {name}"} for name in ("uno", "due")]
+    inputs = {"tasks": tasks, "context": "pages"}
+    driver = Driver(inputs, tasks, "stratum:stratum-worker", server="mcp__plugin_stratum_stratum__")
+    house = claude(
+        version,
+        {
+            "lanes": [
+                {"name": "worker", "match": SUBAGENT, "turns": writing()},
+                {"name": "main", "match": {"has_tools": True}, "play": driver},
+            ]
+        },
+    )
+    plugin = house.place / "plugin"
+    assert house.shell.run("install", "--plugin", str(plugin)).code == 0
+    run = house.claude("/stratum:stratum-fanout two pages", "--plugin-dir", str(plugin)).wait()
+    assert run.result["result"].startswith("end: complete"), run.told()
+    assert {"uno.md", "due.md"} <= set(house.repo.files("main"))
+    assert all("You do one task." in json.dumps(one.body) for one in house.api.to("worker"))
