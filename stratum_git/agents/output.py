@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,13 +51,14 @@ class Tail:
 class LogFile:
     """A log that keeps the beginning and the end of what is too long, and says how much it left out.
 
-    It is made anew, for its owner alone; a link that somebody put in its place is replaced, not followed.
+    It is made anew, for its owner alone; a link that somebody put in its place is replaced, not followed. One
+    that *goes_on* keeps what is in it already, which counts.
     """
 
-    def __init__(self, path: Path, limit: int) -> None:
-        self._file = _open_new(path)
+    def __init__(self, path: Path, limit: int, *, goes_on: bool = False) -> None:
+        self._file = _open_again(path) if goes_on else _open_new(path)
         end = min(KEPT_END, limit // 2)
-        self._room = limit - end
+        self._room = max(0, limit - end - os.fstat(self._file).st_size)
         self._end = Tail(end)
         self._late = 0
 
@@ -224,6 +226,18 @@ def _open_new(path: Path) -> int:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     path.unlink(missing_ok=True)
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+
+
+def _open_again(path: Path) -> int:
+    try:
+        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return _open_new(path)
+    found = os.fstat(file)
+    if stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
+        return file
+    os.close(file)
+    return _open_new(path)
 
 
 def _write(file: int, data: bytes) -> None:

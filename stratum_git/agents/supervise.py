@@ -114,16 +114,18 @@ async def supervise(  # noqa: PLR0913 - all but the first are named by those who
 
     ``stdin`` is a file that becomes its input, ``timeout`` and ``grace`` are seconds. Both output streams go
     to *log*, without the secrets in *hide*. With *stream*, each line of standard output is read as it comes:
-    the log and the tail have what is told of it, and its file the lines themselves. Raises HolderKilled, and
-    HostError when this machine cannot: no more processes, a log that cannot be written.
+    the log and the tail have what is told of it, and its file the lines themselves; both go on where an
+    earlier call of the same attempt ended. Raises HolderKilled, and HostError when this machine cannot: no
+    more processes, a log that cannot be written.
     """
     hindrance = _hindrance(command, cwd)
     if hindrance is not None:
         return Unstartable(hindrance)
     limit = trio.CancelScope()
     try:
-        told = None if stream is None else (Story(stream[0]), LogFile(stream[1], log_limit))
-        output = Output(LogFile(log, log_limit), on_line or _nobody, limit.cancel, hide, told)
+        on = stream is not None
+        told = None if stream is None else (Story(stream[0]), LogFile(stream[1], log_limit, goes_on=on))
+        output = Output(LogFile(log, log_limit, goes_on=on), on_line or _nobody, limit.cancel, hide, told)
     except OSError as error:
         raise HostError(f"the log cannot be made: {error}") from error
     started = trio.current_time()

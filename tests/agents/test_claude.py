@@ -74,6 +74,10 @@ def events(assignment: Assignment) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (assignment.folder / "stream.jsonl").read_text().splitlines()]
 
 
+def story(assignment: Assignment) -> str:
+    return (assignment.folder / "output.log").read_text()
+
+
 def ends(subtype: str, code: int = 0, **fields: Json) -> dict[str, Json]:
     return {"ends": subtype, "code": code, **fields}
 
@@ -204,7 +208,20 @@ async def test_a_conversation_that_is_gone_is_begun_anew(tmp_path: Path, assignm
     assert (assignment.folder / "prompt.md").read_text() == "Do the work.\n"
     said = f"the conversation {again.session} is not there any more; a new one begins"
     assert said in lines
-    assert (assignment.folder / "output.log").read_text().startswith(f"[{said}]\n")
+    assert f"[{said}]\n[conversation {outcome.usage['session_id']}" in story(assignment)
+
+
+async def test_the_story_goes_on_where_an_earlier_call_ended(tmp_path: Path, assignment: Assignment) -> None:
+    """Who was told to wait, or to go on, is the same attempt."""
+    agent = claude(tmp_path, plays({"text": "second"}, resumed=True), plays({"text": "first"}))
+    first = await run(agent, assignment)
+    assert isinstance(first, Finished)
+
+    await run(agent, replace(assignment, session=str(first.usage["session_id"]), followup="Go on."))
+
+    words = [line for line in story(assignment).splitlines() if not line.startswith("[")]
+    assert words == ["first", "second"]
+    assert [row["type"] for row in events(assignment)].count("result") == 2
 
 
 @pytest.mark.parametrize("version", ["2.1.328", "2.1.197"])

@@ -139,3 +139,27 @@ def test_a_private_file_replaces_a_link(tmp_path: Path) -> None:
     assert (tmp_path / "precious").read_text() == "precious"
     assert (tmp_path / "file").read_bytes() == b"data"
     assert (tmp_path / "file").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("kind", ["file", "symlink", "hard link", "folder"])
+def test_a_log_that_goes_on_follows_no_link(tmp_path: Path, kind: str) -> None:
+    path, other = tmp_path / "log", tmp_path / "other"
+    other.write_bytes(b"of somebody else\n")
+    match kind:
+        case "file":
+            path.write_bytes(b"before\n")
+        case "symlink":
+            path.symlink_to(other)
+        case "hard link":
+            path.hardlink_to(other)
+        case _:
+            path.mkdir()
+            with pytest.raises(OSError, match="directory"):
+                LogFile(path, 100, goes_on=True)
+            return
+    log = LogFile(path, 100, goes_on=True)
+    log.add(b"and then more\n")
+    log.close()
+
+    assert other.read_bytes() == b"of somebody else\n"
+    assert path.read_bytes() == (b"before\n" if kind == "file" else b"") + b"and then more\n"
