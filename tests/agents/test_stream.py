@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stratum_git.agents.claude_events import Run
@@ -57,6 +57,7 @@ def _tethers() -> None:
     """Nothing is started here."""
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.binary(max_size=30), max_size=8), st.integers(min_value=1, max_value=20))
 def test_lines_are_the_same_however_they_arrive(pieces: list[bytes], longest: int) -> None:
     whole = b"".join(pieces)
@@ -110,7 +111,7 @@ def test_secrets_are_hidden_before_a_line_is_read(tmp_path: Path) -> None:
     assert (tmp_path / "log").read_text() == "it is [KEY]\nan error\n[KEY] is it\n"
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(st.builds(lambda a, b, c: {**c, "type": a, "subtype": b}, TYPES, SUBTYPES, INNER), max_size=4),
     st.lists(INNER, max_size=3),
