@@ -167,7 +167,14 @@ TestBudgets = BudgetMachine.TestCase
 class Flow:
     """A flow of a runner, at its dispatch step, and what it was told to do last."""
 
-    def __init__(self, flow: str | None, step: str | None, *names: str, **values: object) -> None:
+    def __init__(
+        self,
+        flow: str | None,
+        step: str | None,
+        *names: str,
+        on_fail: str | None = None,
+        **values: object,
+    ) -> None:
         chosen = {
             "concurrent": 2,
             "retries": 0,
@@ -180,6 +187,8 @@ class Flow:
             "      - {id: plan, type: decompose, agent: p, intent: plan, output_contract: Plan}\n", ""
         )
         spec = spec.replace("        depends_on: [plan]\n", "")
+        if on_fail is not None:
+            spec = spec.replace("      - id: build\n", f"      - id: build\n        on_fail: {on_fail}\n")
         first = Started(0.0, "me", FlowId("f-1"), "main", {"tasks": tasks}, BASE, MAIN)
         self.state, self.effects = begin(limited(spec % (chosen | values), flow, step), first)
         self.last: Event = first
@@ -269,7 +278,7 @@ def test_a_step_that_fails_in_its_own_budget_goes_where_it_says_and_not_in_that_
 
 def test_a_step_that_its_budget_does_not_let_begin_ends_the_flow() -> None:
     """Its on_fail may lead back to it, and nothing would ever end that."""
-    flow = Flow(None, "usd: 0", "a")
+    flow = Flow(None, "usd: 0", "a", on_fail="close")
     assert flow.state.status == "failed"
     assert flow.why[0] == "the budget of step build is spent: 0.00 of 0 usd, in 0 dispatches"
 

@@ -106,7 +106,9 @@ async def test_a_conversation_that_breaks_is_not_gone_on_with_twice(stage: Stage
 async def test_a_dependent_goes_on_upon_a_base_that_is_made_anew(stage: Stage) -> None:
     """Its base is merged in memory for each attempt; the conversation's own is taken while files agree."""
     usage: dict[str, Json] = {"session_id": "s"}
-    scripts = iter([Script(files={"late.txt": b"1\n"}, usage=usage), Script(files={"good.txt": b"x\n"})])
+    # Longer than a second: until then the base would be the same commit by chance.
+    first = Script(files={"late.txt": b"1\n"}, usage=usage, seconds=1.1)
+    scripts = iter([first, Script(files={"good.txt": b"x\n"})])
     handed: list[Assignment] = []
 
     def play(assignment: Assignment) -> Script:
