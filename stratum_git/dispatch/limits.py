@@ -46,6 +46,7 @@ class Limiter:
     """Whether there is room for one agent's calls. With ``refusals`` there was none when somebody looked."""
 
     refusals: int = 0
+    reason: str = ""
     until: float = 0.0
     looking: object | None = None
     changed: trio.Event = field(default_factory=trio.Event)
@@ -83,11 +84,12 @@ class Limiter:
             self.refusals, self.looking = 0, None
             self.tell()
 
-    def refused(self, after: float | None, who: object) -> float:
+    def refused(self, after: float | None, who: object, reason: str) -> float:
         """Notes that there was no room for *who*; returns the seconds until somebody is to look again."""
         # Others that were refused at the same time do not make it worse.
         if self.looking is who or not self.refusals:
             self.refusals += 1
+        self.reason = reason
         wait = after if after is not None else min(LONGEST, FIRST * 2 ** (self.refusals - 1))
         self.until = max(self.until, trio.current_time() + wait)
         self.looking = None if self.looking is who else self.looking
@@ -130,16 +132,17 @@ async def work_patiently(
         with meter.pausing():
             may = await limiter.room(who, trio.current_time() + limits.patience - meter.waited)
         if not may:
-            return OutOfPatience(_given_up(agent, limits.patience, wait=limiter.until - trio.current_time()))
+            wait = limiter.until - trio.current_time()
+            return OutOfPatience(_given_up(agent, limits.patience, limiter.reason, wait))
         told = await _call(agent, _in_time(assignment, meter), meter, limiter, who, on_line)
         if not isinstance(told, AgentLimited):
             return told
-        wait = limiter.refused(told.after, who)
+        why = told.reason.removeprefix(f"{agent.name}: ")
+        wait = limiter.refused(told.after, who, why)
         wait += wait * SPREAD * _share(assignment, refused)
         if meter.waited + wait > limits.patience:
-            return OutOfPatience(_given_up(agent, limits.patience, told.reason, wait))
+            return OutOfPatience(_given_up(agent, limits.patience, why, wait))
         if not refused:
-            why = told.reason.removeprefix(f"{agent.name}: ")
             tell(f"{agent.name}: the model's server has no room ({why}): again in {wait:.0f} s")
         refused += 1
         with meter.pausing():
@@ -195,8 +198,8 @@ def _share(assignment: Assignment, refused: int) -> float:
     return zlib.crc32(name.encode()) / 0xFFFFFFFF
 
 
-def _given_up(agent: Agent, patience: float, reason: str = "", wait: float = 0.0) -> str:
-    why = f" ({reason.removeprefix(f'{agent.name}: ')})" if reason else ""
+def _given_up(agent: Agent, patience: float, reason: str, wait: float) -> str:
+    why = f" ({reason})"
     if wait > patience:
         return f"{agent.name}: the model's server has no room{why} for another {wait / 60:.0f} minutes"
     return f"{agent.name}: the model's server had no room{why} for {patience / 60:.0f} minutes"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stratum_git.core.usage import MOST, added, in_words, usage_of
@@ -24,6 +24,7 @@ TOLD = st.dictionaries(
 )
 
 
+@settings(max_examples=50)
 @given(TOLD | ANYTHING)
 def test_whatever_is_told_comes_to_usage_that_makes_sense(told: Json) -> None:
     found = usage_of(told)

@@ -181,12 +181,23 @@ async def test_a_limited_attempt_goes_on_in_its_slot(stage: Stage) -> None:
 async def test_a_flow_without_room_is_suspended_and_can_be_resumed(stage: Stage) -> None:
     """No retry is lost by it, and it does not go on without end."""
 
+    begun, refused = trio.Event(), trio.Event()
+
     def play(assignment: Assignment) -> Script:
         if assignment.task == "two":
-            return Script(files={"two.txt": b"1\n"}, seconds=0.3)
-        return Script(files={"half.txt": b"1\n"}, limited="usage limit", after=7200.0)
+            begun.set()
+            return Script(files={"two.txt": b"1\n"}, until=refused)
+        return Script(files={"half.txt": b"1\n"}, limited="usage limit", after=7200.0, until=begun)
 
-    state = await stage.play(dispatch_spec(), play, [{"id": "one"}, {"id": "two"}])
+    def watch(notice: Notice) -> None:
+        stage.notices.append(notice)
+        if isinstance(notice, Recorded) and isinstance(notice.event, Suspended):
+            refused.set()
+
+    driver, effects = stage.prepare(dispatch_spec(), play, {"tasks": [{"id": "one"}, {"id": "two"}]})
+    driver.watch = watch
+    with driver.journal.log, closing(driver.context), trio.fail_after(30):
+        state = await driver.drive(effects)  # type: ignore[arg-type]
     assert state.paused
     assert state.status == "running"
     now = fan(state).tasks[0]
