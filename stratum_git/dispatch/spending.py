@@ -121,7 +121,10 @@ class Treasury:
     def funds(self, step: StepId) -> Funds:
         """Returns what another attempt at a step may cost."""
         state = self.state()
-        spec, live = state.program.steps[step], self.live()
+        spec = state.program.steps[step]
+        if not any(budgets.purses(state, spec)):
+            return Funds()
+        live = self.live()
         ms = budgets.ms_left(state, spec, live)
         return Funds(
             budgets.usd_left(state, spec, live),
