@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from stratum_git.core.program import function_of
 from stratum_git.core.usage import Usage, in_usd
+from stratum_git.model.messages import Completed, Event, Rejected, StepReported, TaskReported
 from stratum_git.model.spec import Budget, Step
 from stratum_git.model.spending import Scope, Spending, Spent
 from stratum_git.model.state import Failed, FlowState, Program
@@ -149,6 +150,23 @@ def sentence(purse: Purse, live: Spent | None = None) -> str:
 def with_over(spending: Spending, key: str, said: str) -> Spending:
     """Returns the spending with a budget that is spent."""
     return replace(spending, over={**spending.over, key: said})
+
+
+def is_unseen(state: FlowState, event: Event) -> bool:
+    """Returns whether an attempt came to its end and did not tell what a budget would have to know.
+
+    One that was stopped or lost may not have come to that.
+    """
+    if not isinstance(event, StepReported | TaskReported):
+        return False
+    usage = event.outcome.usage
+    if not usage or not isinstance(event.outcome, Completed | Rejected):
+        return False
+    return any(
+        (purse.budget.usd is not None and "usd" not in usage)
+        or (purse.budget.tokens is not None and "tokens" not in usage)
+        for purse in purses(state, state.program.steps[event.step])
+    )
 
 
 def broke(state: FlowState) -> str | None:

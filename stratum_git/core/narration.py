@@ -229,14 +229,7 @@ def _outcome(name: str, outcome: Outcome, more: tuple[str, ...] = ()) -> tuple[s
 
 def _unseen(event: StepReported | TaskReported, after: FlowState) -> tuple[str, ...]:
     """Returns what is said once of an attempt that does not tell what a budget would have to know."""
-    held = tuple(budgets.purses(after, after.program.steps[event.step]))
-    usage = event.outcome.usage
-    blind = usage and any(
-        (purse.budget.usd is not None and "usd" not in usage)
-        or (purse.budget.tokens is not None and "tokens" not in usage)
-        for purse in held
-    )
-    if not blind or after.spent.total.unseen != 1:
+    if after.spent.total.unseen != 1 or not budgets.is_unseen(after, event):
         return ()
     return (f"{event.by.removeprefix('agent ')} told no cost: the budget cannot see it",)
 

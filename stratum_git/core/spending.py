@@ -133,7 +133,7 @@ def _charged(state: FlowState, event: Costly) -> FlowState:
         since = max(_since(state.step(event.step), event.at), state.spent.clock)
         cost = replace(cost, ms=cost.ms + max(0, int((event.at - since) * 1000)))
         state = replace(state, spent=replace(state.spent, clock=event.at))
-    return _plus(state, step, replace(cost, unseen=_unseen(state, step, told)))
+    return _plus(state, step, replace(cost, unseen=int(budgets.is_unseen(state, event))))
 
 
 def _told(event: Costly) -> Iterable[Usage]:
@@ -155,17 +155,6 @@ def _unasked(before: FlowState, event: Gathered) -> int:
         return 0
     found = (now.tasks[now.graph.index[r.task]] for r in event.reports if r.task in now.graph.index)
     return sum(isinstance(task, Pending) for task in found)
-
-
-def _unseen(state: FlowState, step: Step, told: Iterable[Usage]) -> int:
-    """Returns of how many a budget would have to know more than they told. What never ran cost nothing."""
-    held = tuple(budgets.purses(state, step))
-    wanted: Mapping[str, bool] = {
-        "usd": any(purse.budget.usd is not None for purse in held),
-        "tokens": any(purse.budget.tokens is not None for purse in held),
-    }
-    ran = (usage for usage in told if usage)
-    return sum(any(is_wanted and name not in usage for name, is_wanted in wanted.items()) for usage in ran)
 
 
 def _handed_out(state: FlowState, step: Step, count: int) -> FlowState:

@@ -315,6 +315,9 @@ def test_an_agent_that_tells_no_cost_is_named_once() -> None:
         flow.report(task, Completed(BASE, RESULT, None, {"ms": 5}))
         stories.append(narrate(flow.last, flow.state, flow.effects).details)
     said = "x told no cost: the budget cannot see it"
+    flow = Flow("usd: 9", None, "a")
+    flow.report("a", Halted("enough", None, {"ms": 5}))
+    assert said not in narrate(flow.last, flow.state, flow.effects).details
     assert [said in details for details in stories] == [True, False, False]
 
 
