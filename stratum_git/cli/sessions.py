@@ -133,7 +133,7 @@ def _wait(desk: Desk, flow: FlowId, *, quiet: bool) -> None:
             pass
         # What it has to tell others, and to tidy up, comes after that.
         with trio.move_on_after(PATIENCE):
-            while await trio.to_thread.run_sync(detached.is_run, desk, flow):  # noqa: ASYNC110 - a file's lock
+            while await trio.to_thread.run_sync(detached.is_run, desk, flow):  # noqa: ASYNC110 - a lock has no event
                 await trio.sleep(PAUSE)
 
     trio.run(wait)
