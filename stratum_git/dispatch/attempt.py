@@ -37,7 +37,7 @@ from stratum_git.dispatch.errand import Errand, Unclear, errand_for
 from stratum_git.dispatch.judge import Finding, judge_output, judge_tree, run_commands
 from stratum_git.dispatch.limits import Limits, OutOfPatience, work_patiently
 from stratum_git.dispatch.names import branch_ref
-from stratum_git.dispatch.readonly import intrusion, own_refs
+from stratum_git.dispatch.readonly import intrusion, own_refs, profile_of
 from stratum_git.dispatch.resolving import (
     Conflict,
     asked,
@@ -180,7 +180,8 @@ class Attempt:
         if on is not None:
             await self.context.git(partial(following.put_in_place, self.context, on, place.path))
         self.by = f"agent {agent.name}"
-        refs = await self.context.git(partial(own_refs, self.context, self.state.flow))
+        profile = profile_of(agent, errand.profile)
+        refs = await self.context.git(partial(own_refs, self.context, self.state, profile))
         told = await self._work(agent, self._assignment(errand, base, place, on))
         if self.conflict is not None:
             self.undecided = await self.context.git(partial(unmerged, place.path))
@@ -189,7 +190,7 @@ class Attempt:
             self.starved = told.why
             return Lost(told.why, None if captured.result == base else captured.result, self.meter.usage())
         self.told = told
-        changed = partial(intrusion, self.context, errand.profile, base, captured, refs, self.state.flow)
+        changed = partial(intrusion, self.context, profile, base, captured, refs, self.state)
         found = await self.context.git(changed)
         if found is not None:
             outcome: Outcome = Rejected(found.kind, found.lines, base, captured.result)

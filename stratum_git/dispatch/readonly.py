@@ -6,12 +6,13 @@ the stash. What it made is on a ref by then; none of it lands.
 
 from __future__ import annotations
 
-from stratum_git.agents.base import Profile
+from stratum_git.agents.base import Agent, AgentSpec, Profile
 from stratum_git.dispatch.context import Context
 from stratum_git.dispatch.judge import Finding
 from stratum_git.git.refs import read_refs
 from stratum_git.git.snapshot import Captured
-from stratum_git.model.ids import FlowId, Oid, RefName
+from stratum_git.model.ids import Oid, RefName
+from stratum_git.model.state import FlowState
 
 SHOWN = 20
 
@@ -22,21 +23,29 @@ def intrusion(
     base: Oid,
     captured: Captured,
     before: dict[RefName, Oid],
-    flow: FlowId,
+    state: FlowState,
 ) -> Finding | None:
     """Returns what a run with the profile ``verification`` changed; *before* are its refs as they were."""
     if profile != "verification":
         return None
-    found = [*_files(base, captured), *_beside(captured), *_refs(before, own_refs(context, flow))]
+    found = [*_files(base, captured), *_beside(captured), *_refs(before, own_refs(context, state, profile))]
     if not found:
         return None
     said = "the profile is verification, which may only look, and this was changed"
     return Finding("readonly", (said, *found))
 
 
-def own_refs(context: Context, flow: FlowId) -> dict[RefName, Oid]:
-    """Returns the branches of a flow: those that its agents' git may move."""
-    return read_refs(context.repo, f"refs/heads/stratum/{flow}/")
+def profile_of(agent: Agent, said: Profile | None) -> Profile | None:
+    """Returns the profile of an attempt: what the step or call says, else the agent's own."""
+    spec = getattr(agent, "spec", None)
+    return said or (spec.profile if isinstance(spec, AgentSpec) else None)
+
+
+def own_refs(context: Context, state: FlowState, profile: Profile | None) -> dict[RefName, Oid]:
+    """Returns the branches of a session that only looks: nobody but its agent moves them meanwhile."""
+    if profile != "verification" or state.book.session is None:
+        return {}
+    return read_refs(context.repo, f"refs/heads/stratum/{state.flow}/")
 
 
 def _files(base: Oid, captured: Captured) -> list[str]:
