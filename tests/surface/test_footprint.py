@@ -217,7 +217,6 @@ def test_a_session_leaves_what_is_listed_and_nothing_else(watch: Watch) -> None:
     said = watch.run("session", "run", "do it", agent)
     assert said.strip().endswith("done")
     name = shell.flow()
-    watch.run("session", "continue", name, "more", agent)
     watch.run("session", "verify", name, "--command", "touch left; test -f new.txt", "--agent", "nobody")
     for words in (("query", "sessions"), ("query", "session", name), ("query", "flow", name, "--long")):
         watch.run(*words, nothing=True)
