@@ -45,6 +45,10 @@ def revert(desk: Desk, flow: FlowId, label: str, by: str) -> Answer:
 
     def decide(state: FlowState) -> list[Event]:
         _found(state, name)
+        if state.book.session is not None:
+            # Its slot, its branch and its agent's memory do not go back.
+            message = f"the flow {flow} is a session, which does not go back"
+            raise Refused("is_a_session", message, hint="begin one at an earlier commit", flow_id=flow)
         return [Reverted(now(), by, name)]
 
     with desk.alone(flow):

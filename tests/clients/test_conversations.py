@@ -17,6 +17,8 @@ from tests.support.repos import ScratchRepo
 from tests.support.shell import Shell, wait_for
 from tests.support.stdio import Caller
 
+pytestmark = pytest.mark.soak
+
 
 def bash(command: str) -> dict[str, Any]:
     return {"tool": "Bash", "input": {"command": command}}
