@@ -14,6 +14,7 @@ from tests.clients.conftest import Move
 from tests.clients.story import PAGES, PROMPT, SERVER, script
 from tests.support.clients import House, servers, until
 
+pytestmark = pytest.mark.soak
 KILL, TERM = signal.SIGKILL, signal.SIGTERM
 
 
@@ -35,19 +36,15 @@ INSTANTS: dict[str, Callable[[House], bool]] = {
     "the results are reported": lambda house: called(house, "parallel_done"),
     "the gate waits": waits_at_gate,
 }
-USUAL = [("latest", KILL, "a page is written")]
 MANY = [
     (version, number, instant)
     for version in ("latest", "older")
     for number in (KILL, TERM)
     for instant in INSTANTS
-    if (version, number, instant) not in USUAL
 ] + [("legacy", KILL, "the results are reported")]
 
 
-@pytest.mark.parametrize(
-    ("version", "number", "instant"), [*USUAL, *(pytest.param(*one, marks=pytest.mark.soak) for one in MANY)]
-)
+@pytest.mark.parametrize(("version", "number", "instant"), MANY)
 def test_a_new_session_goes_on(
     claude: Move, tmp_path: Path, version: str, number: signal.Signals, instant: str
 ) -> None:

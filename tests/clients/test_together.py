@@ -18,7 +18,7 @@ def test_two_clients_do_two_flows(claude: Move, version: str) -> None:
     house.install()
     since = house.repo.head()
     runs = [house.claude(PROMPT), house.claude("Write these pages: uno due tre.")]
-    until(lambda: any(run.is_over() for run in runs) or len(gates(house)) == 2, "two gates", 60)
+    until(lambda: any(run.is_over() for run in runs) or len(gates(house)) == 2, "two gates")
     assert not any(run.is_over() for run in runs), [run.told() for run in runs]
     for gate in gates(house):
         assert house.shell.run("gate", "approve", gate["flow_id"], gate["step_id"]).code == 0
@@ -46,7 +46,7 @@ def test_two_clients_take_up_one_flow(claude: Move, version: str) -> None:
     first.kill()
     house.api.asked.clear()
     runs = [house.claude("Please go on."), house.claude("Please go on.")]
-    until(lambda: any(run.is_over() for run in runs) or gates(house), "a gate", 60)
+    until(lambda: any(run.is_over() for run in runs) or gates(house), "a gate")
     assert not any(run.is_over() for run in runs), [run.told() for run in runs]
     (gate,) = gates(house)
     assert house.shell.run("gate", "approve", gate["flow_id"], gate["step_id"]).code == 0

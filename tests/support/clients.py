@@ -218,7 +218,7 @@ def servers(place: Path) -> list[int]:
     return found
 
 
-def until(holds: Any, what: str, patience: float = 30.0) -> None:
+def until(holds: Any, what: str, patience: float = PATIENCE) -> None:
     """Waits until *holds* returns something true."""
     deadline = time.monotonic() + patience
     while not holds():
