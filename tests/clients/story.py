@@ -112,16 +112,16 @@ class Driver:
 
     def __call__(self, told: Conversation) -> Turn:
         """Returns what comes next, after the last answers of tools."""
-        rows = [row for row in map(_row, told.last_results) if row is not None]
+        rows = [row for row in map(row_of, told.last_results) if row is not None]
         if not told.last_results:
             return [self._first(told)]
         return self._next(rows[-1], told) if rows else [self._without_answer(told)]
 
     def _without_answer(self, told: Conversation) -> Block:
         """Returns what comes after work, or after a call for which the client was not ready."""
-        if "still connecting" in told.last_tool_result:
+        if "till connecting" in told.last_tool_result:
             return {"type": "tool_use", "name": "WaitForMcpServers", "input": {}}
-        if any((_row(one) or {}).get("batch") for one in told.results):
+        if any((row_of(one) or {}).get("batch") for one in told.results):
             return self._report(told)
         return self._first(told)
 
@@ -160,12 +160,12 @@ class Driver:
 
     def _wait(self, flow: str, cursor: int, told: Conversation) -> Block:
         """A decision may come between any two calls: after each wait it is asked where the flow is."""
-        if len(told.results) > 1 and "events" in (_row(told.results[-2]) or {}):
+        if len(told.results) > 1 and "events" in (row_of(told.results[-2]) or {}):
             return self.call("resume", flow_id=flow)
         return self.call("events", flow_id=flow, cursor=cursor, wait_seconds=10)
 
     def _report(self, told: Conversation) -> Block:
-        rows = (_row(one) for one in reversed(told.results))
+        rows = (row_of(one) for one in reversed(told.results))
         said = next(row for row in rows if row is not None and row.get("batch"))
         done = [{"task_id": one["task_id"], "status": "complete", "result": {}} for one in said["batch"]]
         given = {"flow_id": said["flow_id"], "step_id": said["step_id"], "task_results": done}
@@ -196,7 +196,7 @@ def _tasks(told: Conversation) -> list[dict[str, Any]]:
     return [{"id": page, "files_owned": [f"pages/{page}.md"], "changes": "required"} for page in pages]
 
 
-def _row(said: Said) -> dict[str, Any] | None:
+def row_of(said: Said) -> dict[str, Any] | None:
     """Returns what a tool of ours has answered, whatever the client puts before it."""
     start = said.text.find("{")
     try:
