@@ -3,6 +3,10 @@
 Its settings come in the environment, on top of the user's own, which hold but for MCP servers. What it may do
 is said as an agent of ours in them, so that no rule of the user's allows more. It has no schemas: the object
 is asked for in the prompt, and is the last one in what it says at the end.
+
+A conversation is tied to the directory in which it began: gone on with in another one, it works in the old
+one, which is somebody else's by then, and neither tells anything nor ends. So where it began is noted beside
+each attempt, and anywhere else a new one begins.
 """
 
 from __future__ import annotations
@@ -24,11 +28,13 @@ from stratum_git.agents.base import (
     Outcome,
 )
 from stratum_git.agents.command import Program
-from stratum_git.agents.conversing import NESTED, converse, lost, outcome_of, prompt_of
+from stratum_git.agents.conversing import NESTED, converse, outcome_of, prompt_of
 from stratum_git.agents.mcp_config import McpConfigError, Server, bounded, read_servers
+from stratum_git.agents.output import replace_private
 from stratum_git.agents.secrets import NONE, Secrets
 from stratum_git.agents.stream import number, part, words
 from stratum_git.agents.supervise import Exited
+from stratum_git.errors import HostError
 from stratum_git.model.ids import Json
 
 PROGRAM = ("opencode",)
@@ -59,6 +65,7 @@ LOOKS: Mapping[str, Json] = {
 caught afterwards."""
 WORKS: Mapping[str, Json] = {"*": "allow", "question": "deny", "doom_loop": "deny", "plan_enter": "deny"}
 LIMITED = frozenset({429, 503, 529})
+NOTE = "opencode.json"
 GONE = "Session not found"
 COMMENT = re.compile(r'("(?:\\.|[^"\\])*")|//[^\n]*|/\*.*?\*/', re.DOTALL)
 TRAILING = re.compile(r'("(?:\\.|[^"\\])*")|,(?=\s*[}\]])')
@@ -82,17 +89,18 @@ class OpencodeAgent:
         outcome = await self._talk(assignment, on_line, "")
         if outcome is not None:
             return outcome
-        on_line(lost(assignment))
+        lost = f"the conversation {assignment.session} is none of this directory; a new one begins"
+        on_line(lost)
         anew = replace(assignment, session=None, followup=None)
-        return await self._talk(anew, on_line, f"[{lost(assignment)}]") or AgentFailed(
-            "no conversation begins"
-        )
+        return await self._talk(anew, on_line, f"[{lost}]") or AgentFailed("no conversation begins")
 
     async def _talk(
         self, assignment: Assignment, on_line: Callable[[str], None], first: str
     ) -> Outcome | None:
-        """Has one conversation, or goes on with one; returns ``None`` when that is gone."""
-        ear = _Ear(assignment.session, assignment.model or self.spec.model)
+        """Has one conversation, or goes on with one; returns ``None`` when that is gone, or not had here."""
+        if assignment.session is not None and not await trio.to_thread.run_sync(_is_here, assignment):
+            return None
+        ear = _Ear(assignment, assignment.model or self.spec.model)
         try:
             content = await trio.to_thread.run_sync(self._content, assignment)
         except McpConfigError as error:
@@ -158,13 +166,15 @@ class OpencodeAgent:
 class _Ear:
     """What opencode tells in one attempt."""
 
-    def __init__(self, session: str | None, model: str | None) -> None:
+    def __init__(self, assignment: Assignment, model: str | None) -> None:
         self.said = ""
         self.done = False
         self.trouble = ""
         self.status: int | None = None
         self.wait: float | None = None
-        self._session, self._model = session, model
+        self._assignment, self._model = assignment, model
+        self._session = assignment.session
+        self._noted: str | None = None
         self._fresh = True
         self._turns = self._incoming = self._outgoing = 0
         self._usd = 0.0
@@ -194,7 +204,15 @@ class _Ear:
         return ""
 
     def look(self) -> None:
-        """Does nothing: what it costs is told in its events."""
+        """Notes where the conversation is had; what it costs is told in its events."""
+        if self._session is None or self._session == self._noted:
+            return
+        self._noted = self._session
+        note = {"session": self._session, "slot": str(self._assignment.slot.resolve())}
+        try:
+            replace_private(self._assignment.folder / NOTE, json.dumps(note).encode())
+        except OSError as error:
+            raise HostError(f"the conversation cannot be noted: {error}") from error
 
     def usage(self) -> dict[str, Json]:
         """Returns what it has told of its costs; a model without a price costs nothing that is known."""
@@ -223,6 +241,18 @@ class _Ear:
         status = int(number(part(data, "statusCode")))
         self.status = status or None
         self.wait = _seconds(words(part(data, "responseHeaders", "retry-after")))
+
+
+def _is_here(assignment: Assignment) -> bool:
+    """Returns whether the conversation that is to go on was had in this slot."""
+    wanted = {"session": assignment.session, "slot": str(assignment.slot.resolve())}
+    for path in assignment.folder.parent.glob(f"*/{NOTE}"):
+        try:
+            if json.loads(bounded(path)) == wanted:
+                return True
+        except (OSError, ValueError):
+            continue
+    return False
 
 
 def without_comments(text: str) -> str:

@@ -14,8 +14,9 @@ there. ``usage`` in a step says how many tokens its answer reads and writes, ``[
 
 As in 1.18: the settings come in ``OPENCODE_CONFIG_CONTENT``, what an agent of them may do is held to, and who
 is no agent there is told so and replaced. What an answer costs is told when what it asks for is done. Of
-rules of commands it knows whole lines, and no syntax of a shell. Conversations lie under ``HOME``. What it
-does not know it refuses, as the real one does. ``tests/agents/test_contract.py`` holds both to the same.
+rules of commands it knows whole lines, and no syntax of a shell. Conversations lie under ``HOME``, each tied
+to the directory in which it began. What it does not know it refuses, as the real one does.
+``tests/agents/test_contract.py`` holds both to the same tests.
 """
 
 from __future__ import annotations
@@ -83,6 +84,10 @@ class Client:
         self.file = Path(home) / "opencode" / "fake" / f"{self.session}.jsonl"
         if asked.session is not None and not self.file.exists():
             raise Refused("\x1b[91m\x1b[1mError: \x1b[0mSession not found")
+        began = json.loads(self.file.read_text().splitlines()[0])["directory"] if asked.session else None
+        self.is_elsewhere = began is not None and began != str(Path.cwd())
+        if began is not None:
+            os.chdir(began)
         self.rules = self._rules()
 
     def _rules(self) -> list[tuple[str, str, str]]:
@@ -110,6 +115,8 @@ class Client:
 
     def tell(self, kind: str, **rest: Any) -> None:
         """Writes an event."""
+        if self.is_elsewhere:
+            return
         event = {"type": kind, "timestamp": int(time.time() * 1000), "sessionID": self.session, **rest}
         sys.stdout.write(json.dumps(event) + "\n")
         sys.stdout.flush()
@@ -118,11 +125,15 @@ class Client:
         """Plays the steps to the end, and returns the exit code."""
         self.file.parent.mkdir(parents=True, exist_ok=True)
         with self.file.open("a") as file:
-            file.write(json.dumps({"prompt": self.prompt, "title": self.asked.title}) + "\n")
+            note = {"directory": str(Path.cwd()), "prompt": self.prompt, "title": self.asked.title}
+            file.write(json.dumps(note) + "\n")
         for number, step in enumerate(steps, 1):
             code = self._step(step, last=number == len(steps))
             if code is not None:
                 return code
+        while self.is_elsewhere:
+            # It waits for events of the directory that it was started in, and there are none.
+            time.sleep(1)
         return 0
 
     def _step(self, step: Mapping[str, Any], *, last: bool) -> int | None:

@@ -126,8 +126,33 @@ async def test_a_conversation_that_is_gone_begins_anew(
 
     assert isinstance(outcome, Finished)
     assert outcome.usage["session_id"] != "ses_gone"
-    assert any("is not there any more; a new one begins" in line for line in lines)
+    assert any("a new one begins" in line for line in lines)
     assert (assignment.folder / "prompt.md").read_text() == assignment.intent
+
+
+async def test_a_conversation_of_another_directory_begins_anew_in_this_one(
+    plays: Callable[..., OpencodeAgent], assignment: Assignment, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    agent = plays({"write": "made.txt", "text": "x"}, {"text": "done"})
+    first, _ = await run(agent, assignment)
+    assert isinstance(first, Finished)
+    (assignment.slot / "made.txt").unlink()
+    session = str(first.usage["session_id"])
+    again = replace(
+        assignment,
+        slot=tmp_path / "other",
+        session=session,
+        followup=FOLLOWUP,
+        folder=assignment.folder.with_name("2"),
+    )
+
+    second, _ = await run(agent, again)
+
+    assert isinstance(second, Finished)
+    assert second.usage["session_id"] != session
+    assert list(assignment.slot.iterdir()) == []
+    assert [path.name for path in again.slot.iterdir()] == ["made.txt"]
 
 
 async def test_what_it_may_not_do_is_in_the_log(
