@@ -25,6 +25,7 @@ from stratum_git.agents.command import TEXT, Program, answer_of, failure, result
 from stratum_git.agents.output import plain, plain_text
 from stratum_git.agents.stream import event_of
 from stratum_git.agents.supervise import Exit, Exited, Unstartable
+from stratum_git.errors import HostError
 from stratum_git.model.ids import Json
 
 NESTED = frozenset(
@@ -131,11 +132,18 @@ async def converse(
     """
     attention = _Attention(assignment, limits_of(program.spec, assignment), ear, first)
     ended: Exit | None = None
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(attention.watch)
-        with attention.limit:
-            ended = await program.run(command, assignment, on_line, prompt=prompt, reads=attention.read)
-        nursery.cancel_scope.cancel()
+    failure: Exception | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(attention.watch)
+            with attention.limit:
+                ended = await program.run(command, assignment, on_line, prompt=prompt, reads=attention.read)
+            nursery.cancel_scope.cancel()
+    except* HostError as group:
+        # As whoever asks for an attempt knows them: alone. A holder that was killed is one.
+        failure = group.exceptions[0]
+    if failure is not None:
+        raise failure
     await trio.to_thread.run_sync(ear.look)
     return ended if ended is not None else attention.stopped or Stopped("was ended", spent=False)
 

@@ -17,6 +17,7 @@ import trio
 
 from stratum_git.agents.base import AgentFailed, AgentLimited, AgentSpec, Assignment, Finished, Outcome
 from stratum_git.agents.codex import CodexAgent, is_strict, wait_of
+from stratum_git.errors import HostError
 from stratum_git.fakes import codex as fake
 from stratum_git.model.ids import Json, Oid
 from stratum_git.spawn.client import serving
@@ -159,6 +160,15 @@ async def test_a_conversation_that_is_gone_begins_anew(
     assert any("is not there any more; a new one begins" in line for line in lines)
     assert "a new one begins]" in (assignment.folder / "output.log").read_text()
     assert (assignment.folder / "prompt.md").read_text() == assignment.intent
+
+
+async def test_what_this_machine_cannot_do_is_told_alone(
+    plays: Callable[..., CodexAgent], assignment: Assignment
+) -> None:
+    (assignment.folder / "output.log").mkdir(parents=True)
+
+    with pytest.raises(HostError, match="log"):
+        await run(plays({"text": "done"}), assignment)
 
 
 async def test_an_outer_client_leaves_no_trace(

@@ -23,6 +23,7 @@ from stratum_git.agents.base import (
     Outcome,
 )
 from stratum_git.agents.opencode import OpencodeAgent, without_comments
+from stratum_git.errors import HostError
 from stratum_git.fakes import opencode as fake
 from stratum_git.model.ids import Json, Oid
 from stratum_git.spawn.client import serving
@@ -166,6 +167,15 @@ async def test_what_it_may_not_do_is_in_the_log(
     assert not Path(outside).exists()
     assert (assignment.slot / "inside.txt").exists()
     assert "a rule which prevents you" in (assignment.folder / "output.log").read_text()
+
+
+async def test_what_this_machine_cannot_do_is_told_alone(
+    plays: Callable[..., OpencodeAgent], assignment: Assignment
+) -> None:
+    (assignment.folder / "output.log").mkdir(parents=True)
+
+    with pytest.raises(HostError, match="log"):
+        await run(plays({"text": "done"}), assignment)
 
 
 async def test_an_outer_client_leaves_no_trace(
