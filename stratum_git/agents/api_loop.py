@@ -279,7 +279,7 @@ def _talk(program: Program, given: Assignment, on_line: Callable[[str], None], m
     profile = given.profile or program.spec.profile
     runner = Runner(given.slot, program.surroundings(given), given.folder / "run.log", program.hide, on_line)
     try:
-        log = LogFile(given.folder / "output.log", LOG_LIMIT)
+        log = LogFile(given.folder / "output.log", LOG_LIMIT, goes_on=True)
     except OSError as error:
         raise HostError(f"the log cannot be made: {error}") from error
     limits = limits_of(program.spec, given)
