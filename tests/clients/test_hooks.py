@@ -116,8 +116,7 @@ def test_a_session_does_not_leave_tasks_without_a_word(claude: Move, version: st
     main = {"name": "main", "match": {"has_tools": True}, "mode": "total", "turns": turns}
     looker = {"name": "looker", "match": {"last_prompt": "WHAT-IS-OPEN"}, "turns": ["a flow"]}
     house = claude(version, {"lanes": [looker, main]})
-    house.connect()
-    hooked(house)
+    house.install()
     run = house.claude("Plan").wait()
     assert run.result["result"] == "I stop all the same", run.told()
     assert "- one (attempt 1, flow " in said(house)

@@ -14,7 +14,7 @@ from stratum_git.fakes.conversation import Conversation, Said
 from stratum_git.fakes.scripting import Turn
 from tests.clients.around import gates
 from tests.clients.conftest import Move
-from tests.clients.story import SERVER, Block, _row
+from tests.clients.story import SERVER, Block, row_of
 from tests.support.clients import House
 
 pytestmark = pytest.mark.soak
@@ -94,7 +94,7 @@ class Driver:
 
 
 def _ours(said: Said) -> dict[str, Any] | None:
-    row = _row(said)
+    row = row_of(said)
     return row if row is not None and ("status" in row or "steps" in row) else None
 
 
@@ -112,11 +112,7 @@ def writing() -> list[Turn]:
 
 def settle(house: House) -> str:
     """Installs what a user installs, and commits it; returns the commit."""
-    house.connect()
-    said = house.shell.run("install")
-    assert said.code == 0, said
-    house.repo.git("add", "-A")
-    house.repo.git("commit", "-q", "-m", "Install stratum-git")
+    house.install()
     return house.repo.head()
 
 
