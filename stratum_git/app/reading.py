@@ -7,11 +7,11 @@ from collections.abc import Callable
 from stratum_git.app.costs import attempts_row, costs_of, spent_row, step_row
 from stratum_git.app.overlaps import in_the_way
 from stratum_git.app.surroundings import Surroundings
-from stratum_git.app.telling import report_of
 from stratum_git.core import contest
 from stratum_git.core.codec import encode
 from stratum_git.core.overview import overview
 from stratum_git.core.questions import fan_of, is_over
+from stratum_git.core.sessions import report_of
 from stratum_git.errors import UserError
 from stratum_git.git.diff import patch
 from stratum_git.git.refs import read_refs, tip_nowait

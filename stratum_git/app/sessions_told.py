@@ -10,10 +10,9 @@ from stratum_git.app.places import folders_of
 from stratum_git.app.reading import is_stale, verdicts
 from stratum_git.app.refused import Refused
 from stratum_git.app.surroundings import Surroundings
-from stratum_git.app.telling import report_of
 from stratum_git.core.answers import Answer
 from stratum_git.core.questions import is_over
-from stratum_git.core.sessions import current, is_open
+from stratum_git.core.sessions import current, is_open, report_of
 from stratum_git.git.refs import tip_nowait
 from stratum_git.git.repository import Repository
 from stratum_git.model.ids import FlowId, Json

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from stratum_git.core.questions import is_over
+from stratum_git.core.sessions import report_of
 from stratum_git.dispatch.clock import now
 from stratum_git.dispatch.context import Context
 from stratum_git.dispatch.journal import Journal
-from stratum_git.model.ids import Json
 from stratum_git.model.sessions import ReviewBegan, Reviewed
 from stratum_git.model.state import FlowState
 from stratum_git.store.flows import FlowLog, load
@@ -28,24 +27,3 @@ def tell(context: Context, state: FlowState) -> None:
     found = Reviewed(now(), "stratum-git", state.flow, report)
     with FlowLog(context.repo, context.writer, context.identity, spec) as log:
         Journal(context.repo, log, stored).record([began, found], lambda *_: [])
-
-
-def report_of(state: FlowState) -> Json:
-    """Returns what a verification found; ``None`` as long as it has found nothing."""
-    session = state.book.session
-    if session is None or session.terms.review is None or not is_over(state):
-        return None
-    turn = session.turns[-1]
-    if turn.status == "done":
-        return turn.output
-    # It did not come to a report: it was cancelled, or had no place. That says nothing of the work.
-    why: list[Json] = [*turn.findings] or [f"the verification is {state.status}"]
-    return {
-        "status": "could_not_run",
-        "verdict": None,
-        "reasons": why,
-        "restrictions": [],
-        "retryable": True,
-        "commit": session.terms.review.commit,
-        "base": session.terms.review.base,
-    }

@@ -122,6 +122,27 @@ def noted(state: FlowState, event: Event) -> FlowState:
     return _with(state, replace(session, turns=turns, conversation=conversation, attempts=attempts))
 
 
+def report_of(state: FlowState) -> Json:
+    """Returns what a verification found; ``None`` as long as it has found nothing."""
+    session = state.book.session
+    if session is None or session.terms.review is None or not is_over(state):
+        return None
+    turn = session.turns[-1]
+    if turn.status == "done":
+        return turn.output
+    # It did not come to a report: it was cancelled, or had no place. That says nothing of the work.
+    why: list[Json] = [*turn.findings] or [f"the verification is {state.status}"]
+    return {
+        "status": "could_not_run",
+        "verdict": None,
+        "reasons": why,
+        "restrictions": [],
+        "retryable": True,
+        "commit": session.terms.review.commit,
+        "base": session.terms.review.base,
+    }
+
+
 def review_began(state: FlowState, event: ReviewBegan) -> FlowState:
     """Returns the flow with one more verification of its work."""
     if any(one.review == event.review for one in state.book.reviews):

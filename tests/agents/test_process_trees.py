@@ -131,7 +131,9 @@ async def test_a_signal_that_hits_the_tether_ends_nothing(tmp_path: Path, number
 
 
 async def test_a_program_may_say_its_last_words_while_it_is_being_ended(tmp_path: Path) -> None:
-    words = 'trap "head -c 300000 /dev/zero; echo last words; exit 0" TERM; echo ready; sleep 300 & wait'
+    words = (
+        'trap "head -c 300000 /dev/zero; echo last words; exit 0" TERM; (echo ready; exec sleep 300) & wait'
+    )
     told: list[str] = []
     with trio.CancelScope() as scope:
 

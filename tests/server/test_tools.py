@@ -44,6 +44,7 @@ OURS = {
         "execute", "parallel_start", "parallel_status", "parallel_wait", "parallel_cancel", "parallel_land",
         "task_claim", "task_renew", "task_complete", "task_abandon", "task_log", "task_diff", "events",
         "conflicts", "doctor", "flows", "checkpoint_diff", "conflict_resolve", "land", "undo",
+        "estimate", "agent_run", "agent_continue", "agent_verify", "agent_close", "agent_sessions",
     )
 }  # fmt: skip
 READS = {
@@ -51,6 +52,7 @@ READS = {
     for name in (
         "validate", "audit", "compile_speckit", "list_workflows", "parallel_status", "parallel_wait",
         "task_log", "task_diff", "events", "conflicts", "doctor", "flows", "checkpoint_diff",
+        "estimate", "agent_sessions",
     )
 }  # fmt: skip
 
@@ -68,7 +70,8 @@ async def test_both_generations_of_clients_see_the_tools(shell: Shell, mode: str
         assert tool.annotations.read_only_hint is (name in READS), name
         assert tool.output_schema is not None
         assert tool.output_schema["additionalProperties"] is True
-    assert len(json.dumps([tool.model_dump(mode="json") for tool in tools.values()])) < 30_000
+    sent = [tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in tools.values()]
+    assert len(json.dumps(sent)) < 30_000, "what a client is told of tools, its model reads"
 
 
 async def test_specs_are_checked_listed_compiled_and_drafted(shell: Shell) -> None:
