@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import wraps
+from inspect import cleandoc
 from itertools import accumulate
 from typing import Any, ParamSpec, TypeAlias
 
@@ -63,7 +64,7 @@ def tool(work: Callable[P, Answer]) -> Callable[P, Awaitable[Answer]]:
         except OSError as error:
             return answered(_expected(error), kwargs, work.__name__)
 
-    return call
+    return _described(call)
 
 
 def waiting_tool(work: Callable[P, Awaitable[Answer]]) -> Callable[P, Awaitable[Answer]]:
@@ -84,6 +85,12 @@ def waiting_tool(work: Callable[P, Awaitable[Answer]]) -> Callable[P, Awaitable[
                 raise
         return answered(found, kwargs, work.__name__)
 
+    return _described(call)
+
+
+def _described(call: Callable[P, Awaitable[Answer]]) -> Callable[P, Awaitable[Answer]]:
+    """Takes the indentation of the code from what a client is told of a tool: its model pays for it."""
+    call.__doc__ = cleandoc(call.__doc__ or "")
     return call
 
 
