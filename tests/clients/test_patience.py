@@ -31,11 +31,13 @@ def answers(house: House) -> list[tuple[bool, str]]:
 def script(*calls: Block) -> Mapping[str, Any]:
     """Returns a script of these calls; one that came before the server was there is made again."""
 
+    def is_early(words: str) -> bool:
+        return "till connecting" in words or "No such tool" in words
+
     def play(told: Conversation) -> Turn:
-        early = "till connecting"
-        if early in told.last_tool_result:
+        if is_early(told.last_tool_result):
             return [{"type": "tool_use", "name": "WaitForMcpServers", "input": {}}]
-        made = [one for one in told.results if row_of(one) or (one.is_error and early not in one.text)]
+        made = [one for one in told.results if row_of(one) or (one.is_error and not is_early(one.text))]
         return [calls[len(made)]] if len(made) < len(calls) else "done"
 
     return {"lanes": [{"name": "main", "play": play}]}
