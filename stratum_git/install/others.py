@@ -39,7 +39,9 @@ def entry_for(client: str, name: str, program: Program) -> Entry:
             text = f"[mcp_servers.{_toml(name)}]\ncommand = {_toml(words[0], quoted=True)}\n"
             args = ", ".join(_toml(word, quoted=True) for word in words[1:])
             command = f"codex mcp add {shlex.join([name, '--', *words])}"
-            return Entry(client, "~/.codex/config.toml", f"{text}args = [{args}]\n", command)
+            # Its first turn has no tools of a server that is still starting, unless it has to wait for it.
+            text = f"{text}args = [{args}]\nrequired = true\n"
+            return Entry(client, "~/.codex/config.toml", text, command)
         case "opencode":
             server: dict[str, Json] = {"type": "local", "command": list(words), "enabled": True}
             entry: dict[str, Json] = {"$schema": "https://opencode.ai/config.json", "mcp": {name: server}}

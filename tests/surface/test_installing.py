@@ -296,7 +296,8 @@ def test_a_plugin_is_written_brought_up_to_date_and_removed(shell: Shell, projec
 def test_entries_for_other_clients_are_printed(shell: Shell) -> None:
     words = ("--name", "st", "--program", "'/a b/stratum-git'")
     toml = tomllib.loads(shell.run("install", "--print", "codex", *words).out)
-    assert toml == {"mcp_servers": {"st": {"command": "/a b/stratum-git", "args": ["mcp"]}}}
+    entry = {"command": "/a b/stratum-git", "args": ["mcp"], "required": True}
+    assert toml == {"mcp_servers": {"st": entry}}
     rows = shell.run("install", "--print", "--json", *words).json()
     conforms(rows, "install-entries.v1")
     assert isinstance(rows, list)
