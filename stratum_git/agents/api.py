@@ -14,7 +14,7 @@ import trio
 
 from stratum_git.agents.base import AgentSpec, AgentUnstartable, Assignment, Outcome
 from stratum_git.agents.command import Program
-from stratum_git.agents.conversing import NESTED
+from stratum_git.agents.nested import NESTED
 from stratum_git.agents.prices import price_of
 from stratum_git.agents.secrets import NONE, Secrets, secrets_of, too_short
 

@@ -3,7 +3,8 @@
 What it is given, and why, as it was tried on 2.1.328 and 2.1.197:
 
 - The prompt on standard input: words on a command line are seen by everybody, and have a limit.
-XX
+- ``disableAllHooks``: the user's hooks, and ours among them, are for the user's own sessions. His other
+  settings, his login and ``CLAUDE.md`` hold.
 - ``--strict-mcp-config``: no server but those of ``mcp_config``; so a worker starts no flows by itself.
 - The profile ``general`` edits in its slot and runs commands without being asked (``acceptEdits``, ``Bash``
   allowed); elsewhere its own tools write no files. ``EnterWorktree`` would lead it out of its slot.
@@ -43,6 +44,7 @@ from stratum_git.agents.claude_endings import Ending, refusal, shortcoming
 from stratum_git.agents.claude_events import Limited, Run, Spent, Stopped, trouble
 from stratum_git.agents.command import TEXT, Program, answer_of, failure, result_file
 from stratum_git.agents.mcp_config import McpConfigError, read_servers
+from stratum_git.agents.nested import NESTED
 from stratum_git.agents.output import plain_text
 from stratum_git.agents.secrets import NONE, Secrets
 from stratum_git.agents.stream import words
@@ -54,15 +56,6 @@ INSTALL = "npm install -g @anthropic-ai/claude-code installs it"
 READS = ("Read", "Grep", "Glob")
 WRITES = ("Edit", "Write", "NotebookEdit")
 RETRIES = "6"
-NESTED = frozenset(
-    {
-        "CLAUDECODE", "CLAUDE_CODE_CHILD_NOTES_DIR", "CLAUDE_CODE_CHILD_SESSION", "CLAUDE_CODE_ENTRYPOINT",
-        "CLAUDE_CODE_EXECPATH", "CLAUDE_CODE_MESSAGING_SOCKET", "CLAUDE_CODE_MESSAGING_TOKEN",
-        "CLAUDE_CODE_SESSION_ATTENDED", "CLAUDE_CODE_SESSION_ID", "CLAUDE_CODE_SSE_PORT", "CLAUDE_EFFORT",
-        "CLAUDE_ENV_FILE", "CLAUDE_PID", "CLAUDE_PLUGIN_DATA", "CLAUDE_PLUGIN_ROOT", "CLAUDE_PROJECT_DIR",
-    }
-)  # fmt: skip
-"""What a client sets for what it starts: stratum-git may be that, its workers are nobody's children."""
 GONE = ("No conversation found", "is not a UUID", "is already in use")
 """What the client says of a conversation that it cannot go on with."""
 

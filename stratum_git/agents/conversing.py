@@ -28,18 +28,6 @@ from stratum_git.agents.supervise import Exit, Exited, Unstartable
 from stratum_git.errors import HostError
 from stratum_git.model.ids import Json
 
-NESTED = frozenset(
-    {
-        "AGENT", "AI_AGENT", "CLAUDECODE", "CLAUDE_CODE_ENTRYPOINT", "CLAUDE_CODE_SESSION_ID",
-        "CLAUDE_ENV_FILE", "CLAUDE_PROJECT_DIR", "CODEX_APPLY_PATCH_PRESERVE_LINE_ENDINGS", "CODEX_CI",
-        "CODEX_INTERNAL_ORIGINATOR_OVERRIDE", "CODEX_MANAGED_BY_BUN", "CODEX_MANAGED_BY_NPM",
-        "CODEX_MANAGED_BY_PNPM", "CODEX_MANAGED_PACKAGE_ROOT", "CODEX_PERMISSION_PROFILE", "CODEX_SANDBOX",
-        "CODEX_SANDBOX_NETWORK_DISABLED", "CODEX_SESSION_ID", "CODEX_THREAD_ID", "CODEX_TOOL_CALL_ID",
-        "CODEX_VERSION", "OPENCODE", "OPENCODE_CLIENT", "OPENCODE_PID", "OPENCODE_ROUTE", "OPENCODE_TERMINAL",
-        "OPENCODE_WORKSPACE_ID",
-    }
-)  # fmt: skip
-"""What a client leaves for its children, seen in codex 0.169, opencode 1.18 and Claude Code 2.1."""
 PAUSE = 1.0
 """Seconds between two looks at what a client notes elsewhere."""
 SCHEMA = """

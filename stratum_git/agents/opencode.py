@@ -28,8 +28,9 @@ from stratum_git.agents.base import (
     Outcome,
 )
 from stratum_git.agents.command import Program
-from stratum_git.agents.conversing import NESTED, converse, outcome_of, prompt_of
+from stratum_git.agents.conversing import converse, outcome_of, prompt_of
 from stratum_git.agents.mcp_config import McpConfigError, Server, bounded, read_servers
+from stratum_git.agents.nested import NESTED
 from stratum_git.agents.output import replace_private
 from stratum_git.agents.secrets import NONE, Secrets
 from stratum_git.agents.stream import number, part, words
