@@ -1,6 +1,7 @@
 """A stand-in for Claude Code's ``claude -p``: the same options, stream and exit codes, and no model.
 
-``python claude.py OPTIONS < PROMPT`` plays the JSON file that ``STRATUM_FAKE_CLAUDE`` names::
+``python -m stratum_git.fakes.claude OPTIONS < PROMPT`` plays the JSON file that
+``STRATUM_FAKE_CLAUDE`` names::
 
     {"lanes": [{"match": "api", "steps": [STEP, ...]},      # the first whose pattern is found in the prompt
                {"resumed": true, "steps": [STEP, ...]},     # only when a conversation goes on
@@ -32,6 +33,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from stratum_git.fakes.playing import Refused, played, prompt_on_input, steps_for
+
 SCRIPT = "STRATUM_FAKE_CLAUDE"
 VERSION = "STRATUM_FAKE_CLAUDE_VERSION"
 LATEST = "2.1.328"
@@ -43,10 +46,6 @@ OTHERS = ("Glob", "Grep")
 MODES = ("acceptEdits", "auto", "bypassPermissions", "manual", "dontAsk", "plan", "default")
 LONGEST_WAIT = 60.0
 """Seconds beyond which it does not wait for the API at all."""
-
-
-class Refused(Exception):  # noqa: N818 - reads as what happened
-    """It was started in a way that it does not know: one line on standard error, and 1."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -298,16 +297,6 @@ class Client:
             file.write(json.dumps({**self.totals(), "prompt": self.prompt}) + "\n")
 
 
-def steps_for(script: Mapping[str, Any], prompt: str, *, resumed: bool) -> Sequence[Mapping[str, Any]]:
-    """Returns what to do for a prompt; raises Refused when nothing is said of it."""
-    for lane in script["lanes"]:
-        wanted = lane.get("resumed")
-        if (wanted is None or wanted == resumed) and re.search(lane.get("match", ""), prompt):
-            found: Sequence[Mapping[str, Any]] = lane["steps"]
-            return found
-    raise Refused("Error: the script has no lane for this prompt")
-
-
 def _servers(file: str) -> Sequence[str]:
     try:
         return list(json.loads(Path(file).read_text())["mcpServers"])
@@ -317,25 +306,14 @@ def _servers(file: str) -> Sequence[str]:
 
 def main(arguments: Sequence[str]) -> int:
     """Plays, and returns the exit code."""
-    if arguments == ["--version"]:
-        sys.stdout.write(f"{os.environ.get(VERSION, LATEST)} (Claude Code)\n")
-        return 0
-    try:
-        return _run(options(arguments))
-    except Refused as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
+    return played(arguments, f"{os.environ.get(VERSION, LATEST)} (Claude Code)", _run)
 
 
-def _run(asked: argparse.Namespace) -> int:
-    prompt = sys.stdin.read()
-    if not prompt.strip():
-        raise Refused("Error: Input must be provided either through stdin or as a prompt argument")
-    if SCRIPT not in os.environ:
-        raise Refused(f"Error: {SCRIPT} names no script")
+def _run(arguments: Sequence[str]) -> int:
+    asked = options(arguments)
+    prompt = prompt_on_input("Error: Input must be provided either through stdin or as a prompt argument")
     client = Client(asked, prompt)
-    script = json.loads(Path(os.environ[SCRIPT]).read_text())
-    return client.play(steps_for(script, prompt, resumed=asked.resume is not None))
+    return client.play(steps_for(SCRIPT, prompt, resumed=asked.resume is not None))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """A stand-in for ``codex exec --json``: the same options, events, files and exit codes, and no model.
 
-``python codex.py exec OPTIONS [resume ID] - < PROMPT`` plays the JSON file that ``STRATUM_FAKE_CODEX`` names,
-with lanes and steps as in ``claude.py``::
+``python -m stratum_git.fakes.codex exec OPTIONS [resume ID] - < PROMPT`` plays the JSON file that
+``STRATUM_FAKE_CODEX`` names, with lanes and steps as in ``claude.py``::
 
     {"lanes": [{"match": "api", "steps": [STEP, ...]},      # the first whose pattern is found in the prompt
                {"resumed": true, "steps": [STEP, ...]},     # only when a conversation goes on
@@ -33,6 +33,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from stratum_git.fakes.playing import Refused, played, prompt_on_input, steps_for
+
 SCRIPT = "STRATUM_FAKE_CODEX"
 VERSION = "0.169.0"
 RETRIES = 5
@@ -46,14 +48,6 @@ STATUS = {
 }
 PATIENT = frozenset({401, 429})
 """What it tries again, and tells that."""
-
-
-class Refused(Exception):  # noqa: N818 - reads as what happened
-    """It was started in a way that it does not know: what it says of that, and its exit code."""
-
-    def __init__(self, said: str, code: int = 1) -> None:
-        super().__init__(said)
-        self.code = code
 
 
 class Parser(argparse.ArgumentParser):
@@ -241,40 +235,19 @@ class Client:
         return 1
 
 
-def steps_for(script: Mapping[str, Any], prompt: str, *, resumed: bool) -> Sequence[Mapping[str, Any]]:
-    """Returns what to do for a prompt; raises Refused when nothing is said of it."""
-    for lane in script["lanes"]:
-        wanted = lane.get("resumed")
-        if (wanted is None or wanted == resumed) and re.search(lane.get("match", ""), prompt):
-            found: Sequence[Mapping[str, Any]] = lane["steps"]
-            return found
-    raise Refused("Error: the script has no lane for this prompt")
-
-
 def main(arguments: Sequence[str]) -> int:
     """Plays, and returns the exit code."""
-    if arguments == ["--version"]:
-        sys.stdout.write(f"codex-cli {VERSION}\n")
-        return 0
-    try:
-        return _run(options(arguments))
-    except Refused as error:
-        sys.stderr.write(f"{error}\n")
-        return error.code
+    return played(arguments, f"codex-cli {VERSION}", _run)
 
 
-def _run(asked: argparse.Namespace) -> int:
-    prompt = sys.stdin.read()
-    if not prompt.strip():
-        raise Refused("No prompt provided via stdin.")
+def _run(arguments: Sequence[str]) -> int:
+    asked = options(arguments)
+    prompt = prompt_on_input("No prompt provided via stdin.")
     if asked.output_schema and not Path(asked.output_schema).is_file():
         why = "No such file or directory (os error 2)"
         raise Refused(f"Failed to read output schema file {asked.output_schema}: {why}")
-    if SCRIPT not in os.environ:
-        raise Refused(f"Error: {SCRIPT} names no script")
     client = Client(asked, prompt)
-    script = json.loads(Path(os.environ[SCRIPT]).read_text())
-    return client.play(steps_for(script, prompt, resumed=asked.resume is not None))
+    return client.play(steps_for(SCRIPT, prompt, resumed=asked.resume is not None))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """A stand-in for ``opencode run --format json``: the same options, events and exit codes, and no model.
 
-``python opencode.py run OPTIONS < PROMPT`` plays the JSON file that ``STRATUM_FAKE_OPENCODE`` names, with
-lanes and steps as in ``claude.py``::
+``python -m stratum_git.fakes.opencode run OPTIONS < PROMPT`` plays the JSON file that
+``STRATUM_FAKE_OPENCODE`` names, with lanes and steps as in ``claude.py``::
 
     {"lanes": [{"match": "api", "steps": [STEP, ...]},      # the first whose pattern is found in the prompt
                {"resumed": true, "steps": [STEP, ...]},     # only when a conversation goes on
@@ -24,7 +24,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import subprocess
 import sys
 import time
@@ -34,16 +33,14 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NoReturn
 
+from stratum_git.fakes.playing import Refused, played, prompt_on_input, steps_for
+
 SCRIPT = "STRATUM_FAKE_OPENCODE"
 VERSION = "1.18.33"
 READ, WRITTEN = 3e-6, 15e-6
 """Dollars for a token."""
 RETRIED = frozenset({429, 503, 529})
 AGENTS = ("build", "plan")
-
-
-class Refused(Exception):  # noqa: N818 - reads as what happened
-    """It was started in a way that it does not know: one line on standard error, and 1."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -234,37 +231,16 @@ class Client:
         return 1
 
 
-def steps_for(script: Mapping[str, Any], prompt: str, *, resumed: bool) -> Sequence[Mapping[str, Any]]:
-    """Returns what to do for a prompt; raises Refused when nothing is said of it."""
-    for lane in script["lanes"]:
-        wanted = lane.get("resumed")
-        if (wanted is None or wanted == resumed) and re.search(lane.get("match", ""), prompt):
-            found: Sequence[Mapping[str, Any]] = lane["steps"]
-            return found
-    raise Refused("Error: the script has no lane for this prompt")
-
-
 def main(arguments: Sequence[str]) -> int:
     """Plays, and returns the exit code."""
-    if arguments == ["--version"]:
-        sys.stdout.write(f"{VERSION}\n")
-        return 0
-    try:
-        return _run(options(arguments))
-    except Refused as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
+    return played(arguments, VERSION, _run)
 
 
-def _run(asked: argparse.Namespace) -> int:
-    prompt = sys.stdin.read()
-    if not prompt.strip():
-        raise Refused("Error: You must provide a message or a command")
-    if SCRIPT not in os.environ:
-        raise Refused(f"Error: {SCRIPT} names no script")
+def _run(arguments: Sequence[str]) -> int:
+    asked = options(arguments)
+    prompt = prompt_on_input("Error: You must provide a message or a command")
     client = Client(asked, prompt)
-    script = json.loads(Path(os.environ[SCRIPT]).read_text())
-    return client.play(steps_for(script, prompt, resumed=asked.session is not None))
+    return client.play(steps_for(SCRIPT, prompt, resumed=asked.session is not None))
 
 
 if __name__ == "__main__":

@@ -26,10 +26,11 @@ from stratum_git.agents.base import (
 )
 from stratum_git.agents.claude import ClaudeAgent
 from stratum_git.fakes import claude as fake
+from stratum_git.fakes.playing import Refused
 from stratum_git.model.ids import Json, Oid
 from stratum_git.spawn.client import serving
 
-FAKE = (sys.executable, "-I", "-S", str(fake.__file__))
+FAKE = (sys.executable, "-P", "-m", fake.__name__)
 SCHEMA: Json = {"type": "object", "required": ["n"]}
 DENIED: Json = [{"tool_name": "WebFetch", "tool_use_id": "x", "tool_input": {}}]
 
@@ -315,7 +316,7 @@ async def test_who_is_ended_has_told_what_it_cost(tmp_path: Path, assignment: As
 
 
 def test_the_fake_refuses_what_the_real_one_does_not_know() -> None:
-    with pytest.raises(fake.Refused, match="unknown option '--colour'"):
+    with pytest.raises(Refused, match="unknown option '--colour'"):
         fake.options(["-p", "--output-format", "stream-json", "--verbose", "--colour"])
-    with pytest.raises(fake.Refused):
+    with pytest.raises(Refused):
         fake.options(["-p", "--permission-mode", "whatever"])

@@ -25,7 +25,7 @@ from tests.support.kinds import FOLLOWUP, Play, _environment
 from tests.support.other_kinds import OTHERS, REAL_OTHERS
 from tests.support.repos import ScratchRepo
 
-FAKE = (sys.executable, "-I", "-S", str(fake.__file__))
+FAKE = (sys.executable, "-P", "-m", fake.__name__)
 STRICT: Json = {
     "type": "object",
     "properties": {"n": {"type": "integer"}},

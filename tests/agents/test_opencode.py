@@ -30,7 +30,7 @@ from stratum_git.spawn.client import serving
 from tests.support.kinds import FOLLOWUP, Play, _environment
 from tests.support.other_kinds import MODELS, OTHERS, REAL_OTHERS
 
-FAKE = (sys.executable, "-I", "-S", str(fake.__file__))
+FAKE = (sys.executable, "-P", "-m", fake.__name__)
 STEP = {"type": "step_finish", "sessionID": "ses_x", "part": {"reason": "length", "tokens": {"input": 7}}}
 
 

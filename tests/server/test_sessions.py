@@ -38,7 +38,7 @@ class Cast:
         settings = ["agents:"]
         for name in ("default", "reviewer"):
             words = f'#!/bin/sh\necho "$PWD $*" >> "$HOME/{name}.log"\n'
-            words += f'exec {sys.executable} -I -S {fake_claude.__file__} "$@"\n'
+            words += f'exec {sys.executable} -P -m {fake_claude.__name__} "$@"\n'
             program = shell.file(f"claude-{name}", words)
             program.chmod(0o755)
             script = shell.home / f"{name}.json"

@@ -132,7 +132,7 @@ def _fake_claude(place: Path) -> Iterator[Casts]:
         lanes = [{"resumed": True, "steps": steps(then)}] if then is not None else []
         script = place / "script.json"
         script.write_text(json.dumps({"lanes": [*lanes, {"steps": steps(play)}]}))
-        words = (sys.executable, "-I", "-S", str(fake_claude.__file__))
+        words = (sys.executable, "-P", "-m", fake_claude.__name__)
         environment = _environment(place, **{fake_claude.SCRIPT: str(script)})
         return _cast(AgentSpec("tester", words, kind="claude"), environment, settings)
 

@@ -65,7 +65,7 @@ def _fake(kind: AgentKind, program: ModuleType) -> Callable[[Path], AbstractCont
             lanes = [{"resumed": True, "steps": steps(then)}] if then is not None else []
             script = place / "script.json"
             script.write_text(json.dumps({"lanes": [*lanes, {"steps": steps(play)}]}))
-            words = (sys.executable, "-I", "-S", str(program.__file__))
+            words = (sys.executable, "-P", "-m", program.__name__)
             environment = _environment(place, **{program.SCRIPT: str(script)})
             return _cast(AgentSpec("tester", words, kind=kind, model=MODELS.get(kind)), environment, settings)
 

@@ -32,7 +32,7 @@ def lanes(write: str, command: str) -> Json:
 @contextmanager
 def fake(shell: Shell, kind: str, program: ModuleType) -> Iterator[str]:
     script = shell.file("script.json", json.dumps(lanes("write", "bash")))
-    words = json.dumps([sys.executable, "-I", "-S", str(program.__file__)])
+    words = json.dumps([sys.executable, "-P", "-m", program.__name__])
     yield f"{{kind: {kind}, command: {words}, env: {{{program.SCRIPT}: '{script}'}}}}"
 
 
