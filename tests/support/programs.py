@@ -64,8 +64,9 @@ while not set(kinds) <= registered():
     time.sleep(0.005)
 print("all are there", flush=True)
 register("leader")
-if then == "stay":
-    time.sleep(300)
+while then == "stay":
+    # Not in one go: a signal that comes just before a sleep is heard after it.
+    time.sleep(0.1)
 '''
 
 
