@@ -17,8 +17,15 @@ from stratum_git.app.hooks.tenants import Tenant, tenant_of, tenants
 
 HOSTS = (
     "api.anthropic.com", "api.openai.com", "openrouter.ai", "generativelanguage.googleapis.com",
-    "api.mistral.ai", "api.groq.com", "api.together.xyz", "api.deepseek.com", "api.x.ai", "bedrock-runtime.",
+    "api.mistral.ai", "api.groq.com", "api.together.xyz", "api.deepseek.com", "api.x.ai",
+    "bedrock-runtime.[a-z0-9-]+.amazonaws.com",
 )  # fmt: skip
+_HOST = "|".join(host.replace(".", r"\.") for host in HOSTS)
+_BASE = r"\$\{?(?:ANTHROPIC|OPENAI)_(?:BASE_URL|API_BASE)\b"
+URL = re.compile(
+    rf"(?:--?[\w-]+=)?(?:(?:https?://)?(?:[^/@]*@)?(?:[\w-]+\.)*(?:{_HOST})(?=[:/?#]|$)|{_BASE})"
+)
+"""Where a model is asked, at the beginning of a word: elsewhere a host is data."""
 FETCHERS = frozenset({"curl", "wget", "http", "https", "xh", "httpie"})
 PYTHON = re.compile(r"(?:python|uv|pypy|ipython)[0-9.]*")
 LIBRARY = re.compile(r"(?m)(?:^|;)[ \t]*(?:import|from)[ \t]+(?:anthropic|openai|litellm)\b")
@@ -74,19 +81,28 @@ def _asks_a_model(one: Started) -> bool:
     if one.program == "litellm":
         return True
     if one.program in FETCHERS:
-        return any(host in word for word in one.words for host in HOSTS)
+        return any(URL.match(word) for word in one.words)
     return PYTHON.fullmatch(one.program) is not None and any(
         LIBRARY.search(text) for text in (*one.words, one.stdin)
     )
 
 
 def _git(one: Started) -> _Git:
-    place, rest = one.place, list(one.words)
+    rest = list(one.words)
+    place = one.place
+    # Its own folder, and then where it is told that the repository and the files are.
+    told = {"--git-dir": one.variables.get("GIT_DIR"), "--work-tree": one.variables.get("GIT_WORK_TREE")}
     while rest and rest[0].startswith("-"):
-        option = rest.pop(0)
-        if option in VALUED and rest:
+        option, _, value = rest.pop(0).partition("=")
+        if option in VALUED and not value and rest:
             value = rest.pop(0)
-            place = (place / value).resolve() if option == "-C" and "$" not in value else place
+        if option == "-C" and "$" not in value:
+            place = (place / value).resolve()
+        elif option in told:
+            told[option] = value
+    where = told["--work-tree"] or (told["--git-dir"] or "").removesuffix("/").removesuffix("/.git")
+    if where and "$" not in where and where != ".git":
+        place = (place / where).resolve()
     return _Git(place, rest[0] if rest else "", tuple(rest[1:]))
 
 

@@ -2,82 +2,147 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 HEREDOC = re.compile(r"<<-?[ \t]*(['\"]?)(\w+)\1([^\n]*)\n(.*?)(?:\n[ \t]*\2(?=\n|$)|\Z)", re.DOTALL)
-ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=.*", re.DOTALL)
-BEFORE = frozenset(
-    {"sudo", "env", "command", "exec", "time", "nohup", "nice", "xargs", "then", "do", "else", "!"}
+GIVEN = re.compile("\1([0-9]+)\1")
+"""Stands in a text for what a command there gets on its standard input."""
+PIECE = re.compile(
+    r"(?P<kept>\\.|'[^']*')|(?P<quoted>\"(?:\\.|[^\"\\])*\")|`(?P<ticked>[^`]*)`|(?P<comment>(?:^|(?<=[\s;&|()]))#[^\n]*)",
+    re.DOTALL,
 )
-"""Words that stand before the program that is started."""
+INNER = re.compile(r"\$\(([^()]*)\)|`([^`]*)`")
+ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=.*", re.DOTALL)
+BEFORE: Mapping[str, frozenset[str]] = {
+    # Words that stand before the program that is started, and those of their options that have a value.
+    **dict.fromkeys(("command", "nohup", "!", "{", "if", "then", "elif", "else"), frozenset()),
+    **dict.fromkeys(("while", "until", "do"), frozenset()),
+    "sudo": frozenset({"-u", "-g", "-h", "-p", "-C", "-D", "-R", "-T"}),
+    "env": frozenset({"-u", "-C", "-S"}),
+    "exec": frozenset({"-a"}),
+    "time": frozenset({"-f", "-o"}),
+    "nice": frozenset({"-n"}),
+    "xargs": frozenset({"-n", "-I", "-P", "-L", "-d", "-s", "-a", "-E"}),
+    "timeout": frozenset({"-k", "-s"}),
+}  # fmt: skip
 SHELLS = frozenset({"sh", "bash", "zsh", "dash"})
+TEXT = re.compile(r"-[a-z]*c")
+"""The option of a shell after which the text is that it runs."""
 DEEP = 3
 LONGEST = 20_000
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A program that is started: its name, its arguments, the folder, and what it gets on standard input."""
+    """A program that is started: its name, its arguments, the folder, and what it gets on standard input.
+
+    ``variables`` are those that are set for it alone.
+    """
 
     program: str
     words: tuple[str, ...]
     place: Path
     stdin: str = ""
+    variables: Mapping[str, str] = field(default_factory=dict)
 
 
 def started(command: str, place: Path, deep: int = 0) -> Iterator[Started]:
     """Yields what *command* starts in *place*; nothing of what cannot be read as a shell would."""
-    given = "\n".join(found[4] for found in HEREDOC.finditer(command[:LONGEST]))
-    text = HEREDOC.sub(lambda found: found[3] + "\n", command[:LONGEST]).replace("\\\n", " ")
-    for words in _simple(text):
-        own = _own(words)
-        if not own:
-            continue
-        program = Path(own[0]).name
-        if program == "cd":
+    given: list[str] = []
+
+    def taken(found: re.Match[str]) -> str:
+        given.append(found[4])
+        return f" \1{len(given) - 1}\1{found[3]}\n"
+
+    text, inner = _bared(HEREDOC.sub(taken, command[:LONGEST]).replace("\\\n", " "))
+    for one in inner if deep < DEEP else ():
+        yield from started(one, place, deep + 1)
+    above: list[Path] = []
+    stdin = ""
+    for words, end in _simple(text):
+        own, variables, read = _own(words, given)
+        stdin = read or stdin
+        program = Path(own[0]).name if own else ""
+        at = next((n for n, word in enumerate(own[1:-1], 2) if TEXT.fullmatch(word)), 0)
+        if program in {"cd", "pushd"}:
             place = _moved(place, own[1:])
-        elif program in SHELLS and "-c" in own[1:-1] and deep < DEEP:
-            yield from started(own[own.index("-c") + 1], place, deep + 1)
-        else:
-            yield Started(program, tuple(own[1:]), place, given)
+        elif (program == "eval" or (program in SHELLS and at)) and deep < DEEP:
+            yield from started(own[at] if at else " ".join(own[1:]), place, deep + 1)
+        elif program:
+            yield Started(program, tuple(own[1:]), place, stdin, variables)
+        stdin = stdin if end == "|" else ""
+        for letter in end:
+            if letter == "(":
+                above.append(place)
+            elif letter == ")" and above:
+                place = above.pop()
 
 
-def _simple(text: str) -> Iterator[list[str]]:
-    """Yields the simple commands of a text, as words."""
+def _bared(text: str) -> tuple[str, list[str]]:
+    """Returns a text without comments, and what is run inside of its double quotes."""
+    inner: list[str] = []
+
+    def bare(found: re.Match[str]) -> str:
+        if found["comment"] is not None:
+            return ""
+        if found["quoted"] is not None:
+            inner.extend(one[1] or one[2] or "" for one in INNER.finditer(found["quoted"]))
+        return f"({found['ticked']})" if found["ticked"] is not None else found[0]
+
+    return PIECE.sub(bare, text), inner
+
+
+def _simple(text: str) -> Iterator[tuple[list[str], str]]:
+    """Yields the simple commands of a text, as words, each with what ends it."""
     lexer = shlex.shlex(text, posix=True, punctuation_chars=";&|()\n")
     lexer.whitespace = " \t\r"
     lexer.whitespace_split = True
+    lexer.commenters = ""
     words: list[str] = []
     try:
         for word in lexer:
-            if set(word) <= set(";&|()\n"):
-                yield words
+            if word and set(word) <= set(";&|()\n"):
+                yield words, word
                 words = []
             else:
                 words.append(word)
     except ValueError:
         # A quote that nobody closes: the shell will say so.
         return
-    yield words
+    yield words, ""
 
 
-def _own(words: list[str]) -> list[str]:
-    rest = list(words)
+def _own(words: list[str], given: Sequence[str]) -> tuple[list[str], dict[str, str], str]:
+    """Returns the program and its arguments, the variables that it is given, and its standard input."""
+    rest, stdin = [], ""
+    for number, word in enumerate(words):
+        found = GIVEN.fullmatch(word)
+        if found is not None and int(found[1]) < len(given):
+            stdin = given[int(found[1])]
+        elif word.startswith("<<<"):
+            stdin = word[3:] or "".join(words[number + 1 : number + 2])
+        else:
+            rest.append(word)
+    variables: dict[str, str] = {}
     while rest and (rest[0] in BEFORE or ASSIGNMENT.fullmatch(rest[0])):
-        rest.pop(0)
-    if rest[:1] == ["timeout"]:
-        # Its options, and how long.
-        rest = rest[1:]
+        word = rest.pop(0)
+        if word not in BEFORE:
+            name, _, value = word.partition("=")
+            variables[name] = value
+            continue
         while rest and rest[0].startswith("-"):
-            rest.pop(0)
-        rest = _own(rest[1:])
-    return rest
+            if rest.pop(0) in BEFORE[word] and rest:
+                rest.pop(0)
+        if word == "timeout":
+            rest = rest[1:]
+    return rest, variables, stdin
 
 
 def _moved(place: Path, words: list[str]) -> Path:
-    names = [word for word in words if not word.startswith("-")]
-    return (place / names[0]).resolve() if names and "$" not in names[0] else place
+    names = [word for word in words if not word.startswith("-")] or ["~"]
+    return place if "$" in names[0] else (place / os.path.expanduser(names[0])).resolve()  # noqa: PTH111 - never raises
