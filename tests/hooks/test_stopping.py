@@ -39,6 +39,15 @@ def test_it_is_refused_once_with_tasks_places_and_the_call(client: ClientHooks) 
     assert ends(client) == QUIET
 
 
+def test_who_reports_some_is_not_asked_again_for_the_rest(client: ClientHooks) -> None:
+    leased(client)
+    leased(client, "two")
+    driven(client)
+    assert ends(client)[2] == 2
+    client.repo.git("update-ref", "-d", "refs/stratum/leases/f/s1/one")
+    assert ends(client) == QUIET
+
+
 def test_nobody_is_held_up_twice_or_while_subagents_work(client: ClientHooks) -> None:
     leased(client)
     driven(client)

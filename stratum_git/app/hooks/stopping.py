@@ -9,6 +9,8 @@ from stratum_git.app.hooks.asked import NOTHING, Answer, Asked
 from stratum_git.app.hooks.unreported import calls, listed, unreported
 
 RUNNING = ("running", "pending")
+KNOWN = 10_000
+"""Tasks that a session is known to have been told of."""
 
 
 def stop(asked: Asked) -> Answer:
@@ -17,7 +19,7 @@ def stop(asked: Asked) -> Answer:
     if ground is None or _is_busy(asked):
         return NOTHING
     work = unreported(ground, asked.session)
-    if not work or not _is_first(asked, "\n".join(sorted(one.name for one in work))):
+    if not work or not _are_new(asked, [one.name for one in work]):
         return NOTHING
     return Answer(
         err=f"stratum-git: {len(work)} task(s) that were handed to this session are not reported:\n"
@@ -35,15 +37,16 @@ def _is_busy(asked: Asked) -> bool:
     return any(isinstance(row, dict) and row.get("status") in RUNNING for row in rows)
 
 
-def _is_first(asked: Asked, work: str) -> bool:
-    """Returns whether this session was not told of this work before, and notes that it is."""
+def _are_new(asked: Asked, work: list[str]) -> bool:
+    """Returns whether this session was not told of some of this work before, and notes that it is."""
     folder = None if asked.ground is None else folder_of(asked.ground.state, asked.session)
     if folder is None:
         return False
-    digest = hashlib.sha256(work.encode()).hexdigest()
+    # Each by itself: who reports some of it and leaves the rest was told of the rest.
+    digests = [hashlib.sha256(name.encode()).hexdigest() for name in work]
     file = folder / TOLD
     known = file.read_text(encoding="ascii").split() if file.exists() else []
-    if digest in known:
-        return False
-    file.write_text("\n".join([*known[-100:], digest]), encoding="ascii")
-    return True
+    fresh = [digest for digest in digests if digest not in known]
+    if fresh:
+        file.write_text("\n".join([*known[-KNOWN:], *fresh]), encoding="ascii")
+    return bool(fresh)
