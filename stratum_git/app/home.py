@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,4 +13,12 @@ def state_home(environment: Mapping[str, str]) -> Path:
     named = environment.get("XDG_STATE_HOME", "")
     if named.startswith("/"):
         return Path(named)
-    return Path(environment.get("HOME", "/")) / ".local/state"
+    return Path(environment.get("HOME") or _home()) / ".local/state"
+
+
+def _home() -> str:
+    # Without HOME, as services have it: where the user lives, and not the top of the disk.
+    try:
+        return pwd.getpwuid(os.getuid()).pw_dir
+    except KeyError:
+        return "/"

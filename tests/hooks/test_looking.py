@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from stratum_git.app.home import state_home
 from stratum_git.slots.leases import lease_ref, read_lease
 from tests.hooks.asking import ClientHooks
 from tests.hooks.placing import driven, leased, placed
@@ -147,3 +149,9 @@ def test_slots_lie_where_the_settings_have_them(client: ClientHooks, tmp_path: P
     assert client.ask("session-end", place).code == 0
     assert not place.exists()
     assert not (Path(os.environ["XDG_STATE_HOME"]) / "stratum-git").exists()
+
+
+def test_without_a_home_state_lies_in_the_users() -> None:
+    there = Path(pwd.getpwuid(os.getuid()).pw_dir) / ".local/state"
+    assert state_home({}) == state_home({"HOME": ""}) == there
+    assert state_home({"HOME": "/h", "XDG_STATE_HOME": "/s"}) == Path("/s")
