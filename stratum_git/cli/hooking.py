@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
@@ -37,6 +37,8 @@ NEEDED = ("worktree-create",)
 """Hooks that the client cannot go on without: an answer, or why there is none."""
 LOG = "hooks.log"
 LONGEST = 128 * 1024
+GRACE = 1.0
+"""Seconds for what has to be put in order when the time of a hook is over."""
 
 
 class TooSlow(BaseException):
@@ -53,15 +55,17 @@ def hook(options: argparse.Namespace, cwd: Path, environment: Mapping[str, str])
     name = str(options.name)
     ground: Ground | None = None
     code = 0
+    seconds = HOOKS.get(name, (2.0, ()))[0]
+    slow = f"it took more than {seconds:g} s"
     try:
-        with _deadline(HOOKS.get(name, (2.0, ()))[0]):
+        with deadline(seconds, lambda: os._exit(_failed(name, ground, slow))):
             asked = asked_of(name, sys.stdin.buffer.read(), cwd, environment)
             ground = asked.ground
             for answer in answers(name, asked):
                 _say(answer)
                 code = max(code, answer.code)
     except TooSlow:
-        return _failed(name, ground, f"it took more than {HOOKS[name][0]:g} s")
+        return _failed(name, ground, slow)
     except StratumError as error:
         return _failed(name, ground, f"{error.message}{f' ({error.hint})' if error.hint else ''}")
     except Exception as error:  # noqa: BLE001 - a mistake of ours must not hold the client up
@@ -89,6 +93,25 @@ def answers(name: str, asked: Asked) -> Iterator[Answer]:
             yield getattr(module, name.replace("-", "_"))(asked)
 
 
+@contextmanager
+def deadline(seconds: float, give_up: Callable[[], object], grace: float = GRACE) -> Iterator[None]:
+    """Raises TooSlow after *seconds*, and calls *give_up* where that has not ended it *grace* seconds later.
+
+    Who cleans up may wait as long as who worked: for a lock, say. What he leaves is what a kill would.
+    """
+
+    def late(*_: object) -> None:
+        signal.signal(signal.SIGALRM, lambda *_: give_up())
+        raise TooSlow
+
+    signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, seconds, grace)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
 def _say(answer: Answer) -> None:
     # At once: what comes after it may take too long.
     if answer.err:
@@ -107,19 +130,6 @@ def _ground(cwd: Path, environment: Mapping[str, str]) -> Ground | None:
         config = import_module("stratum_git.app.config").read_config(layout.root)
         return Ground(layout, places.folders_of(around, around.repository(), config).root)
     return Ground(layout, home_of(layout, environment).resolve())
-
-
-@contextmanager
-def _deadline(seconds: float) -> Iterator[None]:
-    def late(*_: object) -> None:
-        raise TooSlow
-
-    signal.signal(signal.SIGALRM, late)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _failed(name: str, ground: Ground | None, why: str) -> int:

@@ -120,6 +120,20 @@ def test_a_hook_that_hangs_ends_by_itself_and_is_noted(client: ClientHooks) -> N
     assert "it took more than 2 s" in (client.folders.root / "hooks.log").read_text()
 
 
+def test_a_hook_that_hangs_while_it_cleans_up_ends_too() -> None:
+    hangs = """
+import os, time
+from stratum_git.cli.hooking import deadline
+with deadline(0.05, lambda: os._exit(7), 0.05):
+    try:
+        time.sleep(20)
+    finally:
+        time.sleep(20)
+"""
+    done = subprocess.run([sys.executable, "-c", hangs], timeout=10, capture_output=True, check=False)
+    assert done.returncode == 7, done.stderr
+
+
 def test_a_hook_that_must_answer_fails_with_the_reason(client: ClientHooks, tmp_path: Path) -> None:
     given = client.said("worktree-create", tmp_path, name="x")
     done = subprocess.run([PROGRAM, "hook", "worktree-create"], input=given, capture_output=True, check=False)
