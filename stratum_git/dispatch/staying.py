@@ -12,8 +12,9 @@ from dataclasses import replace
 from stratum_git.core.sessions import is_open
 from stratum_git.dispatch.clock import now
 from stratum_git.dispatch.context import Context
-from stratum_git.dispatch.keeping import keep, keep_rest, ref_of
+from stratum_git.dispatch.keeping import is_kept, keep, keep_rest, ref_of
 from stratum_git.errors import HostError
+from stratum_git.git.diff import is_ancestor
 from stratum_git.git.objects import Signature
 from stratum_git.git.process import Git
 from stratum_git.git.refs import LostRace, RefUpdate, tip_nowait, transact
@@ -61,10 +62,26 @@ def _made_ready(context: Context, state: FlowState, slot: Slot, occupant: Occupa
         _advance(context, slot, there.result, base, clear=looks)
     else:
         # Of an attempt that was cut off what was staged is part of what it left.
-        _point(context, slot, tip_nowait(context.repo, slot.branch) or base)
+        _point(context, slot, _gone_on_from(context, state, slot, there.result, base))
     # Last: until it is written, whoever comes after a crash does all of this once more.
     write_record(slot.path, Occupied(slot.kind, base, slot.branch, occupant, slot.keep_ignored))
     return replace(slot, base=base, occupant=occupant)
+
+
+def _gone_on_from(context: Context, state: FlowState, slot: Slot, there: Oid, base: Oid) -> Oid:
+    """Returns the commit that a slot goes on from: its own, but for commits that can never land.
+
+    Those are on a ref; without them, its files as they lie are work on *base* again.
+    """
+    session, tip = state.book.session, tip_nowait(context.repo, slot.branch) or base
+    before = session.turns[-2:-1] if session is not None else ()
+    leaked = any(turn.kind == "secret" for turn in before)
+    if tip == base or (not leaked and is_ancestor(context.repo, base, tip)):
+        return tip
+    own = ref_of(slot.occupant)
+    if not is_kept(context, (own,), there):
+        keep(context.repo, own, there)
+    return base
 
 
 def _advance(context: Context, slot: Slot, there: Oid, base: Oid, *, clear: bool) -> None:

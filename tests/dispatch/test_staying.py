@@ -109,6 +109,33 @@ async def test_what_was_refused_lies_there_still_and_the_next_turn_mends_it(scra
     assert talk.subjects() == ["the tests want good.txt"]
 
 
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        ("git add b.txt; git commit -q --amend -m amended", "history"),
+        ("echo hunter2-and-more > k.txt; git add k.txt; git commit -qm leak; git rm -q k.txt", "secret"),
+    ],
+)
+async def test_commits_that_can_never_land_do_not_end_a_session(
+    scratch: ScratchRepo, monkeypatch: pytest.MonkeyPatch, words: str, kind: str
+) -> None:
+    monkeypatch.setenv("LEAKING", "hunter2-and-more")
+    settings = "agents: {other: {command: [x], secrets: [LEAKING]}}\n"
+    scratch.commit("settings", {".stratum/config.yaml": settings})
+    agent = Agent(
+        Script(files={"a.txt": b"a"}),
+        Script(files={"b.txt": b"b"}, then=does(words)),
+        Script(files={"c.txt": b"c"}),
+    )
+    talk = Talk(scratch, agent)
+    await talk.begin("one")
+    refused = await talk.say("two")
+    assert (refused.status, refused.kind) == ("failed", kind)
+    assert (await talk.say("three")).status == "done"
+    assert talk.subjects() == ["one", "three"]
+    assert "c.txt" in {*talk.files()}
+
+
 async def test_an_agent_without_conversations_is_told_what_was_said_before(scratch: ScratchRepo) -> None:
     agent = Agent(Script(says="line one\nthe number is 42"), Script(fails="it broke"), Script())
     talk = Talk(scratch, agent)
