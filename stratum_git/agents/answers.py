@@ -97,9 +97,11 @@ def _read(file: Path) -> bytes | BadAnswer:
         return b""
     except OSError as error:
         return BadAnswer(f"the result file cannot be read: {error.strerror}")
+    # A folder would be no file to Python either, which is an error there and none of ours.
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        return BadAnswer("the result file is not a regular file")
     with os.fdopen(handle, "rb") as opened:
-        if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
-            return BadAnswer("the result file is not a regular file")
         data = opened.read(LIMIT + 1)
     return BadAnswer(f"the result file is larger than {LIMIT} bytes") if len(data) > LIMIT else data
 

@@ -194,3 +194,14 @@ def test_a_process_is_not_taken_for_its_successor() -> None:
     assert not is_alive(ProcessIdentity(me.pid, me.start_time + 1, me.boot_id, me.host))
     assert not is_alive(ProcessIdentity(me.pid, me.start_time, "another boot", me.host))
     assert identity_of(2**22 + 1) is None
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+def test_what_is_no_file_in_place_of_the_result_is_a_bad_answer(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    make(tmp_path / "result.json")
+
+    said = find_answer(tmp_path / "result.json", b'{"a": 1}')
+
+    assert said == BadAnswer("the result file is not a regular file")
