@@ -184,7 +184,10 @@ class SlotTools:
         return ("\n".join(found[:ENTRIES]) or "there are none") + more
 
     def _search(self, given: Mapping[str, Json]) -> str:
-        pattern = regex.compile(str(given["pattern"]))
+        try:
+            pattern = regex.compile(str(given["pattern"]))
+        except RecursionError:
+            raise NotAllowed("the pattern is nested too deep: look for something simpler") from None
         return _found(self.files, pattern, str(given.get("path") or "."), str(given.get("files") or "*"))
 
     def _write(self, given: Mapping[str, Json]) -> str:

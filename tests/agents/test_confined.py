@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from stratum_git.agents.confined import Confined, NotAllowed
+from stratum_git.agents.slot_tools import Runner, Said, SlotTools
 
 
 @pytest.fixture(autouse=True)
@@ -127,3 +128,11 @@ def test_nobody_gets_out_by_changing_a_folder_into_a_link_meanwhile(slot: Path, 
         thread.join()
 
     assert set(found) <= {b"one\n", b"refused"}
+
+
+async def test_a_pattern_that_cannot_be_read_is_told_and_ends_nothing(slot: Path, tmp_path: Path) -> None:
+    tools = SlotTools(("search",), Runner(slot, {}, tmp_path / "run.log"))
+
+    said = await tools.use("search", {"pattern": "(" * 5000 + ")" * 5000})
+
+    assert said == Said("search: the pattern is nested too deep: look for something simpler", wrong=True)
