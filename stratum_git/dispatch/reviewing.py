@@ -65,8 +65,8 @@ from stratum_git.slots.slot import Slot
 
 NOT_THERE = frozenset({126, 127})
 """Exit codes with which a shell says that a program cannot be run, or is not there."""
-SIGNALLED = 128
-"""Exit codes above tell, in a shell, that what it ran was ended by a signal."""
+SIGNALLED = frozenset(range(129, 129 + 64))
+"""Exit codes that tell, in a shell, that what it ran was ended by a signal. 255 is a failure as any other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,8 +229,8 @@ def _run_of(command: str, ended: Exit) -> CommandRun:
             return CommandRun(command, "could_not_run", "says that it cannot tell (125)", code, again=True)
         case Exited(code=code) if code in NOT_THERE:
             return CommandRun(command, "could_not_run", f"cannot be run (exit code {code})", code)
-        case Exited(code=code) if code > SIGNALLED:
-            why = f"was ended by signal {code - SIGNALLED}"
+        case Exited(code=code) if code in SIGNALLED:
+            why = f"was ended by signal {code - 128}"
             return CommandRun(command, "could_not_run", why, code, again=True)
         case Exited(code=code):
             return CommandRun(command, "failed", f"exited with {code}", code)

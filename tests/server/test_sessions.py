@@ -192,11 +192,14 @@ def test_a_task_is_verified_by_commands_alone(server: Portal, cast: Cast) -> Non
     reported(server, said["flow_id"], row("a"))
     began = server.call(
         "stratum_agent_verify", flow_id=said["flow_id"], task_id="a", agent="nobody",
-        commands=["test -f new.txt", "echo broken; false"],
+        commands=["test -f new.txt", "echo broken; exit 255"],
     )  # fmt: skip
     settled(server, began["review_id"])
     report = server.call("stratum_agent_sessions", session_id=began["review_id"])["report"]
-    assert (report["verdict"], report["reasons"]) == ("fail_closed", ["`echo broken; false` exited with 1"])
+    assert (report["verdict"], report["reasons"]) == (
+        "fail_closed",
+        ["`echo broken; exit 255` exited with 255"],
+    )
     assert [run["tail"].strip() for run in report["commands"]] == ["", "broken"]
     found: Any = server.shell.run("query", "flow", said["flow_id"], "--long").json()
     conforms(found, "query-flow-long.v1")
