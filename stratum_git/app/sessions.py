@@ -7,6 +7,7 @@ was said is in the flow, what was done lies in the session's slot, and ``stratum
 from __future__ import annotations
 
 import json
+import math
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -115,6 +116,13 @@ def close(desk: Desk, flow: FlowId, why: str) -> Answer:
     with desk.alone(flow):
         give_back_of(desk.context, desk.look(flow))
     return {"status": "closed", **told(desk, flow)}
+
+
+def check_limits(timeout: float | None, usd: float | None) -> None:
+    """Raises Refused where a limit of an attempt is none: not more than 0, or not a number."""
+    for name, value in (("timeout", timeout), ("budget_usd", usd)):
+        if value is not None and not (math.isfinite(value) and value > 0):
+            raise Refused("invalid_limit", f"{name} is {value:g}, and has to be a number of more than 0")
 
 
 def opened(
@@ -260,9 +268,14 @@ def _check(request: Request) -> None:
         raise Refused("invalid_profile", f"there is no profile {request.profile}: general or verification")
     if request.schema is not None and not isinstance(request.schema, dict):
         raise Refused("invalid_schema", "the schema is not an object, as a JSON Schema is here")
-    for name, value in (("timeout", request.timeout), ("budget_usd", request.usd)):
-        if value is not None and value <= 0:
-            raise Refused("invalid_limit", f"{name} is {value:g}, and has to be more than 0")
+    if request.schema is not None:
+        # It takes longer to load than all else here, and few sessions have one.
+        from stratum_git.core.schema import schema_problem
+
+        problem = schema_problem(request.schema)
+        if problem is not None:
+            raise Refused("invalid_schema", problem.replace("output_schema", "the schema", 1))
+    check_limits(request.timeout, request.usd)
 
 
 def _check_text(name: str, text: str) -> None:

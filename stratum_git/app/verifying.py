@@ -50,6 +50,7 @@ class Wanted:
 
 def begin(desk: Desk, wanted: Wanted) -> Answer:
     """Begins a verification, and starts its runner; the answer says what it is called."""
+    sessions.check_limits(wanted.timeout, wanted.usd)
     subject = _subject(desk, wanted)
     if subject.commit == subject.base:
         message = f"nothing was changed: {subject.base} is where it began"

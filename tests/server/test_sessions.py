@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from stratum_git.app.refused import Refused
+from stratum_git.app.sessions import check_limits
 from stratum_git.fakes import claude as fake_claude
 from tests.server.driven import Answer, dispatch, plan, reported, row, spec
 from tests.server.test_kills import asked
@@ -213,6 +215,7 @@ def test_a_task_is_verified_by_commands_alone(server: Portal, cast: Cast) -> Non
         ("stratum_agent_run", {"prompt": "x", "agent": "nope"}, "agent_not_found"),
         ("stratum_agent_run", {"prompt": "x", "agents": ["default=/no/such/program"]}, "agent_not_found"),
         ("stratum_agent_run", {"prompt": "x", "timeout": 0}, "invalid_limit"),
+        ("stratum_agent_run", {"prompt": "x", "schema": {"type": "nonsense"}}, "invalid_schema"),
         ("stratum_agent_run", {"prompt": "x", "base": "nope"}, None),
         ("stratum_agent_run", {"prompt": "x" * 1_000_001}, "message_too_long"),
         ("stratum_agent_continue", {"session_id": "nope", "message": "x"}, "session_not_found"),
@@ -223,6 +226,7 @@ def test_a_task_is_verified_by_commands_alone(server: Portal, cast: Cast) -> Non
         ("stratum_agent_verify", {"commits": "HEAD..HEAD"}, "nothing_to_verify"),
         ("stratum_agent_verify", {"commits": "HEAD", "agent": "nobody"}, "nothing_to_verify"),
         ("stratum_agent_verify", {"commits": "HEAD", "agent": "nope"}, "agent_not_found"),
+        ("stratum_agent_verify", {"commits": "HEAD", "timeout": -1}, "invalid_limit"),
         ("stratum_agent_verify", {"flow_id": "nope", "task_id": "a"}, "flow_not_found"),
     ],
 )
@@ -236,6 +240,13 @@ def test_what_cannot_be_is_refused_and_says_what_to_do(
     assert said["message"]
     assert said["next"]
     assert server.repo.git("for-each-ref") == before
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 0.0, -1.0])
+def test_what_is_no_number_of_more_than_nothing_is_no_limit(value: float) -> None:
+    for limits in ((value, None), (None, value)):
+        with pytest.raises(Refused, match="has to be a number of more than 0"):
+            check_limits(*limits)
 
 
 def test_a_flow_that_is_no_session_is_not_gone_on_with(server: Portal, cast: Cast) -> None:
