@@ -140,7 +140,7 @@ def next_calls(kind: str, given: Mapping[str, object], name: str) -> list[Answer
     """Returns what a client that was refused by the tool *name* may call next, and why."""
     if kind in SESSION_KINDS:
         return _next_of_session(kind, given)
-    flow = {"flow_id": str(given["flow_id"])} if "flow_id" in given else {}
+    flow = {"flow_id": str(given["flow_id"])} if given.get("flow_id") else {}
     look = next_call("stratum_resume", flow, "see where the flow is")
     listing = next_call("stratum_flows", {}, "see which flows there are")
     if kind == "flow_not_found" or not flow:

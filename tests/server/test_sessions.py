@@ -239,6 +239,7 @@ def test_what_cannot_be_is_refused_and_says_what_to_do(
     assert kind is None or said["error_type"] == kind
     assert said["message"]
     assert said["next"]
+    assert not [one for one in said["next"] if "None" in one["args"].values()]
     assert server.repo.git("for-each-ref") == before
 
 
