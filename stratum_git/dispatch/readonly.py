@@ -57,6 +57,7 @@ def _files(base: Oid, captured: Captured) -> list[str]:
 
 def _beside(captured: Captured) -> list[str]:
     found = [] if captured.unfinished is None else [f"a {captured.unfinished} was begun"]
+    found += ["the worktree itself was taken apart"] if captured.mended else []
     return [*found, *(["something was staged or stashed"] if captured.rest is not None else [])]
 
 

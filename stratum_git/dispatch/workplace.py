@@ -7,7 +7,7 @@ need to know which one it has.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -113,13 +113,14 @@ class SlotPlace:
         secrets, private = self.context.secrets, self.slot.kind == "branch"
         who = self.slot.occupant
         try:
-            self.context.pool.mend(self.slot)
+            mended = self.context.pool.mend(self.slot)
             # Whoever was here may have deleted this as well.
             self.context.folders.attempt(who.flow, who.step, who.task, who.attempt)
             if secrets and private:
                 self._clone()
             taking = partial(self._safely_captured, base, message, author)
             taken = without_secrets(secrets, self.path, self.folder, base, taking)
+            taken = replace(taken, mended=mended)
         except UnreadableSlot:
             # Nothing that git could say of it; what lies there is kept as it is.
             set_aside_whole(self.context.repo, self.path, self.folder)

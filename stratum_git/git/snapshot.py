@@ -63,7 +63,8 @@ class Captured:
     git could not record, such as files it may not read. ``paths`` are those that differ from the base, and
     ``links`` repositories that an agent recorded, or made around files of this one. ``ignored`` is no work.
     ``rest`` is a commit of what was there besides the files, see :func:`~stratum_git.git.remains.remains`.
-    ``secrets`` says where something was that must not be in a commit.
+    ``secrets`` says where something was that must not be in a commit. ``mended``: it had to be made one again
+    that git can read, and of its files nobody can tell which were deleted with it.
     """
 
     head: Oid
@@ -77,6 +78,7 @@ class Captured:
     ignored: tuple[str, ...] = ()
     rest: Oid | None = None
     secrets: tuple[str, ...] = ()
+    mended: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,14 +120,14 @@ class SlotPool:
                 self._abolish(slot.path, slot.lock)
             slot.lock.release()
 
-    def mend(self, slot: Slot) -> None:
-        """Makes a slot one that git can read, should its tenant have taken its repository from it.
-
-        Git would take the next repository above it for its own.
-        """
+    def mend(self, slot: Slot) -> bool:
+        """Makes a slot one that git can read; returns whether its tenant had taken its repository from it."""
+        # Git would take the next repository above it for its own.
         detach(slot.path)
-        if slot.kind == "worktree" and not self._registry.is_sound(slot.path):
-            self._is_mended(slot.path, Occupied(slot.kind, slot.base, slot.branch, slot.occupant))
+        if slot.kind != "worktree" or self._registry.is_sound(slot.path):
+            return False
+        self._is_mended(slot.path, Occupied(slot.kind, slot.base, slot.branch, slot.occupant))
+        return True
 
     def folders_in(self, slot: Slot) -> frozenset[str]:
         """Returns the folders of the commit that a slot started from."""

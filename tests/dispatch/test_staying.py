@@ -247,6 +247,8 @@ LOOKS = {
     "an empty commit": "git commit -q --allow-empty -m mine",
     "a stash": "echo z > a.txt; git stash -q",
     "another branch": "git branch stratum/session-1/other",
+    "nothing left": 'rm -rf "$PWD"',
+    "no repository": "rm .git",
     "a merge": "git checkout -q --detach; echo 1 > a.txt; git commit -qam l; git checkout -q HEAD^; "
     "echo 2 > a.txt; git commit -qam r; git merge -q HEAD@{2} || true",
 }
