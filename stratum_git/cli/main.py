@@ -9,9 +9,11 @@ import argparse
 import gc
 import json
 import os
+import pwd
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -111,7 +113,17 @@ def _run(arguments: list[str]) -> int:
     if options.verb is None:
         parser.print_help()
         return YES
-    return int(options.call(options, Path.cwd(), dict(os.environ)))
+    return int(options.call(options, Path.cwd(), _environment()))
+
+
+def _environment() -> dict[str, str]:
+    # Services and `env -i` have no HOME. Clients and ssh then look it up; without it, files of the user's
+    # would be sought, and written, in the root folder.
+    given = dict(os.environ)
+    if not given.get("HOME"):
+        with suppress(KeyError):
+            given["HOME"] = pwd.getpwuid(os.getuid()).pw_dir
+    return given
 
 
 def _verb(arguments: Sequence[str]) -> str | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pwd
 import re
 import shutil
 import tomllib
@@ -305,3 +307,18 @@ def test_entries_for_other_clients_are_printed(shell: Shell) -> None:
     assert "codex mcp add st -- '/a b/stratum-git' mcp" in str(rows)
     for client in ("opencode", "cursor", "json"):
         assert "st" in str(shell.run("install", "--print", client, *words).json())
+
+
+@pytest.mark.parametrize("home", [None, ""])
+def test_without_home_the_files_are_those_of_the_account(shell: Shell, home: str | None) -> None:
+    given = {
+        name: value for name, value in shell.environment.items() if name not in {"HOME", "CLAUDE_CONFIG_DIR"}
+    }
+    if home is not None:
+        given["HOME"] = home
+    words = ["install", "--scope", "user", "--dry-run", "--json"]
+    place = shell.repo.path.parent / "said"
+    done = launcher().start(words, cwd=shell.repo.path, env=given, place=place).wait(60)
+    account = pwd.getpwuid(os.getuid()).pw_dir
+    assert f'"{account}/.claude' in done.out
+    assert '"/.claude' not in done.out
