@@ -11,7 +11,7 @@ from stratum_git.install.bundle import Bundle
 from stratum_git.install.documents import document, is_own_server
 from stratum_git.install.hook_groups import Hook, foreign
 from stratum_git.install.parts import Part, hooks_part, section_part, server_part
-from stratum_git.install.places import Places
+from stratum_git.install.places import PROJECTS, Places
 from stratum_git.install.program import NAME, Program
 from stratum_git.install.refusing import Unusable
 from stratum_git.install.section import PATTERNS, PROSE
@@ -120,7 +120,9 @@ def _excluded(places: Places, wanted: Wanted) -> list[Part]:
     own = [
         path.relative_to(places.root).as_posix() for path in (places.manifest, places.settings, *places.words)
     ]
-    names = [file.name for file in shipped.files()]
+    # What the project has as well is to be committed.
+    is_shared = (places.folder / PROJECTS).exists()
+    names = [] if is_shared else [file.name for file in shipped.files()]
     tops = sorted({"/".join([places.folder.name, *name.split("/")[:2]]) for name in names})
     body = "\n".join(f"/{name}" for name in [*own, *tops])
     return [section_part(places.exclude, PATTERNS, body, force=wanted.force)]

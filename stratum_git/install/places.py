@@ -26,6 +26,8 @@ from stratum_git.git.repository import Repository
 
 Scope: TypeAlias = Literal["project", "user", "local"]
 SCOPES: tuple[Scope, ...] = ("project", "user", "local")
+PROJECTS = "stratum-git.json"
+"""The list of the whole files that a project has of ours, in its folder of settings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ def places_of(scope: Scope, environment: Mapping[str, str], repo: Repository | N
         return Places(
             "project", repo.root, (repo.root,), repo.root / ".mcp.json", ("mcpServers",),
             own / "settings.json", (repo.root / "CLAUDE.md", own / "CLAUDE.md"), own,
-            own / "stratum-git.json",
+            own / PROJECTS,
         )  # fmt: skip
     # The client takes all worktrees of a repository for one project, that of the main one.
     root = main_root(repo)

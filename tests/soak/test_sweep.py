@@ -13,6 +13,6 @@ from tests.soak.sweep import sweep
 def test_whoever_is_killed_at_a_call_of_git_comes_to_the_same_end(part: int) -> None:
     seed = random.SystemRandom().randrange(10_000)
     print(f"part {part}, seed {seed}")
-    tally = sweep(2, seed)
+    tally = sweep(1, seed)
     assert [(fault.kind, fault.words) for fault in tally.faults] == []
-    assert tally.kills >= 2
+    assert tally.kills >= 1

@@ -88,7 +88,7 @@ def session(shell: Shell, version: str, *program: str) -> Session:
     return Session(shell, path, log)
 
 
-@pytest.mark.parametrize("version", ["cc_latest", "cc"])
+@pytest.mark.parametrize("version", ["cc_latest", pytest.param("cc", marks=pytest.mark.soak)])
 def test_a_plugin_from_a_folder(shell: Shell, version: str) -> None:
     user, folder = session(shell, version), str(shell.home / "plugin")
     assert shell.run("install", "--plugin", folder, "--program", "stratum-git").code == 0

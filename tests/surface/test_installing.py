@@ -322,3 +322,15 @@ def test_without_home_the_files_are_those_of_the_account(shell: Shell, home: str
     account = pwd.getpwuid(os.getuid()).pw_dir
     assert f'"{account}/.claude' in done.out
     assert '"/.claude' not in done.out
+
+
+def test_what_a_project_shares_is_not_overlooked_for_one_user(shell: Shell, project: Path) -> None:
+    install(shell)
+    install(shell, "--scope", "local")
+    shell.repo.git("add", "-A")
+    staged = shell.repo.git("diff", "--cached", "--name-only").split()
+    assert ".claude/skills/stratum-plan/SKILL.md" in staged
+    assert [path for path in staged if "local" in path] == []
+    for scope in ("local", "project"):
+        assert install(shell, "--scope", scope, verb="uninstall")[0].code == 0
+    assert not (project / ".claude/skills").exists()
