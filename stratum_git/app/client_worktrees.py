@@ -48,12 +48,15 @@ LONGEST = 100
 class Returned:
     """Nothing had been done in it: the slot is back, and nothing is left of it."""
 
+    ignored: tuple[str, ...] = ()
+
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """The slot is back; what was done there is at ``ref``."""
+    """The slot is back; what was done there is at ``ref``, but for what git ignored."""
 
     ref: RefName
+    ignored: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,12 +186,12 @@ class Lender:
         if left:
             return Stays(f"no commit can hold {', '.join(left[:3])}")
         if found.result == lent.base and found.rest is None and self._tip(lent) in {None, lent.base}:
-            return Returned()
+            return Returned(found.ignored)
         if how == "look":
             return Stays("there is work in it")
         writer.sync()
         keep(self.repo, lent.kept, found)
-        return Removed(lent.kept)
+        return Removed(lent.kept, found.ignored)
 
     def _is_changed(self, lent: ClientWorktree, path: Path) -> bool:
         """Returns whether something was plainly done: then nothing is staged there only to find that out."""

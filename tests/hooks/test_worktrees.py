@@ -294,3 +294,11 @@ def test_where_there_can_be_none_it_says_why(client: ClientHooks, tmp_path: Path
         client.ask("worktree-create", empty.path, name="x")
     foreign = client.ask("worktree-remove", worktree_path=str(tmp_path))
     assert foreign.err == f"{tmp_path} is no worktree of stratum-git's: it was left as it is"
+
+
+def test_removal_names_what_git_ignores_and_nobody_keeps(client: ClientHooks) -> None:
+    (client.repo.path / ".git/info/exclude").write_text("*.log\n")
+    place = Path(client.ask("worktree-create", name="x").out)
+    (place / "a.log").write_text("words")
+    answer = client.ask("worktree-remove", worktree_path=str(place))
+    assert answer.err == f"nothing had been done in {place}; what git ignores is gone with it: a.log"

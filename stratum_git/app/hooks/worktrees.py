@@ -15,6 +15,7 @@ from stratum_git.errors import UserError
 from stratum_git.git.repository import open_repository
 from stratum_git.slots.folders import StateFolders
 
+SHOWN = 10
 SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh", "fish", "busybox", "ash", "env"})
 
 
@@ -38,10 +39,10 @@ def worktree_remove(asked: Asked) -> Answer:
     if known is None:
         return Answer(err=f"{place} is no worktree of stratum-git's: it was left as it is")
     match lender.remove(known):
-        case Returned():
-            return Answer(err=f"nothing had been done in {place}")
-        case Removed(ref):
-            return Answer(err=f"what was in {place} is kept: git branch NAME {ref}")
+        case Returned(ignored):
+            return Answer(err=f"nothing had been done in {place}{_gone(ignored)}")
+        case Removed(ref, ignored):
+            return Answer(err=f"what was in {place} is kept: git branch NAME {ref}{_gone(ignored)}")
         case Stays(why):
             return Answer(err=f"{place} was left as it is: {why}")
 
@@ -82,6 +83,13 @@ def _folders(asked: Asked) -> StateFolders:
     if asked.ground is None:
         raise UserError(f"no repository was found around {asked.cwd}")
     return StateFolders(asked.ground.state)
+
+
+def _gone(ignored: tuple[str, ...]) -> str:
+    if not ignored:
+        return ""
+    more = f" and {len(ignored) - SHOWN} more" if len(ignored) > SHOWN else ""
+    return f"; what git ignores is gone with it: {', '.join(ignored[:SHOWN])}{more}"
 
 
 def _same(one: str, other: str) -> bool:
