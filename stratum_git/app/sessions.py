@@ -23,6 +23,7 @@ from stratum_git.app.workshop import make_context
 from stratum_git.core.answers import Answer
 from stratum_git.core.questions import in_flight, is_over
 from stratum_git.core.sessions import PROMPT, STEP, current, is_at_rest
+from stratum_git.core.verdicts import schema_flaw
 from stratum_git.dispatch.clock import monotonic, now
 from stratum_git.dispatch.context import UnknownAgentError
 from stratum_git.dispatch.opening import tip_of
@@ -268,13 +269,9 @@ def _check(request: Request) -> None:
         raise Refused("invalid_profile", f"there is no profile {request.profile}: general or verification")
     if request.schema is not None and not isinstance(request.schema, dict):
         raise Refused("invalid_schema", "the schema is not an object, as a JSON Schema is here")
-    if request.schema is not None:
-        # It takes longer to load than all else here, and few sessions have one.
-        from stratum_git.core.schema import schema_problem
-
-        problem = schema_problem(request.schema)
-        if problem is not None:
-            raise Refused("invalid_schema", problem.replace("output_schema", "the schema", 1))
+    problem = None if request.schema is None else schema_flaw(request.schema)
+    if problem is not None:
+        raise Refused("invalid_schema", problem)
     check_limits(request.timeout, request.usd)
 
 

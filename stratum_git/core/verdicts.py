@@ -80,6 +80,13 @@ def _names(state: FlowState, result: Json) -> Mapping[str, Json]:
     return {"result": result, "input": dict(state.inputs)}
 
 
+def schema_flaw(schema: Mapping[str, Json]) -> str | None:
+    """Returns why nobody could be held to *schema*, or ``None``."""
+    from stratum_git.core.schema import schema_problem
+
+    return schema_problem(schema)
+
+
 def _schema(step: Step, result: Json) -> tuple[str, ...]:
     if step.output_schema is None or not isinstance(step.work, Call):
         return ()
