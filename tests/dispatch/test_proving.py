@@ -150,7 +150,9 @@ async def test_what_fails_once_is_tested_again_and_marked(stage: Stage, notes: P
     state = await stage.play(checked(flake), own_file, ids("one", "two"))
 
     assert words(state) == {"one": "merged", "two": "merged"}
-    assert [(p.verdict, p.flaky) for p in landing(stage).proofs] == [("pass", True), ("pass", True)]
+    proofs = landing(stage).proofs
+    assert {(proof.verdict, proof.flaky) for proof in proofs} == {("pass", True)}
+    assert len(proofs) in {2, 3}, "while one is tested again, the other may be tested without it"
 
 
 async def test_a_target_that_fails_already_blocks_and_blames_nobody(stage: Stage) -> None:
