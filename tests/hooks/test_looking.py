@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import pwd
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from stratum_git.app.home import state_home
 from stratum_git.slots.leases import lease_ref, read_lease
 from tests.hooks.asking import ClientHooks
 from tests.hooks.placing import driven, leased, placed
@@ -51,6 +49,12 @@ def test_a_wrong_spec_is_refused_with_every_problem(client: ClientHooks) -> None
     assert lines[0] == f"{path} is not a valid stratum spec; 2 problem(s):"
     assert [line.split(":")[0] for line in lines[1:]] == ["  line 1", "  line 2"]
     assert all(line.endswith(")") for line in lines[1:]), "each has a hint"
+    client.repo.write("x.stratum.yaml", "version: '0.4'\n" + "".join(f"n{i}: x\n" for i in range(50)))
+    assert client.ask("post-tool-use", tool_input={"file_path": str(path)}).err.count("\n") >= 50
+    client.repo.write("x.stratum.yaml", "version: '0.4'\n" + "".join(f"n{i}: x\n" for i in range(500)))
+    told = client.ask("post-tool-use", tool_input={"file_path": str(path)}).err
+    assert len(told) < 10_000
+    assert told.endswith(f" more: `stratum-git validate {path}` names all")
 
 
 @pytest.mark.parametrize("name", ["x.stratum.yaml", "notes.yaml", "gone.stratum.yaml"])
@@ -149,9 +153,3 @@ def test_slots_lie_where_the_settings_have_them(client: ClientHooks, tmp_path: P
     assert client.ask("session-end", place).code == 0
     assert not place.exists()
     assert not (Path(os.environ["XDG_STATE_HOME"]) / "stratum-git").exists()
-
-
-def test_without_a_home_state_lies_in_the_users() -> None:
-    there = Path(pwd.getpwuid(os.getuid()).pw_dir) / ".local/state"
-    assert state_home({}) == state_home({"HOME": ""}) == there
-    assert state_home({"HOME": "/h", "XDG_STATE_HOME": "/s"}) == Path("/s")

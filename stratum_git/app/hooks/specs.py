@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from pathlib import Path
 
 from stratum_git.app.hooks.asked import BLOCKING, NOTHING, Answer, Asked
@@ -9,7 +10,8 @@ from stratum_git.core.parse import load_spec
 from stratum_git.git.files import read_bounded
 
 LIMIT = 16 * 1024 * 1024
-SHOWN = 40
+ROOM = 9000
+"""Characters of problems: what a client takes in whole. Some sixty; `validate` names all."""
 
 
 def post_tool_use(asked: Asked) -> Answer:
@@ -29,6 +31,12 @@ def post_tool_use(asked: Asked) -> Answer:
         f"  line {one.line}: {one.path}: {one.message}{f' ({one.hint})' if one.hint else ''}"
         for one in problems
     ]
-    more = [f"  and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
+    shown = [
+        line
+        for line, end in zip(lines, accumulate(len(line) + 1 for line in lines), strict=True)
+        if end <= ROOM
+    ]
+    rest = len(lines) - len(shown)
+    more = [f"  and {rest} more: `stratum-git validate {place}` names all"] if rest else []
     head = f"{place} is not a valid stratum spec; {len(lines)} problem(s):"
-    return Answer(err="\n".join([head, *lines[:SHOWN], *more]), code=BLOCKING)
+    return Answer(err="\n".join([head, *shown, *more]), code=BLOCKING)
