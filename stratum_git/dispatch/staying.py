@@ -64,7 +64,7 @@ def _made_ready(context: Context, state: FlowState, slot: Slot, occupant: Occupa
         # Of an attempt that was cut off what was staged is part of what it left.
         _point(context, slot, _gone_on_from(context, state, slot, there.result, base))
     # Last: until it is written, whoever comes after a crash does all of this once more.
-    write_record(slot.path, Occupied(slot.kind, base, slot.branch, occupant, slot.keep_ignored))
+    write_record(slot.path, Occupied(slot.kind, base, slot.branch, occupant, slot.keep_ignored, slot.rung))
     return replace(slot, base=base, occupant=occupant)
 
 

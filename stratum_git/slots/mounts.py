@@ -27,15 +27,19 @@ def mounted_in(place: Path) -> tuple[Path, ...]:
     return tuple(Path(os.fsdecode(path)) for path in sorted(inside, reverse=True))
 
 
-def detach(place: Path) -> bool:
-    """Takes away whatever is mounted at or below *place*; returns whether nothing is mounted there now."""
-    mounted = mounted_in(place)
+def detach(place: Path, *, inner: bool = False) -> bool:
+    """Takes away whatever is mounted at or below *place*; returns whether nothing is mounted there now.
+
+    *inner*: what is mounted at the place itself stays, and does not count.
+    """
+    top = place.resolve()
+    mounted = [path for path in mounted_in(place) if not (inner and path == top)]
     if not mounted:
         return True
     umount = ctypes.CDLL(None, use_errno=True).umount2
     for path in mounted:
         umount(os.fsencode(path), DETACH | NOFOLLOW)
-    return not mounted_in(place)
+    return not [path for path in mounted_in(place) if not (inner and path == top)]
 
 
 def _unescaped(path: bytes) -> bytes:

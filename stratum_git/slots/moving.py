@@ -18,12 +18,15 @@ def moved(slot: Slot) -> Slot:
 
     Killed on the way, it leaves two records of which neither is of any work: both slots are thrown away.
     """
+    if slot.layer is not None:
+        # It is thrown away when it is given back; nobody else ever lies there.
+        return slot
     path, lock = slot.path, None
     while lock is None:
         path = slot.path.with_name(f"slot-{secrets.token_hex(4)}")
         lock = None if path.exists() else try_lock(path)
     try:
-        write_record(path, Vacant(slot.kind, slot.base, ready=False))
+        write_record(path, Vacant(slot.kind, slot.base, ready=False, rung=slot.rung))
         slot.path.rename(path)
         _enter(git_dir_of(path), path / ".git")
     except OSError as error:

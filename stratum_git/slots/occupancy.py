@@ -47,6 +47,7 @@ class Vacant:
     ready: bool
     kept: tuple[str, ...] = ()
     boot: str = ""
+    rung: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ class Occupied:
     branch: RefName
     occupant: Occupant
     kept: tuple[str, ...] = ()
+    rung: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +114,9 @@ def write_record(slot: Path, record: Vacant | Occupied) -> None:
         flush([path.parent])
 
 
-def as_left(kind: Kind, base: Oid, kept: tuple[str, ...]) -> Vacant:
-    """Returns the record of a slot that was cleaned for whoever wants the same commit."""
-    return Vacant(kind, base, ready=True, kept=kept, boot=own_identity().boot_id)
+def as_left(base: Oid, kept: tuple[str, ...], rung: str) -> Vacant:
+    """Returns the record of a worktree that was cleaned for whoever wants the same commit."""
+    return Vacant("worktree", base, ready=True, kept=kept, boot=own_identity().boot_id, rung=rung)
 
 
 def work_in(slot: Path, is_wanted: Callable[[Occupant], bool]) -> Occupied | None:
@@ -148,11 +150,12 @@ def _parsed(data: bytes) -> Record:
     row = json.loads(data)
     kind: Kind = "branch" if row["kind"] == "branch" else "worktree"
     base, kept = Oid(str(row["base"])), tuple(map(str, row["kept"]))
+    rung = str(row.get("rung", ""))
     if "occupant" not in row:
-        return Vacant(kind, base, bool(row["ready"]), kept, str(row.get("boot", "")))
+        return Vacant(kind, base, bool(row["ready"]), kept, str(row.get("boot", "")), rung)
     who = row["occupant"]
     task = who["task"]
     occupant = Occupant(
         str(who["flow"]), str(who["step"]), None if task is None else str(task), int(who["attempt"])
     )
-    return Occupied(kind, base, RefName(str(row["branch"])), occupant, kept)
+    return Occupied(kind, base, RefName(str(row["branch"])), occupant, kept, rung)

@@ -7,23 +7,25 @@ which is what fails when two processes do it at once.
 
 from __future__ import annotations
 
-import re
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from filelock import BaseFileLock
 
-from stratum_git.errors import BugError, HostError, StratumError
-from stratum_git.git.refs import LostRace, RefSession, RefUpdate, tip_nowait, transact
+from stratum_git.errors import BugError, StratumError
+from stratum_git.git.refs import RefSession
 from stratum_git.git.repository import Repository, identity
 from stratum_git.git.tree_reader import TreeReader
-from stratum_git.git.worktree import attach, check_out, clean, clone_private, discard, folders_of
+from stratum_git.git.worktree import check_out, clean, clone_private, folders_of
 from stratum_git.model.ids import Oid, RefName
 from stratum_git.slots import trash
+from stratum_git.slots.census import idle, nameless, places, vacant
 from stratum_git.slots.folders import StateFolders
+from stratum_git.slots.joining import DETACHED, join
+from stratum_git.slots.ladder import Ladder
 from stratum_git.slots.mounts import detach
 from stratum_git.slots.occupancy import (
     Kind,
@@ -38,17 +40,11 @@ from stratum_git.slots.occupancy import (
     work_in,
     write_record,
 )
-from stratum_git.slots.registry import Registry
-from stratum_git.slots.scrub import is_reusable, scrub
-from stratum_git.slots.slot import Slot
-
-BY = "stratum-git"
-NAME = re.compile(r"(?:slot|clone)-[0-9a-f]{8}")
-DETACHED = RefName("")
-
-
-class SlotFailed(HostError):  # noqa: N818 - reads as what happened
-    """A slot could not be made ready, or not be saved."""
+from stratum_git.slots.registry import Registry, registry_of
+from stratum_git.slots.rungs.base import Declined, Rung
+from stratum_git.slots.rungs.plain import Cold
+from stratum_git.slots.scrub import is_reusable
+from stratum_git.slots.slot import Slot, SlotFailed, failed, in_words
 
 
 @dataclass
@@ -58,7 +54,8 @@ class SlotPool:
     ``keep`` is how many idle slots stay for the next tenants, ``lock_timeout`` how many seconds are spent
     waiting for other processes that register worktrees in the same repository. ``refs`` is what moves
     branches, where many are moved, ``trees`` what saves looking for dirt in small checkouts; whoever gave
-    them closes them.
+    them closes them. ``ladder`` are the ways to come to a slot; without one, git checks out. ``tell`` is
+    told, in a line, when one of them declined and the next was taken.
     """
 
     repo: Repository
@@ -67,14 +64,17 @@ class SlotPool:
     lock_timeout: float = 30.0
     refs: RefSession | None = None
     trees: TreeReader | None = None
+    ladder: Ladder | None = None
+    tell: Callable[[str], None] = lambda _: None
     _registry: Registry = field(init=False, repr=False)
+    _ladder: Ladder = field(init=False, repr=False)
     _last_folders: tuple[Oid | None, frozenset[str]] = field(
         init=False, repr=False, default=(None, frozenset())
     )
 
     def __post_init__(self) -> None:
-        lock = self.folders.locks / "worktrees.lock"
-        self._registry = Registry(self.repo, self.folders.slots, lock, self.lock_timeout)
+        self._registry = registry_of(self.repo, self.folders, self.lock_timeout)
+        self._ladder = self.ladder or Ladder((Cold(self._registry, self.folders.trash, self.trees),))
 
     def acquire(
         self,
@@ -84,11 +84,13 @@ class SlotPool:
         occupant: Occupant,
         isolation: Kind,
         keep_ignored: tuple[str, ...] = (),
+        visible: bool = False,
     ) -> Slot:
         """Returns a slot whose HEAD is on *branch* at *base*, clean, and held by this process.
 
         A *branch* that exists is moved to *base*: what it pointed to must be on another ref. Untracked files
-        of a former tenant that match *keep_ignored* stay, if that one asked for the same.
+        of a former tenant that match *keep_ignored* stay, if that one asked for the same. A *visible* slot
+        is seen by all processes of the user, not only by what this one starts.
 
         Raises:
             BranchInUse: The user has the branch checked out.
@@ -96,14 +98,11 @@ class SlotPool:
         """
         if isolation == "worktree":
             self.branch_in_use(branch)
-        path, lock = (self._reused(base) if isolation == "worktree" else None) or self._fresh(isolation)
-        slot = Slot(path, isolation, base, branch, occupant, lock, keep_ignored)
-        return self._ready(slot, Occupied(isolation, base, branch, occupant, keep_ignored))
+        return self._placed(isolation, base, branch, occupant, keep_ignored, visible=visible, recorded=True)
 
     def borrow(self, *, base: Oid, occupant: Occupant) -> Slot:
         """Returns a detached slot for what makes no work: after a crash it is thrown away."""
-        path, lock = self._reused(base) or self._fresh("worktree")
-        return self._ready(Slot(path, "worktree", base, DETACHED, occupant, lock), None)
+        return self._placed("worktree", base, DETACHED, occupant, (), visible=False, recorded=False)
 
     def release(self, slot: Slot) -> None:
         """Gives a slot back. Its work is on a ref by now; nothing of it stays in the slot."""
@@ -113,7 +112,7 @@ class SlotPool:
         try:
             # A slot that cannot be cleaned is thrown away: another one takes its place.
             with suppress(StratumError, OSError):
-                write_record(slot.path, Vacant(slot.kind, slot.base, ready=False))
+                write_record(slot.path, Vacant(slot.kind, slot.base, ready=False, rung=slot.rung))
                 kept = self._is_worth_keeping(slot) and self._is_offered(slot)
         finally:
             if not kept:
@@ -122,21 +121,29 @@ class SlotPool:
 
     def mend(self, slot: Slot) -> bool:
         """Makes a slot one that git can read; returns whether its tenant had taken its repository from it."""
+        record = Occupied(slot.kind, slot.base, slot.branch, slot.occupant, slot.keep_ignored, slot.rung)
+        if slot.layer is not None:
+            self._ladder.of(slot.rung).wake(slot.path, record)
         # Git would take the next repository above it for its own.
-        detach(slot.path)
+        detach(slot.path, inner=slot.layer is not None)
         if slot.kind != "worktree" or self._registry.is_sound(slot.path):
             return False
-        self._is_mended(slot.path, Occupied(slot.kind, slot.base, slot.branch, slot.occupant))
+        self._is_mended(slot.path, record)
         return True
 
     def folders_in(self, slot: Slot) -> frozenset[str]:
         """Returns the folders of the commit that a slot started from."""
-        return self._folders_of(slot.base)
+        known, folders = self._last_folders
+        if known != slot.base:
+            # Asked of git once for as long as slots are at the same commit.
+            folders = folders_of(self.repo, slot.base)
+            self._last_folders = (slot.base, folders)
+        return folders
 
     def retire(self, slot: Slot) -> None:
         """Throws a slot away, whose work is on a ref. Whoever was in it may still be: nobody comes next."""
         with suppress(StratumError, OSError):
-            write_record(slot.path, Vacant(slot.kind, slot.base, ready=False))
+            write_record(slot.path, Vacant(slot.kind, slot.base, ready=False, rung=slot.rung))
         self._abolish(slot.path, slot.lock)
 
     def leave(self, slot: Slot) -> None:
@@ -145,7 +152,7 @@ class SlotPool:
 
     def enter(self, occupant: Occupant) -> Slot | None:
         """Returns the slot that *occupant* was left in, held by this process; ``None`` when there is none."""
-        for path in self._paths():
+        for path in places(self.folders.slots):
             slot = self._abandoned(path, lambda who: who == occupant)
             if slot is not None:
                 return slot
@@ -153,7 +160,7 @@ class SlotPool:
 
     def find(self, occupant: Occupant) -> tuple[Path, Oid] | None:
         """Returns the slot that *occupant* is in, whoever holds it, and the commit it started from there."""
-        for path in self._paths():
+        for path in places(self.folders.slots):
             record = work_in(path, lambda who: who == occupant)
             if record is not None:
                 return path, record.base
@@ -173,7 +180,7 @@ class SlotPool:
         """
         found: list[Slot] = []
         try:
-            for path in self._paths():
+            for path in places(self.folders.slots):
                 slot = self._abandoned(path, lambda who: flow in {None, who.flow} and who not in spare)
                 if slot is not None:
                     found.append(slot)
@@ -190,14 +197,14 @@ class SlotPool:
     def tidy(self) -> None:
         """Throws away what nobody needs: half-made slots, idle ones beyond ``keep``, entries of lost ones."""
         spare = self.keep
-        for path in self._nameless():
+        for path in nameless(self.folders.slots):
             lock = try_lock(path)
             # Whoever is making it holds the lock, and has no record yet.
             if lock is not None and read_record(path) is None and is_bare(path):
                 self._abolish(path, lock)
             elif lock is not None:
                 lock.release()
-        for path in self._paths():
+        for path in places(self.folders.slots):
             record = read_record(path)
             if not isinstance(record, Vacant):
                 continue
@@ -212,10 +219,13 @@ class SlotPool:
             elif lock is not None:
                 lock.release()
         self._registry.sweep()
+        known = frozenset(path.name for path in places(self.folders.slots))
+        for rung in self._ladder.rungs:
+            rung.sweep(known)
 
     def occupants(self) -> frozenset[Occupant]:
         """Returns whose work is in slots, whether or not anybody is at it now."""
-        records = map(read_record, self._paths())
+        records = map(read_record, places(self.folders.slots))
         return frozenset(record.occupant for record in records if isinstance(record, Occupied))
 
     def empty_trash(self, limit: float, clock: Callable[[], float]) -> bool:
@@ -223,7 +233,7 @@ class SlotPool:
         return trash.empty(self.folders.trash, limit=limit, clock=clock)
 
     def _reused(self, base: Oid) -> tuple[Path, BaseFileLock] | None:
-        for path in self._vacant(base):
+        for path in vacant(self.folders.slots, base):
             lock = try_lock(path)
             if lock is None:
                 continue
@@ -243,68 +253,82 @@ class SlotPool:
             if lock is not None:
                 return path, lock
 
-    def _ready(self, slot: Slot, record: Occupied | None) -> Slot:
+    def _placed(
+        self,
+        kind: Kind,
+        base: Oid,
+        branch: RefName,
+        occupant: Occupant,
+        keep: tuple[str, ...],
+        *,
+        visible: bool,
+        recorded: bool,
+    ) -> Slot:
+        """Returns a slot from the first rung that has one."""
+        for rung in self._ladder.steps(visible=visible) if kind == "worktree" else (None,):
+            idle_one = self._reused(base) if rung is None and kind == "worktree" else None
+            if rung is None and kind == "worktree" and idle_one is None:
+                continue
+            path, lock = idle_one or self._fresh(kind)
+            name = "" if rung is None else rung.name
+            slot = Slot(path, kind, base, branch, occupant, lock, keep, name)
+            try:
+                return self._ready(slot, rung, recorded=recorded)
+            except Declined as error:
+                self.tell(f"slots: {name} declined: {error.message}")
+        raise BugError("no rung was left that works everywhere")
+
+    def _ready(self, slot: Slot, rung: Rung | None, *, recorded: bool) -> Slot:
         try:
-            self._prepare(slot)
-            if record is not None:
+            slot = self._prepare(slot, rung)
+            if recorded:
+                record = Occupied(
+                    slot.kind, slot.base, slot.branch, slot.occupant, slot.keep_ignored, slot.rung
+                )
                 write_record(slot.path, record)
         except BaseException as error:
             # Nothing was done in it yet, so there is no work to lose.
             self._abolish(slot.path, slot.lock)
-            if not isinstance(error, StratumError | OSError):
+            if isinstance(error, Declined) or not isinstance(error, StratumError | OSError):
                 raise
-            raise _failed(slot, error) from error
+            raise failed(slot, error) from error
         return slot
 
-    def _prepare(self, slot: Slot) -> None:
+    def _prepare(self, slot: Slot, rung: Rung | None) -> Slot:
         before = read_record(slot.path)
-        write_record(slot.path, Vacant(slot.kind, slot.base, ready=False))
+        name = before.rung if isinstance(before, Vacant) else slot.rung
+        slot = replace(slot, rung=name)
+        write_record(slot.path, Vacant(slot.kind, slot.base, ready=False, rung=name))
         if slot.kind == "branch":
             who = identity(self.repo)
             clone_private(
                 self.repo, slot.path, base=slot.base, branch=slot.branch, name=who.name, email=who.email
             )
-            return
-        if before == as_left(slot.kind, slot.base, slot.keep_ignored):
-            # It lies there just as it is wanted; to look at every file again would cost what was saved.
-            self._join(slot)
-            return
-        if before is None:
-            self._registry.add(slot.path, slot.base)
-        # Detached first: git looks at everybody's worktrees before it moves a branch by name.
-        check_out(slot.path, slot.base, None)
-        self._join(slot)
+            return slot
+        if rung is not None:
+            rung.make(slot.path, slot.base)
+        elif before != as_left(slot.base, slot.keep_ignored, name):
+            # Detached first: git looks at everybody's worktrees before it moves a branch by name.
+            check_out(slot.path, slot.base, None)
+        # Else it lies there just as it is wanted; to look at every file again would cost what was saved.
+        join(self.repo, self.refs, slot)
         if isinstance(before, Vacant) and before.kept and before.kept != slot.keep_ignored:
-            clean(slot.path, self._folders_of(slot.base))
-
-    def _join(self, slot: Slot) -> None:
-        if slot.branch != DETACHED:
-            self._point(slot.branch, slot.base)
-            attach(slot.path, slot.branch)
-
-    def _point(self, branch: RefName, base: Oid) -> None:
-        """Makes *branch*, or moves it, to *base*."""
-        now = tip_nowait(self.repo, branch)
-        if now == base:
-            return
-        update = [RefUpdate(branch, base, now)]
-        session = self.refs
-        answer = transact(self.repo, update, message=BY) if session is None else session.transact(update)
-        if isinstance(answer, LostRace):
-            raise HostError(f"{branch} was moved by somebody else meanwhile")
+            clean(slot.path, self.folders_in(slot))
+        return replace(slot, layer=self._ladder.of(name).layer(slot.path))
 
     def _is_worth_keeping(self, slot: Slot) -> bool:
-        return slot.kind == "worktree" and self._registry.is_sound(slot.path) and is_reusable(slot.path)
+        if slot.kind != "worktree" or not self._ladder.of(slot.rung).is_kept:
+            return False
+        return self._registry.is_sound(slot.path) and is_reusable(slot.path)
 
     def _is_offered(self, slot: Slot) -> bool:
         """Cleans a slot for whoever comes next, and returns whether there is use for it."""
-        folders = self._folders_of(slot.base)
-        scrub(slot.path, slot.base, folders, slot.keep_ignored, self.folders.trash, self.trees)
+        self._ladder.of(slot.rung).clear(slot, self.folders_in(slot))
         # Counted in turn: several may be given back at once.
         with self._registry.turn():
-            wanted = len(self._idle()) < self.keep
+            wanted = idle(self.folders.slots) < self.keep
             if wanted:
-                write_record(slot.path, as_left(slot.kind, slot.base, slot.keep_ignored))
+                write_record(slot.path, as_left(slot.base, slot.keep_ignored, slot.rung))
         return wanted
 
     def _abandoned(self, path: Path, is_wanted: Callable[[Occupant], bool]) -> Slot | None:
@@ -317,11 +341,12 @@ class SlotPool:
             # Read again: somebody else may have recovered it in between.
             record = work_in(path, is_wanted)
             if record is not None and self._is_mended(path, record):
-                kind, kept = record.kind, record.kept
-                return Slot(path, kind, record.base, record.branch, record.occupant, lock, kept)
+                kind, kept, name = record.kind, record.kept, record.rung
+                layer = self._ladder.of(name).layer(path) if kind == "worktree" else None
+                return Slot(path, kind, record.base, record.branch, record.occupant, lock, kept, name, layer)
         except (StratumError, OSError) as error:
             lock.release()
-            what = f"the abandoned slot {path} cannot be read: {_words(error)}"
+            what = f"the abandoned slot {path} cannot be read: {in_words(error)}"
             raise SlotFailed(what, hint="save what you need of it, then delete its .json file") from error
         if record is not None:
             self._abolish(path, lock)
@@ -331,6 +356,7 @@ class SlotPool:
     def _is_mended(self, path: Path, record: Occupied) -> bool:
         """Makes an abandoned slot readable for git; returns whether there is anything left of it."""
         if record.kind == "worktree":
+            self._ladder.of(record.rung).wake(path, record)
             spare, lock = self._fresh("worktree")
             try:
                 return self._registry.mend(path, spare, record.base, record.branch)
@@ -350,50 +376,10 @@ class SlotPool:
         """Throws a slot away and gives its lock back. What cannot be done now, :meth:`tidy` does later."""
         try:
             with suppress(StratumError, OSError):
-                discard(path, self.folders.trash)
+                record = read_record(path)
+                name = record.rung if isinstance(record, Vacant | Occupied) else ""
+                self._ladder.of(name).discard(path)
                 self._registry.drop(path)
                 forget(path)
         finally:
             lock.release()
-
-    def _folders_of(self, commit: Oid) -> frozenset[str]:
-        """Returns the folders of a commit, asked of git once for as long as slots are at the same one."""
-        known, folders = self._last_folders
-        if known != commit:
-            folders = folders_of(self.repo, commit)
-            self._last_folders = (commit, folders)
-        return folders
-
-    def _idle(self) -> list[Path]:
-        """Returns the worktrees that wait for a tenant."""
-        return [path for path, record in self._vacancies() if record.ready]
-
-    def _vacant(self, base: Oid) -> list[Path]:
-        """Returns the worktrees that nobody's work is in, those last used for the same base first."""
-        return [path for _, path in sorted((r.base != base, path) for path, r in self._vacancies())]
-
-    def _vacancies(self) -> Iterator[tuple[Path, Vacant]]:
-        for path in self._paths():
-            record = read_record(path)
-            if isinstance(record, Vacant) and record.kind == "worktree":
-                yield path, record
-
-    def _nameless(self) -> list[Path]:
-        """Returns what a process that was killed began to make, or to drop, and of which no record tells."""
-        names = {path.name.partition(".")[0] for path in self.folders.slots.iterdir()}
-        recorded = {path.name for path in self._paths()}
-        return [self.folders.slots / name for name in sorted(names - recorded) if NAME.fullmatch(name)]
-
-    def _paths(self) -> list[Path]:
-        folder = self.folders.slots
-        names = (p.name.removesuffix(".json") for p in folder.iterdir() if p.name.endswith(".json"))
-        return [folder / name for name in sorted(names) if NAME.fullmatch(name)]
-
-
-def _failed(slot: Slot, error: StratumError | OSError) -> SlotFailed:
-    what = f"the slot {slot.path} could not be put on {slot.branch} at {slot.base}: {_words(error)}"
-    return SlotFailed(what, hint=error.hint if isinstance(error, StratumError) else "")
-
-
-def _words(error: StratumError | OSError) -> str:
-    return error.message if isinstance(error, StratumError) else str(error)

@@ -25,6 +25,7 @@ from stratum_git.git.repository import Repository
 from stratum_git.git.torn_files import restore_torn
 from stratum_git.git.worktree import forget_unfinished, git_dir_of
 from stratum_git.model.ids import Oid, RefName
+from stratum_git.slots.folders import StateFolders
 
 HEAD = re.compile(r"ref: refs/\S+|[0-9a-f]{40}|[0-9a-f]{64}")
 UP = "../.."
@@ -194,6 +195,11 @@ class Registry:
         folder = self.repo.common_dir / "worktrees"
         places = ((place_of(entry / "gitdir"), entry) for entry in sorted(folder.glob("*")))
         return {place: entry for place, entry in places if place is not None}
+
+
+def registry_of(repo: Repository, folders: StateFolders, timeout: float = 30.0) -> Registry:
+    """Returns the list of worktrees of *repo*, as far as slots in *folders* are on it."""
+    return Registry(repo, folders.slots, folders.locks / "worktrees.lock", timeout)
 
 
 def _is_whole(entry: Path) -> bool:

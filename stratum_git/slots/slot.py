@@ -7,6 +7,8 @@ from pathlib import Path
 
 from filelock import BaseFileLock
 
+from stratum_git.errors import HostError, StratumError
+from stratum_git.git.layers import Layer
 from stratum_git.model.ids import Oid, RefName
 from stratum_git.slots.occupancy import Kind, Occupant
 
@@ -22,8 +24,26 @@ class Slot:
     occupant: Occupant
     lock: BaseFileLock = field(repr=False)
     keep_ignored: tuple[str, ...] = ()
+    rung: str = ""
+    """The word for how its files came there."""
+    layer: Layer | None = None
 
     @property
     def name(self) -> str:
         """Returns the slot's name, the same for every tenant."""
         return self.path.name
+
+
+class SlotFailed(HostError):  # noqa: N818 - reads as what happened
+    """A slot could not be made ready, or not be saved."""
+
+
+def failed(slot: Slot, error: StratumError | OSError) -> SlotFailed:
+    """Returns what to say when a slot could not be made ready because of *error*."""
+    what = f"the slot {slot.path} could not be put on {slot.branch} at {slot.base}: {in_words(error)}"
+    return SlotFailed(what, hint=error.hint if isinstance(error, StratumError) else "")
+
+
+def in_words(error: StratumError | OSError) -> str:
+    """Returns what an error says."""
+    return error.message if isinstance(error, StratumError) else str(error)
