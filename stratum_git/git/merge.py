@@ -63,6 +63,11 @@ class _Note:
     kind: str
     text: str
 
+    @property
+    def is_conflict(self) -> bool:
+        """Returns whether it says that something conflicts."""
+        return self.kind.startswith("CONFLICT")
+
 
 Outcome: TypeAlias = Merged | Conflicted
 
@@ -106,17 +111,16 @@ def _by_git(repo: Repository, merger: TreeMerger, trees: tuple[Oid, Oid, Oid], l
     head, _, rest = done.stdout.partition(b"\0")
     made = Oid(head.decode())
     naming = Renaming(merger.trees, writer, root, left, right, labels)
-    found = Merged(made) if done.code == 0 else _conflicted(made, rest, naming)
+    # Git 2.39 takes files that meet by renames for merged, and commits them with their markers: it says so.
+    is_clean = done.code == 0 and not any(note.is_conflict for note in _told(rest)[1])
+    found = Merged(made) if is_clean else _conflicted(made, rest, naming)
     writer.owe(found.tree, base, ours, theirs)
     return found
 
 
 def _conflicted(tree: Oid, rest: bytes, naming: Renaming) -> Conflicted:
-    # Stages end at an empty field, after which come the messages, to the end.
-    fields = rest.split(b"\0")
-    end = fields.index(b"")
-    stages = tuple(_stage(row) for row in fields[:end])
-    notes = [note for note in _notes(fields[end + 1 :]) if note.kind.startswith("CONFLICT")]
+    stages, said = _told(rest)
+    notes = [note for note in said if note.is_conflict]
     # A conflict may have no stage of its own (a folder split by renames): then its message has the path.
     named = (path for note in notes for path in note.paths) if not stages else ()
     written = tuple(dict.fromkeys((*(stage.path for stage in stages), *named)))
@@ -131,6 +135,13 @@ def _conflicted(tree: Oid, rest: bytes, naming: Renaming) -> Conflicted:
         ),
         naming.text("\n".join(note.text for note in notes)),
     )
+
+
+def _told(rest: bytes) -> tuple[tuple[Stage, ...], tuple[_Note, ...]]:
+    """Reads what follows the tree: stages, an empty field, and then messages, to the end."""
+    fields = rest.split(b"\0")
+    end = fields.index(b"")
+    return tuple(map(_stage, fields[:end])), tuple(_notes(fields[end + 1 :]))
 
 
 def _is_file(stage: Stage) -> bool:

@@ -88,7 +88,7 @@ def _read(fields: list[bytes], at: int, sides: tuple[Oid, Oid]) -> tuple[Answer,
         if fields[at + 1 + count].startswith(b"CONFLICT"):
             named += map(os.fsdecode, fields[at + 1 : at + 1 + count])
         at += 3 + count
-    if is_clean:
+    if is_clean and not named:
         return Answer(tree), at + 1
     # As in merge.py: a conflict may have no stage of its own, and a path may be named after its side.
     told = (path.removesuffix(f"~{sides[0]}").removesuffix(f"~{sides[1]}") for path in paths or named)

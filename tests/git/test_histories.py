@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.support.merging import (
@@ -161,6 +161,11 @@ def compare(
     assert found == merged_in_a_checkout(place)
 
 
+MEETING = ({"e/a": (PLAIN, text(0)), "a": (PLAIN, text(1))}, folder_moved("e/", "h/"), edited(1, 0, "1 1"))
+"""Files that meet by renames, of which git says that they conflict, and exits as if they did not."""
+
+
+@example(MEETING[0], [*MEETING[1:]], [*MEETING[1:], moved(0, "e/a")], {})
 @settings(max_examples=45, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(bases, sides, sides, variants)
 def test_any_history_merges_as_in_a_checkout(
