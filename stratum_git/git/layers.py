@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import errno
+import os
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from stratum_git.model.ids import Oid
+
+OPAQUE = frozenset({"trusted.overlay.opaque", "user.overlay.opaque"})
+MOVED = frozenset({"trusted.overlay.redirect", "user.overlay.redirect"})
+MARKER = ".git"
+PATIENCE = 2000
+"""Entries that are looked at in folders that nobody knows, before further ones are passed over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,3 +30,126 @@ class Layer:
     upper: Path
     template: Path
     commit: Oid
+
+
+class StrangeUpper(Exception):  # noqa: N818 - reads as what is the matter
+    """An upper directory has something in it of which cannot be told what changed: git has to look."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upper:
+    """What lies in an upper directory, by paths from its top. The slot's own ``.git`` is left out.
+
+    ``files`` are files and links with their facts, ``folders`` what lies in between, ``gone`` what is
+    deleted, a whole folder as one. What was below an ``opaque`` folder is gone but for what is here. ``repositories``
+    are paths that end in ``.git``; what is below them is left out. ``passed`` are folders not looked into.
+    """
+
+    files: dict[str, os.stat_result] = field(default_factory=dict)
+    folders: list[str] = field(default_factory=list)
+    gone: set[str] = field(default_factory=set)
+    opaque: set[str] = field(default_factory=set)
+    repositories: list[str] = field(default_factory=list)
+    passed: list[str] = field(default_factory=list)
+
+    def hides(self, path: str) -> bool:
+        """Returns whether what the layers below have at *path* is not to be seen in the slot."""
+        if path in self.gone or path in self.files:
+            return True
+        end = path.rfind("/")
+        while end > 0:
+            above = path[:end]
+            if above in self.gone or above in self.opaque or above in self.files:
+                return True
+            end = path.rfind("/", 0, end)
+        return False
+
+
+def scan(top: Path, is_known: Callable[[str], bool] | None = None) -> Upper:
+    """Returns what lies in the upper directory *top*.
+
+    Of folders for which *is_known* does not hold, only so many are looked into: there may be a hundred
+    thousand files in what is ignored. Raises StrangeUpper for pipes, sockets, devices and folders that were
+    moved by their name alone, and for what may not be read.
+    """
+    found = Upper()
+    try:
+        _Scan(found, str(top), is_known).walk("", known=True)
+    except OSError as error:
+        raise StrangeUpper(str(error)) from error
+    return found
+
+
+def scan_below(top: Path, folder: str, found: Upper) -> None:
+    """Adds to *found* everything that lies in one of the folders that were passed; raises StrangeUpper."""
+    try:
+        _Scan(found, str(top), None).walk(f"{folder}/", known=True)
+    except OSError as error:
+        raise StrangeUpper(str(error)) from error
+
+
+@dataclass
+class _Scan:
+    found: Upper
+    top: str
+    is_known: Callable[[str], bool] | None
+    patience: int = PATIENCE
+
+    def walk(self, place: str, *, known: bool) -> None:
+        """Takes in what lies in a folder, whose path is empty or ends in a slash."""
+        # A list of what is to do: folders may be nested deeper than calls can be.
+        todo = [(place, known)]
+        while todo:
+            place, known = todo.pop()
+            folders = self._entries(place, known=known)
+            for path in folders:
+                is_known = known and (self.is_known is None or self.is_known(path))
+                if is_known or self.patience > 0:
+                    todo.append((f"{path}/", is_known))
+                else:
+                    self.found.passed.append(path)
+
+    def _entries(self, place: str, *, known: bool) -> list[str]:
+        folders = []
+        with os.scandir(f"{self.top}/{place}") as entries:
+            for entry in entries:
+                self.patience -= not known
+                path = f"{place}{entry.name}"
+                if entry.name == MARKER:
+                    if place:
+                        self.found.repositories.append(path)
+                elif entry.is_dir(follow_symlinks=False):
+                    self._note_folder(path, entry)
+                    folders.append(path)
+                else:
+                    self._note_file(path, entry)
+        return folders
+
+    def _note_folder(self, path: str, entry: os.DirEntry[str]) -> None:
+        self.found.folders.append(path)
+        for name in _marks(entry.path):
+            if name in MOVED:
+                raise StrangeUpper(f"{path} is what was elsewhere")
+            if name in OPAQUE:
+                if os.getxattr(entry.path, name) != b"y":
+                    raise StrangeUpper(f"{path} is marked in an unknown way")
+                self.found.opaque.add(path)
+
+    def _note_file(self, path: str, entry: os.DirEntry[str]) -> None:
+        facts = entry.stat(follow_symlinks=False)
+        if stat.S_ISREG(facts.st_mode) or stat.S_ISLNK(facts.st_mode):
+            self.found.files[path] = facts
+        elif stat.S_ISCHR(facts.st_mode) and facts.st_rdev == 0:
+            self.found.gone.add(path)
+        else:
+            raise StrangeUpper(f"{path} is no file, no link and no folder")
+
+
+def _marks(path: str) -> list[str]:
+    try:
+        return os.listxattr(path, follow_symlinks=False)
+    except OSError as error:
+        # On a file system without such attributes nothing is marked.
+        if error.errno != errno.ENOTSUP:
+            raise
+        return []
