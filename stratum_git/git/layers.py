@@ -41,8 +41,9 @@ class Upper:
     """What lies in an upper directory, by paths from its top. The slot's own ``.git`` is left out.
 
     ``files`` are files and links with their facts, ``folders`` what lies in between, ``gone`` what is
-    deleted, a whole folder as one. What was below an ``opaque`` folder is gone but for what is here. ``repositories``
-    are paths that end in ``.git``; what is below them is left out. ``passed`` are folders not looked into.
+    deleted, a whole folder as one. What was below an ``opaque`` folder is gone but for what is here.
+    ``repositories`` are paths that end in ``.git``; what is below them is left out. ``passed`` are folders
+    that were not looked into.
     """
 
     files: dict[str, os.stat_result] = field(default_factory=dict)

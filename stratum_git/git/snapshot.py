@@ -16,6 +16,8 @@ from pathlib import Path
 from stratum_git.errors import HostError
 from stratum_git.git.diff import FOLDER, Change, changed_paths
 from stratum_git.git.index import reveal
+from stratum_git.git.layered import Work, work_in
+from stratum_git.git.layers import Layer
 from stratum_git.git.objects import ObjectWriter, Signature
 from stratum_git.git.process import Git, GitFailed
 from stratum_git.git.remains import GITLINK, Left, overwritten, remains
@@ -107,21 +109,21 @@ def capture(  # noqa: PLR0913 - what a commit is made of, and how careful to be
     others: Iterable[Oid] = (),
     afresh: bool = False,
     aside: bool = False,
+    layer: Layer | None = None,
 ) -> Captured:
     """Returns the work in *slot* as a commit. Commits of the agent stay as they are, below it.
 
     One git process when nothing happened, three for uncommitted work, one more without *trees*, some more
     when there is a rest; what the result and the rest have that *base* has not is on the disk after the
-    writer's sync, the agent's own commits included. *others* are further commits that belong to the attempt.
+    writer's sync, the agent's own commits included. With *trees*, and the *layer* in which the slot's changes
+    lie, one less, and nothing else is looked at. *others* are further commits that belong to the attempt.
     *afresh*, git reads every file again: what it had written of them was deleted. *aside*, the slot's index
     stays as it is: somebody is at work there. Raises UnreadableSlot.
     """
     unfinished = _unfinished(slot)
-    with _index(slot, aside=aside) as env:
-        index = Path(env.get("GIT_INDEX_FILE", git_dir_of(slot) / "index"))
-        seen = _seen(slot, index, len(base) // 2, env)
-        head = seen.head or base
-        tree, left = _recorded(slot, env, seen.changes, afresh=afresh) if seen.changes else (None, ())
+    known = None if layer is None or trees is None or afresh else work_in(slot, layer, writer, trees)
+    seen, left = (known, ()) if known is not None else _looked_at(slot, base, afresh=afresh, aside=aside)
+    head, tree = seen.head, seen.tree
     result = head if tree is None else writer.commit(tree, (head,), message, author, committer)
     writer.owe_objects([] if tree is None else [tree])
     changes = _differences(writer, trees, base, head, result)
@@ -140,6 +142,15 @@ def capture(  # noqa: PLR0913 - what a commit is made of, and how careful to be
         ignored=seen.ignored,
         rest=remains(slot, found, writer, message=said, author=author, committer=committer),
     )
+
+
+def _looked_at(slot: Path, base: Oid, *, afresh: bool, aside: bool) -> tuple[Work, tuple[str, ...]]:
+    """Returns what git finds when it looks at everything, and the paths that it could not take in."""
+    with _index(slot, aside=aside) as env:
+        index = Path(env.get("GIT_INDEX_FILE", git_dir_of(slot) / "index"))
+        seen = _seen(slot, index, len(base) // 2, env)
+        tree, left = _recorded(slot, env, seen.changes, afresh=afresh) if seen.changes else (None, ())
+    return Work(seen.head or base, tree, seen.changes, seen.ignored), left
 
 
 def _seen(slot: Path, index: Path, width: int, env: dict[str, str]) -> _Seen:

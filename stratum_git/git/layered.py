@@ -1,0 +1,244 @@
+"""What lies in a slot that is an overlay, found where its changes are: nothing else is looked at.
+
+The upper directory says where files differ from the commit below, the index where it does. What is left to
+find out is which of the new files git ignores, and what it makes of the others: a git each. Wherever that
+may not be all, this declines, and git looks at everything.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from stratum_git.git.diff import FOLDER
+from stratum_git.git.ignoring import ignored_among
+from stratum_git.git.index_file import UnreadIndex, changed_entries, known_index
+from stratum_git.git.layers import Layer, StrangeUpper, Upper, scan, scan_below
+from stratum_git.git.mini_index import FILES, NAME, attributes_above, taken_in
+from stratum_git.git.objects import ObjectWriter
+from stratum_git.git.process import Git, GitFailed
+from stratum_git.git.refs import OID, tip_nowait
+from stratum_git.git.repository import Repository
+from stratum_git.git.settings import is_plain
+from stratum_git.git.tree_edit import edited, entry_at
+from stratum_git.git.tree_reader import Entry, MissingObject, TreeReader, differences
+from stratum_git.git.worktree import git_dir_of
+from stratum_git.model.ids import Oid, RefName
+
+ABSENT = "000000"
+HEADS = "ref: refs/heads/"
+DEEPEST = 200
+"""Folders in each other beyond which trees are left to git."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a slot holds: where its HEAD is, and the tree of its files when that is not all there is.
+
+    ``changes`` are lines as status has them, of what was staged and then overwritten. ``ignored`` is no work.
+    """
+
+    head: Oid
+    tree: Oid | None
+    changes: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
+
+
+class _Doubtful(Exception):  # noqa: N818 - reads as what is the matter
+    """Git has to look at everything."""
+
+
+def work_in(slot: Path, layer: Layer, writer: ObjectWriter, trees: TreeReader) -> Work | None:
+    """Returns what lies in *slot*, whose changes are in *layer*; ``None`` when git has to look itself.
+
+    The slot's index stays as it is. No git process when nothing happened, one or two for new files.
+    """
+    try:
+        return _Look(slot, git_dir_of(slot), layer, writer, trees).work()
+    except (_Doubtful, StrangeUpper, UnreadIndex, GitFailed, MissingObject, OSError):
+        return None
+
+
+def head_of_slot(repo: Repository, own: Path) -> Oid | None:
+    """Returns the commit that the HEAD of a worktree is at, from its git directory; ``None`` for no branch."""
+    text = (own / "HEAD").read_text(encoding="utf-8", errors="surrogateescape").strip()
+    if OID.fullmatch(text):
+        return Oid(text)
+    return tip_nowait(repo, RefName(text.removeprefix("ref: "))) if text.startswith(HEADS) else None
+
+
+@dataclass
+class _Look:
+    slot: Path
+    own: Path
+    layer: Layer
+    writer: ObjectWriter
+    trees: TreeReader
+    root: Oid = field(init=False)
+    staged: dict[str, Entry | None] = field(init=False)
+    added: set[str] = field(init=False)
+    upper: Upper = field(init=False)
+
+    def work(self) -> Work:
+        repo, layer = self.writer.repo, self.layer
+        head = head_of_slot(repo, self.own)
+        if head is None or not is_plain(repo, self.slot, self.own):
+            raise _Doubtful
+        self.root = self.trees.root(layer.commit)
+        self.staged = self._staged()
+        self.added = {folder for path, entry in self.staged.items() if entry for folder in _above(path)}
+        self.upper = scan(layer.upper, self._is_known)
+        self._check_opaque()
+        gone = set(self._gone())
+        tracked, new = self._candidates(gone)
+        ignored = self._ignored(new)
+        found = self._taken((*tracked, *(path for path in new if path not in ignored)))
+        found |= dict.fromkeys(gone)
+        now = {path: entry for path, entry in found.items() if entry != self._lower(path)}
+        tree = edited(self.trees, self.writer, self.root, now)
+        committed = self._committed(head)
+        moved = {path for path, entry in found.items() if entry != self._indexed(path)}
+        is_dirty = moved or any(self._indexed(path) != was for path, was in committed.items())
+        lines = tuple(self._lines(sorted(moved), found, committed))
+        return Work(head, tree if is_dirty else None, lines, tuple(_topmost(ignored)))
+
+    def _staged(self) -> dict[str, Entry | None]:
+        """Returns where the index is not what the layers below have."""
+        layer, width = self.layer, len(self.layer.commit) // 2
+        if known_index(layer.template, width).tree != self.root:
+            # Git would have noted it, but it need not have.
+            asked = ("diff-index", "--cached", "--quiet", layer.commit)
+            env = {"GIT_INDEX_FILE": str(layer.template)}
+            if Git(self.slot).run(*asked, ok=(0, 1), env=env).code:
+                raise _Doubtful
+        return changed_entries(layer.template, self.own / "index", width)
+
+    def _is_known(self, folder: str) -> bool:
+        found = entry_at(self.trees, self.root, folder)
+        return folder in self.added or (found is not None and found[0] == FOLDER)
+
+    def _lower(self, path: str) -> Entry | None:
+        """Returns what the layers below have at *path*: a file, a link, a repository."""
+        found = entry_at(self.trees, self.root, path)
+        return None if found is None or found[0] == FOLDER else found
+
+    def _indexed(self, path: str) -> Entry | None:
+        return self.staged[path] if path in self.staged else self._lower(path)
+
+    def _check_opaque(self) -> None:
+        """Believes no mark that hides files: an overlay for the root lets everybody set the other kind."""
+        for folder in self.upper.opaque:
+            place = f"{folder}/"
+            names = (*self.upper.files, *self.upper.folders, *self.upper.repositories)
+            there = {name.removeprefix(place) for name in names if name.startswith(place)}
+            seen = {path.name for path in (self.slot / folder).iterdir()}
+            if {name for name in there if "/" not in name} != seen:
+                raise _Doubtful
+
+    def _gone(self) -> Iterator[str]:
+        """Yields what the layers below have, or the index, and is not in the slot."""
+        upper = self.upper
+        for path in (*upper.gone, *upper.opaque, *upper.files, *upper.folders):
+            entry = entry_at(self.trees, self.root, path)
+            if entry is None:
+                continue
+            if entry[0] != FOLDER and (path in upper.gone or path not in upper.files):
+                yield path
+            elif entry[0] == FOLDER and (path not in upper.folders or path in upper.opaque):
+                yield from (f for f in self._below(path, entry[1]) if f not in upper.files)
+        for path in self.staged:
+            if path not in upper.files and (upper.hides(path) or self._lower(path) is None):
+                yield path
+
+    def _below(self, place: str, tree: Oid) -> Iterator[str]:
+        todo = [(place, tree)]
+        while todo:
+            place, tree = todo.pop()
+            for name, (mode, oid) in self.trees.entries(tree).items():
+                if mode == FOLDER:
+                    todo.append((f"{place}/{name}", oid))
+                else:
+                    yield f"{place}/{name}"
+
+    def _candidates(self, gone: set[str]) -> tuple[list[str], list[str]]:
+        """Returns the files that may not be what the index has: those that it knows, and the others."""
+        tracked: list[str] = []
+        new: list[str] = []
+        for path in {*self.upper.files, *self.staged} - gone:
+            (new if self._indexed(path) is None else tracked).append(path)
+        for path in (*tracked, *new, *gone):
+            if path.count("/") > DEEPEST:
+                raise _Doubtful
+            for entry in (self._indexed(path), self._lower(path)):
+                if entry is not None and entry[0] not in FILES:
+                    raise _Doubtful
+            if path.rpartition("/")[2] == NAME and (path in gone or not (self.slot / path).is_file()):
+                # What git reads in its place depends on when it comes to it.
+                raise _Doubtful
+        return sorted(tracked, key=os.fsencode), sorted(new, key=os.fsencode)
+
+    def _ignored(self, new: list[str]) -> dict[str, bool]:
+        """Returns the new files, and the folders of such, that git ignores, and which of them are folders.
+
+        *new* gets what was passed at first, and is not ignored.
+        """
+        upper = self.upper
+        folders = [path for path in upper.folders if not self._is_known(path)]
+        ignored = dict.fromkeys(ignored_among(self.slot, (*new, *folders)), False)
+        further = [path for path in upper.passed if path not in ignored]
+        if further:
+            before = {*upper.files, *upper.folders}
+            for path in further:
+                scan_below(self.layer.upper, path, upper)
+            more = [path for path in (*upper.files, *upper.folders) if path not in before]
+            ignored |= dict.fromkeys(ignored_among(self.slot, more), False)
+            new += sorted((path for path in upper.files if path not in before), key=os.fsencode)
+        if any(path.rpartition("/")[0] not in ignored for path in upper.repositories):
+            raise _Doubtful
+        return ignored | {path: True for path in upper.folders if path in ignored}
+
+    def _taken(self, paths: Iterable[str]) -> dict[str, Entry | None]:
+        known = {path: self._indexed(path) for path in paths}
+        above = attributes_above(known, self._indexed)
+        found = taken_in(self.slot, self.own, known, above, len(self.root) // 2)
+        if None in found.values():
+            # It went meanwhile, or the overlay is not where it should be.
+            raise _Doubtful
+        return found
+
+    def _committed(self, head: Oid) -> dict[str, Entry | None]:
+        """Returns what HEAD has wherever it has not, or the index has not, what the layers below have."""
+        root = self.trees.root(head)
+        rows = () if root == self.root else differences(self.trees, self.root, root)
+        files = (row for row in rows if not row.is_folder)
+        found = {row.path: None if row.new_mode == ABSENT else (row.new_mode, row.new) for row in files}
+        return {path: self._lower(path) for path in self.staged} | found
+
+    def _lines(
+        self, moved: Iterable[str], found: Mapping[str, Entry | None], committed: Mapping[str, Entry | None]
+    ) -> Iterator[str]:
+        """Yields lines of status, for what the index has and neither HEAD nor the files have."""
+        nothing = (ABSENT, Oid(self.writer.repo.zero))
+        for path in moved:
+            staged, was = self._indexed(path), committed.get(path, self._lower(path))
+            if staged is not None and staged != was:
+                kinds = f"{'A' if was is None else 'M'}{'D' if found[path] is None else 'M'}"
+                old, now = was or nothing, found[path] or nothing
+                yield f"1 {kinds} N... {old[0]} {staged[0]} {now[0]} {old[1]} {staged[1]} {path}"
+
+
+def _above(path: str) -> Iterator[str]:
+    """Yields the folders around a path, the innermost first."""
+    end = path.rfind("/")
+    while end > 0:
+        yield path[:end]
+        end = path.rfind("/", 0, end)
+
+
+def _topmost(ignored: Mapping[str, bool]) -> Iterator[str]:
+    """Yields what status tells of what is ignored: a folder that is so, as one, and files elsewhere."""
+    for path in sorted(ignored, key=os.fsencode):
+        if not any(folder in ignored for folder in _above(path)):
+            yield f"{path}/" if ignored[path] else path
