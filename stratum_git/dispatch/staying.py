@@ -111,6 +111,7 @@ def _taken(context: Context, slot: Slot) -> Captured:
         author=author,
         committer=author,
         trees=context.merger.trees,
+        layer=slot.layer,
     )
     context.writer.sync()
     if taken.rest is not None:

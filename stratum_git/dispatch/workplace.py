@@ -162,6 +162,7 @@ class SlotPlace:
             trees=None if private else self.context.merger.trees,
             others=self._others(writer.repo),
             afresh=afresh,
+            layer=self.slot.layer,
         )
         writer.sync()
         if private:

@@ -62,7 +62,7 @@ def work_in(slot: Path, layer: Layer, writer: ObjectWriter, trees: TreeReader) -
 
 
 def head_of_slot(repo: Repository, own: Path) -> Oid | None:
-    """Returns the commit that the HEAD of a worktree is at, from its git directory; ``None`` for no branch."""
+    """Returns the commit that the HEAD of a worktree is at, which has *own* for its git directory."""
     text = (own / "HEAD").read_text(encoding="utf-8", errors="surrogateescape").strip()
     if OID.fullmatch(text):
         return Oid(text)
