@@ -37,13 +37,16 @@ DEEPEST = 200
 class Work:
     """What a slot holds: where its HEAD is, and the tree of its files when that is not all there is.
 
-    ``changes`` are lines as status has them, of what was staged and then overwritten. ``ignored`` is no work.
+    ``changes`` are lines as status has them, at least of what was staged and then overwritten. ``ignored`` is
+    no work, ``left`` what git could not take in. ``is_ours``: the tree was written here, and not by git.
     """
 
     head: Oid
     tree: Oid | None
     changes: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+    is_ours: bool = True
 
 
 class _Doubtful(Exception):  # noqa: N818 - reads as what is the matter

@@ -21,12 +21,13 @@ from stratum_git.git.layers import Layer
 from stratum_git.git.objects import ObjectWriter, Signature
 from stratum_git.git.process import Git, GitFailed
 from stratum_git.git.remains import GITLINK, Left, overwritten, remains
+from stratum_git.git.restaged import tree_of
 from stratum_git.git.tree_reader import TreeReader, differences
 from stratum_git.git.worktree import git_dir_of
 from stratum_git.model.ids import Oid
 
 STATUS = (
-    "status", "--porcelain=v2", "-z", "--branch", "--no-renames", "--untracked-files=normal",
+    "status", "--porcelain=v2", "-z", "--branch", "--no-renames",
     "--ignore-submodules=none", "--no-ahead-behind", "--ignored=matching",
 )  # fmt: skip
 
@@ -121,12 +122,15 @@ def capture(  # noqa: PLR0913 - what a commit is made of, and how careful to be
     stays as it is: somebody is at work there. Raises UnreadableSlot.
     """
     unfinished = _unfinished(slot)
-    known = None if layer is None or trees is None or afresh else work_in(slot, layer, writer, trees)
-    seen, left = (known, ()) if known is not None else _looked_at(slot, base, afresh=afresh, aside=aside)
+    late, sure = writer.deferring(), None if afresh else trees
+    seen = None if layer is None or sure is None else work_in(slot, layer, late, sure)
+    if seen is None:
+        with _index(slot, aside=aside) as env:
+            seen = _looked_at(slot, base, env, late, sure, afresh=afresh)
     head, tree = seen.head, seen.tree
-    result = head if tree is None else writer.commit(tree, (head,), message, author, committer)
-    writer.owe_objects([] if tree is None else [tree])
-    changes = _differences(writer, trees, base, head, result)
+    result = head if tree is None else late.commit(tree, (head,), message, author, committer)
+    late.sync()
+    changes = _differences(writer, trees, base, seen, result)
     embedded = _embedded(slot, seen.changes)
     found = Left(base, head, result, seen.changes, frozenset(others))
     said = message.partition("\n")[0] + "\n\nWhat was there besides the files.\n"
@@ -137,20 +141,34 @@ def capture(  # noqa: PLR0913 - what a commit is made of, and how careful to be
         paths=tuple(change.path for change in changes if not change.is_folder),
         unfinished=unfinished,
         embedded=embedded,
-        unsaved=tuple(path for path in left if path not in embedded),
+        unsaved=tuple(path for path in seen.left if path not in embedded),
         links=_links(slot, changes, embedded),
         ignored=seen.ignored,
         rest=remains(slot, found, writer, message=said, author=author, committer=committer),
     )
 
 
-def _looked_at(slot: Path, base: Oid, *, afresh: bool, aside: bool) -> tuple[Work, tuple[str, ...]]:
-    """Returns what git finds when it looks at everything, and the paths that it could not take in."""
-    with _index(slot, aside=aside) as env:
-        index = Path(env.get("GIT_INDEX_FILE", git_dir_of(slot) / "index"))
-        seen = _seen(slot, index, len(base) // 2, env)
-        tree, left = _recorded(slot, env, seen.changes, afresh=afresh) if seen.changes else (None, ())
-    return Work(seen.head or base, tree, seen.changes, seen.ignored), left
+def _looked_at(
+    slot: Path,
+    base: Oid,
+    env: dict[str, str],
+    writer: ObjectWriter,
+    trees: TreeReader | None,
+    *,
+    afresh: bool,
+) -> Work:
+    """Returns what git finds when it looks at everything."""
+    index = Path(env.get("GIT_INDEX_FILE", git_dir_of(slot) / "index"))
+    seen = _seen(slot, index, len(base) // 2, env)
+    head = seen.head or base
+    if not seen.changes:
+        return Work(head, None, ignored=seen.ignored)
+    if trees is not None and seen.head is not None:
+        tree = tree_of(slot, head, seen.changes, writer, trees)
+        if tree is not None:
+            return Work(head, tree, seen.changes, seen.ignored)
+    tree, left = _recorded(slot, env, seen.changes, afresh=afresh)
+    return Work(head, tree, seen.changes, seen.ignored, left, is_ours=False)
 
 
 def _seen(slot: Path, index: Path, width: int, env: dict[str, str]) -> _Seen:
@@ -163,6 +181,9 @@ def _seen(slot: Path, index: Path, width: int, env: dict[str, str]) -> _Seen:
     if not seen.is_whole:
         _open_up(slot)
         seen = _status(slot, env)
+    if any(line.startswith("? ") and line.endswith("/") for line in seen.changes):
+        # A repository lies there: it is told with the whole of the folder that it came with.
+        seen = _status(slot, env, "normal")
     return seen
 
 
@@ -203,18 +224,21 @@ def _recorded(
 
 
 def _differences(
-    writer: ObjectWriter, trees: TreeReader | None, base: Oid, head: Oid, result: Oid
+    writer: ObjectWriter, trees: TreeReader | None, base: Oid, seen: Work, result: Oid
 ) -> tuple[Change, ...]:
     """Returns how *result* differs from *base*, and sees to it that all of it is flushed."""
+    if seen.tree is not None and not seen.is_ours:
+        writer.owe_objects([seen.tree])
     if result == base:
         return ()
     if trees is None:
         changes = changed_paths(writer.repo, base, result, folders=True)
     else:
-        changes = tuple(differences(trees, trees.root(base), trees.root(result)))
-    if head == base:
+        changes = tuple(differences(trees, trees.root(base), seen.tree or trees.root(result)))
+    if seen.head == base:
         # All that is new lies in the difference; what an agent committed may hold more than its end shows.
-        writer.owe_objects(change.new for change in changes if change.new != writer.repo.zero)
+        made = (change for change in changes if not (seen.is_ours and change.is_folder))
+        writer.owe_objects(change.new for change in made if change.new != writer.repo.zero)
     else:
         writer.owe(result, base)
     return changes
@@ -301,9 +325,9 @@ def _copied(slot: Path, env: dict[str, str]) -> Iterator[dict[str, str]]:
         private.unlink(missing_ok=True)
 
 
-def _status(slot: Path, env: dict[str, str]) -> _Seen:
+def _status(slot: Path, env: dict[str, str], untracked: str = "all") -> _Seen:
     head, changes, ignored = None, [], []
-    done = Git(slot).run(*STATUS, config=CONFIG, env=env)
+    done = Git(slot).run(*STATUS, f"--untracked-files={untracked}", config=CONFIG, env=env)
     for record in done.stdout.split(b"\0"):
         line = os.fsdecode(record)
         if line.startswith("# branch.oid "):

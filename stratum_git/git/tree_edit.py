@@ -46,4 +46,9 @@ def _edited(
             del entries[name]
     # A folder that became a file: what was in it is gone by now.
     entries |= {path: entry for path, entry in edits.items() if "/" not in path and entry is not None}
-    return writer.tree(entries) if entries else None
+    if not entries:
+        return None
+    made = writer.tree(entries)
+    # Whoever reads it next may do so before it has a name.
+    trees.remember(made, entries)
+    return made

@@ -32,7 +32,6 @@ from stratum_git.git.repository import Repository, head_of, open_repository
 from stratum_git.git.snapshot import Captured, capture
 from stratum_git.git.tree_reader import TreeReader
 from stratum_git.git.worktree import check_out, git_dir_of
-from stratum_git.model.ids import Oid
 from tests.support.overlays import overlay_slot, settle
 
 CHANGED = 5
