@@ -8,7 +8,6 @@ is looked at first: where it is in the way, nothing lands and the reason is give
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from stratum_git.dispatch.parking import message_of, notes_of
 from stratum_git.dispatch.stack import Change, apply
 from stratum_git.dispatch.strategies import Prefix, Strategy, Words
 from stratum_git.git.checkout import Refused, checkouts_left, checkouts_of, obstacle, rebased_in, sync
-from stratum_git.git.commits import Commit, commits_of
+from stratum_git.git.commits import Commit
 from stratum_git.git.merge import Conflicted
 from stratum_git.git.objects import Signature
 from stratum_git.git.repository import Repository
@@ -74,12 +73,11 @@ class Lander:
         """Returns what landing *items* in order on commit *old* would do. Writes objects, moves nothing."""
         return Queue(self, old, items).plan({})
 
-    @contextmanager
-    def batched(self) -> Iterator[Lander]:
-        """Gives one whose objects go to the disk together, by the end."""
-        with self.merger.batched() as merger:
-            ladder = None if self.ladder is None else replace(self.ladder, merger=merger)
-            yield replace(self, merger=merger, ladder=ladder)
+    def deferring(self) -> Lander:
+        """Returns one whose objects go to the disk together, when its writer is told so."""
+        merger = self.merger.deferring()
+        ladder = None if self.ladder is None else replace(self.ladder, merger=merger)
+        return replace(self, merger=merger, ladder=ladder)
 
     def extend(self, on: Prefix, item: Item, commits: Mapping[Oid, Commit]) -> Placed:
         """Returns *on* with a result on top of it, or what keeps the result from it."""
@@ -115,30 +113,35 @@ class Lander:
 
 @dataclass
 class Queue:
-    """Results in their order on one commit, with or without some of them. Each merge is made once."""
+    """Results in their order on one commit, with or without some of them. Each merge is made once.
+
+    What it writes nobody sees before :meth:`settle`: to flush each object by itself would take longer than to
+    merge.
+    """
 
     lander: Lander
     old: Oid
     items: Sequence[Item]
+    _late: Lander = field(init=False, repr=False)
     _commits: dict[Oid, Commit] = field(init=False, repr=False)
     _known: dict[tuple[Oid, int], Placed] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
+        self._late = self.lander.deferring()
         oids = (self.old, *(o for i in self.items for o in (i.change.base, i.change.result)))
-        self._commits = commits_of(self.lander.repo, oids)
+        commit = self.lander.merger.trees.commit
+        self._commits = {oid: commit(oid) for oid in dict.fromkeys(oids)}
 
     @property
     def start(self) -> Prefix:
         """Returns the target as it is before."""
         return Prefix(self.old, self._commits[self.old].tree)
 
-    def walk(
-        self, dropped: Mapping[int, tuple[str, ...]], lander: Lander | None = None
-    ) -> Iterator[tuple[int, Placed]]:
+    def walk(self, dropped: Mapping[int, tuple[str, ...]]) -> Iterator[tuple[int, Placed]]:
         """Yields each item in its place, with findings for those that are *dropped*."""
         at, missing = self.start, dict[TaskId | None, str]()
         for index, item in enumerate(self.items):
-            placed = self._placed(lander or self.lander, at, index, dropped, missing)
+            placed = self._placed(at, index, dropped, missing)
             if not isinstance(placed.entry, LandedResult):
                 missing[item.change.task] = str(item.change.task)
             at = placed.prefix
@@ -146,14 +149,17 @@ class Queue:
 
     def plan(self, dropped: Mapping[int, tuple[str, ...]]) -> LandingPlan:
         """Returns what it comes to without the items that are *dropped*."""
-        with self.lander.batched() as lander:
-            placed = [place for _, place in self.walk(dropped, lander)]
+        placed = [place for _, place in self.walk(dropped)]
+        self.settle()
         last = placed[-1].prefix if placed else self.start
         return LandingPlan(self.old, last.commit, tuple(place.entry for place in placed))
 
+    def settle(self) -> None:
+        """Puts on the disk what was written so far, and lets others see it."""
+        self._late.merger.writer.sync()
+
     def _placed(
         self,
-        lander: Lander,
         at: Prefix,
         index: int,
         dropped: Mapping[int, tuple[str, ...]],
@@ -170,7 +176,7 @@ class Queue:
             return Placed(at, DroppedResult(change.task, change.result, "needs", findings))
         known = self._known.get((at.commit, index))
         if known is None:
-            known = lander.extend(at, self.items[index], self._commits)
+            known = self._late.extend(at, self.items[index], self._commits)
             self._known[at.commit, index] = known
         return known
 

@@ -7,7 +7,7 @@ from stratum_git.core.skipping import holds
 from stratum_git.dispatch.clock import now
 from stratum_git.dispatch.context import Context
 from stratum_git.dispatch.judge import TreeFiles
-from stratum_git.git.refs import read_ref
+from stratum_git.git.refs import tip_nowait
 from stratum_git.git.repository import resolve
 from stratum_git.model.ids import Oid, RefName, StepId
 from stratum_git.model.messages import Considered, Opened
@@ -42,4 +42,4 @@ def target_of(state: FlowState, step: StepId) -> RefName:
 
 def tip_of(context: Context, state: FlowState, target: RefName) -> Oid:
     """Returns where *target* stands; a branch that is not there yet begins at the flow's base."""
-    return read_ref(context.repo, target) or state.base
+    return tip_nowait(context.repo, target) or state.base

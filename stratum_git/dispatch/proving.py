@@ -184,6 +184,9 @@ class Prover:
             for test in stale:
                 del self.known[test]
             return self._decision(self._colours())
+        if isinstance(decision, Try):
+            # They are checked out, by other processes.
+            self._before().queue.settle()
         spoiled = self._spoiled(frozenset(decision.dropped)) if isinstance(decision, Proven) else frozenset()
         if spoiled - self.refused:
             self.refused |= spoiled

@@ -14,8 +14,6 @@ Attributes, settings and merge drivers speak of files that both sides changed, a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from stratum_git.git.attributes import Attributes
@@ -44,12 +42,9 @@ class TreeMerger:
         self.writer = writer
         self.attributes = attributes or Attributes(trees, writer.repo)
 
-    @contextmanager
-    def batched(self) -> Iterator[TreeMerger]:
-        """Gives a merger for many merges: what it writes goes to the disk together, by the end."""
-        late = self.writer.deferring()
-        yield TreeMerger(self.trees, late, self.attributes)
-        late.sync()
+    def deferring(self) -> TreeMerger:
+        """Returns a merger for many merges: what it writes goes to the disk when its writer is synced."""
+        return TreeMerger(self.trees, self.writer.deferring(), self.attributes)
 
     def merge(self, base: Oid, ours: Oid, theirs: Oid) -> Oid | None:
         """Returns the tree of a merge, or ``None`` where it takes git to say what it is."""

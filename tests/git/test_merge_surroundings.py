@@ -195,7 +195,8 @@ def test_what_is_written_in_a_batch_can_be_merged_by_git_and_is_there_in_the_end
     names = ("base", "ours", "theirs", "elsewhere")
     base, *sides = (Oid(place.git("rev-parse", f"{name}^{{tree}}")) for name in names)
     added = Oid(place.git("rev-parse", "base^{tree}"))
-    with TreeReader(repo, writer.heal) as trees, TreeMerger(trees, writer).batched() as merger:
+    with TreeReader(repo, writer.heal) as trees:
+        merger = TreeMerger(trees, writer).deferring()
         at = added
         for side in sides:
             found = merge(repo, merger.writer, base=base, ours=at, theirs=side, merger=merger)
@@ -204,6 +205,7 @@ def test_what_is_written_in_a_batch_can_be_merged_by_git_and_is_there_in_the_end
         # Not named yet, and merged in process with what is.
         more = merger.writer.tree({**trees.entries(base), "more": (PLAIN, merger.writer.blob(b"more\n"))})
         last = merge(repo, merger.writer, base=base, ours=at, theirs=more, merger=merger)
+        merger.writer.sync()
     assert place.files(last.tree) == ["f", "more", "new", "x"]
     assert place.show(f"{last.tree}:f") == LINES.replace("line 3\n", "ours\n").replace(
         "line 13\n", "elsewhere\n"
