@@ -74,11 +74,12 @@ class Bench:
         *held* are those whose index the caller holds.
         """
         told: list[str] = []
+        trees = self.context.merger.trees
         for target in dict.fromkeys(one.target for one in self.state.unsynced):
             notes: list[str] = []
             for one in self.state.unsynced:
                 if one.target == target:
-                    notes += follow(self.context.repo, target, one.old, one.new, held)
+                    notes += follow(self.context.repo, target, one.old, one.new, held, trees)
             event: Event = Synced(now(), "stratum-git", target, tuple(notes))
             self.journal.record([event], lambda *_: [])
             told += notes

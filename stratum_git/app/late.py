@@ -243,7 +243,9 @@ def _looked(bench: Bench, steps: Sequence[StepId], request: Request) -> list[Ste
         if heap is not None:
             old = tips.get(heap.target) or tip_of(bench.context, bench.state, heap.target)
             done = _outcome(bench, heap, request, _approach(bench, heap, request, old).plan())
-            refused = in_the_way(bench.context.repo, heap.target, done.old, done.new)
+            refused = in_the_way(
+                bench.context.repo, heap.target, done.old, done.new, bench.context.merger.trees
+            )
             if refused is not None:
                 done.blocked = afterwards.in_the_way(refused, bench.state.flow, "land").message
             tips[heap.target] = done.new

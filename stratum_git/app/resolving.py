@@ -261,7 +261,9 @@ def _landed(case: Case, result: Oid) -> Landing | Again | Finding:
             continue
         if isinstance(coming, Finding):
             return coming
-        refused = in_the_way(bench.context.repo, coming.target, coming.plan.old, coming.plan.new)
+        refused = in_the_way(
+            bench.context.repo, coming.target, coming.plan.old, coming.plan.new, bench.context.merger.trees
+        )
         if refused is not None:
             what = f": {', '.join(refused.paths)}" if refused.paths else ""
             hint = f"commit it, or move it away, then `stratum-git resolve {flow} {case.task} --done` again"

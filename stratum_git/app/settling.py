@@ -169,7 +169,8 @@ def _followed(desk: Desk, state: FlowState, held: frozenset[Path] = frozenset())
     """Lets checkouts follow the branches that the flow has moved."""
     for effect in outstanding(state):
         if isinstance(effect, Sync):
-            notes = follow(desk.context.repo, effect.target, effect.old, effect.new, held)
+            trees = desk.context.merger.trees
+            notes = follow(desk.context.repo, effect.target, effect.old, effect.new, held, trees)
             event = Synced(now(), "stratum-git", effect.target, notes)
             state = desk.act(state.flow, lambda _, event=event: [event])  # type: ignore[misc]
     return state

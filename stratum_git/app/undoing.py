@@ -169,8 +169,9 @@ def _told(one: Figures) -> str:
 
 
 def _obstacle(bench: Bench, report: UndoReport) -> afterwards.InTheWayError | None:
+    repo, trees = bench.context.repo, bench.context.merger.trees
     for one in report.targets:
-        refused = None if one.is_done else in_the_way(bench.context.repo, one.target, one.old, one.new)
+        refused = None if one.is_done else in_the_way(repo, one.target, one.old, one.new, trees)
         if refused is not None:
             return afterwards.in_the_way(refused, report.flow, "undo")
     return None

@@ -348,7 +348,15 @@ class Driver:
 
     async def _sync(self, effect: Sync) -> None:
         notes = await self.context.git(
-            partial(follow, self.context.repo, effect.target, effect.old, effect.new, self.held)
+            partial(
+                follow,
+                self.context.repo,
+                effect.target,
+                effect.old,
+                effect.new,
+                self.held,
+                self.context.merger.trees,
+            )
         )
         self.followed.set()
         for note in notes:

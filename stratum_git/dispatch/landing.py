@@ -21,6 +21,7 @@ from stratum_git.git.merge import Conflicted
 from stratum_git.git.objects import Signature
 from stratum_git.git.repository import Repository
 from stratum_git.git.tree_merge import TreeMerger
+from stratum_git.git.tree_reader import TreeReader, changes_of
 from stratum_git.model.ids import FlowId, Oid, RefName, StepId, TaskId
 from stratum_git.model.messages import DroppedResult, LandedResult, LandingEntry, Mend, ParkedResult
 from stratum_git.model.spec import Merge
@@ -181,27 +182,41 @@ class Queue:
         return known
 
 
-def in_the_way(repo: Repository, target: RefName, old: Oid, new: Oid) -> Refused | None:
-    """Returns what keeps the checkouts of *target* from following it, if anything does."""
+def in_the_way(
+    repo: Repository, target: RefName, old: Oid, new: Oid, trees: TreeReader | None = None
+) -> Refused | None:
+    """Returns what keeps the checkouts of *target* from following it, if anything does.
+
+    With *trees*, no git is started to tell how the commits differ.
+    """
     if old == new:
         return None
-    for path in (*checkouts_of(repo, target), *rebased_in(repo, target)):
-        refused = obstacle(repo, path, old, new)
+    places = (*checkouts_of(repo, target), *rebased_in(repo, target))
+    changes = changes_of(trees, old, new) if places and trees is not None else None
+    for path in places:
+        refused = obstacle(repo, path, old, new, changes)
         if refused is not None:
             return refused
     return None
 
 
 def follow(
-    repo: Repository, target: RefName, old: Oid, new: Oid, held: frozenset[Path] = frozenset()
+    repo: Repository,
+    target: RefName,
+    old: Oid,
+    new: Oid,
+    held: frozenset[Path] = frozenset(),
+    trees: TreeReader | None = None,
 ) -> tuple[str, ...]:
     """Lets every checkout of *target* follow it from *old* to *new*; returns what could not, in words.
 
-    *held* are those whose index the caller holds.
+    *held* are those whose index the caller holds. *trees* are as for :func:`in_the_way`.
     """
     notes = []
-    for path in checkouts_left(repo, target, old, new):
-        answer = sync(path, old, new, held=path in held)
+    places = checkouts_left(repo, target, old, new)
+    changes = changes_of(trees, old, new) if places and trees is not None else None
+    for path in places:
+        answer = sync(path, old, new, held=path in held, changes=changes)
         if isinstance(answer, Refused):
             notes.append(f"{path}: {answer.reason} {', '.join(answer.paths)}".strip())
     return tuple(notes)

@@ -92,7 +92,7 @@ def settled(
 ) -> Landed | LandingBlocked:
     """Returns the event of a landing that is planned, and tested where that is wanted."""
     context.writer.sync()
-    blocked = in_the_way(context.repo, coming.target, plan.old, plan.new)
+    blocked = in_the_way(context.repo, coming.target, plan.old, plan.new, context.merger.trees)
     if blocked is not None:
         return LandingBlocked(now(), "stratum-git", coming.step, blocked.reason, blocked.paths)
     spec, landing = state.program.steps[coming.step], state.step(coming.step)

@@ -22,11 +22,13 @@ from stratum_git.git import stale_locks
 from stratum_git.git.diff import Change, changed_paths, changes_in
 from stratum_git.git.flushing import flush
 from stratum_git.git.hidden import FORMATS, hidden_dirt, is_link_to, marks_of
+from stratum_git.git.index_table import table_of
 from stratum_git.git.process import Done, Git, GitFailed
 from stratum_git.git.refs import tip_nowait
 from stratum_git.git.registration import checked_out, place_of
 from stratum_git.git.repository import Repository
 from stratum_git.git.snapshot import STATES
+from stratum_git.git.untouched import is_untouched
 from stratum_git.git.worktree import common_dir_of, git_dir_of
 from stratum_git.model.ids import Oid, RefName
 
@@ -105,8 +107,13 @@ def _is_behind(checkout: Path, old: Oid, new: Oid) -> bool:
     return bool(changes) and all(index.get(change.path, none) == change.old for change in changes)
 
 
-def obstacle(repo: Repository, checkout: Path, old: Oid, new: Oid) -> Refused | None:
-    """Returns what keeps *checkout* from following a move from *old* to *new*: unfinished work, or dirt."""
+def obstacle(
+    repo: Repository, checkout: Path, old: Oid, new: Oid, changes: Sequence[Change] | None = None
+) -> Refused | None:
+    """Returns what keeps *checkout* from following a move from *old* to *new*: unfinished work, or dirt.
+
+    *changes* is how these differ, where that is known.
+    """
     folder = git_dir_of(checkout)
     unfinished = next((word for name, word in STATES if (folder / name).exists()), None)
     if unfinished is not None:
@@ -114,15 +121,21 @@ def obstacle(repo: Repository, checkout: Path, old: Oid, new: Oid) -> Refused | 
     lock = folder / "index.lock"
     if not stale_locks.clear(repo.common_dir, lock) and not _is_free(lock):
         return Refused(f"another git is at work in {checkout}, or was killed: {lock} exists")
-    changes = changed_paths(repo, old, new)
+    changes = changed_paths(repo, old, new) if changes is None else changes
     changed = {PurePosixPath(change.path) for change in changes}
-    above = {parent for path in changed for parent in path.parents}
-    dirt = tuple(path for path in _dirt(checkout) if _touches(PurePosixPath(path), changed, above))
-    dirt = tuple(dict.fromkeys((*dirt, *hidden_dirt(checkout, [change.path for change in changes]))))
+    dirt = () if is_untouched(checkout, folder / "index", changes) else _dirt_at(checkout, changes)
     if dirt:
         return Refused(f"uncommitted changes in {checkout} would be overwritten", dirt)
     closed = _unwritable(checkout, changed)
     return Refused(f"{checkout} cannot be written to", closed) if closed else None
+
+
+def _dirt_at(checkout: Path, changes: Sequence[Change]) -> tuple[str, ...]:
+    """Returns what is uncommitted where something is to change. Git looks at every file for it."""
+    changed = {PurePosixPath(change.path) for change in changes}
+    above = {parent for path in changed for parent in path.parents}
+    dirt = tuple(path for path in _dirt(checkout) if _touches(PurePosixPath(path), changed, above))
+    return tuple(dict.fromkeys((*dirt, *hidden_dirt(checkout, [change.path for change in changes]))))
 
 
 def _unwritable(checkout: Path, changed: set[PurePosixPath]) -> tuple[str, ...]:
@@ -147,17 +160,19 @@ class _Tree:
         return Git(self.checkout).run(*words, stdin=stdin, ok=ok, config=DURABLE, env={**LITERAL, **env})
 
 
-def sync(checkout: Path, old: Oid, new: Oid, *, held: bool = False) -> Answer:
+def sync(
+    checkout: Path, old: Oid, new: Oid, *, held: bool = False, changes: Sequence[Change] | None = None
+) -> Answer:
     """Moves index and files of *checkout* from *old* to *new*, on the disk too. Doing it again does no harm.
 
     That goes for a first time that was cut off anywhere: what it had written already is no obstacle. When the
-    caller has *held* the index's lock, git is given a copy, which then takes the index's place.
+    caller has *held* the index's lock, git is given a copy, which then takes the index's place. *changes* is
+    how the two differ, where that is known.
     """
-    git = Git(checkout)
-    precious = _ignored_in_the_way(checkout, old, new)
+    changes = changes_in(Git(checkout), old, new) if changes is None else changes
+    precious = _ignored_in_the_way(checkout, changes)
     if precious:
         return Refused(f"ignored files in {checkout} would be overwritten", precious)
-    changes = changes_in(git, old, new)
     if held:
         return _synced_aside(checkout, old, new, changes)
     lock = _index_lock(checkout)
@@ -184,7 +199,7 @@ def _synced_aside(checkout: Path, old: Oid, new: Oid, changes: Sequence[Change])
 
 
 def _followed(tree: _Tree, old: Oid, new: Oid, changes: Sequence[Change]) -> Answer:
-    assumed = [name for name, mark in marks_of(tree.git, changes).items() if mark.islower()]
+    assumed = _assumed(tree, changes)
     refused = _moved(tree, old, new)
     removed = _take_back(tree.checkout, changes) if refused is not None else ()
     if removed:
@@ -197,6 +212,17 @@ def _followed(tree: _Tree, old: Oid, new: Oid, changes: Sequence[Change]) -> Ans
     return refused or Synced()
 
 
+def _assumed(tree: _Tree, changes: Sequence[Change]) -> list[str]:
+    """Returns which of the files that differ are marked as unchanged, whatever is in them."""
+    if not changes:
+        return []
+    names = {os.fsencode(change.path): change.path for change in changes}
+    table = table_of(tree.index or git_dir_of(tree.checkout) / "index", len(changes[0].new) // 2, names)
+    if table is None:
+        return [name for name, mark in marks_of(tree.git, changes).items() if mark.islower()]
+    return [names[name] for name, row in table.rows.items() if row.is_assumed]
+
+
 def _assume_again(tree: _Tree, assumed: Sequence[str], changes: Sequence[Change]) -> None:
     """Marks files as unchanged that were so before: git forgets it of those that it writes."""
     there = marks_of(tree.git, changes, every=True) if assumed else {}
@@ -207,6 +233,9 @@ def _assume_again(tree: _Tree, assumed: Sequence[str], changes: Sequence[Change]
 
 def _moved(tree: _Tree, old: Oid, new: Oid) -> Refused | None:
     done = _read_tree(tree, old, new)
+    if done.code:
+        # What looks changed may only have been touched. To tell, git looks at every file there is.
+        done = _read_tree(tree, old, new, refreshed=True)
     if done.code == 0:
         return None
     said = done.stderr.decode("utf-8", "replace").strip().splitlines()
@@ -216,18 +245,15 @@ def _moved(tree: _Tree, old: Oid, new: Oid) -> Refused | None:
     return Refused(said[0].removeprefix("error: ") if said else "git refused", tuple(said[1:]))
 
 
-def _read_tree(tree: _Tree, old: Oid, new: Oid) -> Done:
+def _read_tree(tree: _Tree, old: Oid, new: Oid, *, refreshed: bool = False) -> Done:
     """Moves index and files; a `git status` of the user's, in an editor perhaps, is waited for."""
     for _ in range(PAUSES):
-        done = _read_tree_once(tree, old, new)
+        if refreshed:
+            tree.git("update-index", "-q", "--refresh", ok=(0, 1, 128))
+        done = tree.git("read-tree", "-m", "-u", old, new, ok=(0, 1, 128))
         if done.code == 0 or not re.search(rb"index\.lock': File exists", done.stderr):
             return done
         Event().wait(PAUSE)
-    return _read_tree_once(tree, old, new)
-
-
-def _read_tree_once(tree: _Tree, old: Oid, new: Oid) -> Done:
-    tree.git("update-index", "-q", "--refresh", ok=(0, 1, 128))
     return tree.git("read-tree", "-m", "-u", old, new, ok=(0, 1, 128))
 
 
@@ -308,15 +334,13 @@ def _dirt(checkout: Path) -> tuple[str, ...]:
     return tuple(row[3:] for row in rows)
 
 
-def _ignored_in_the_way(checkout: Path, old: Oid, new: Oid) -> tuple[str, ...]:
+def _ignored_in_the_way(checkout: Path, changes: Sequence[Change]) -> tuple[str, ...]:
     """Returns ignored files where new ones come: read-tree minds untracked files, and overwrites ignored."""
-    asked = ("diff-tree", "-r", "-z", "--name-only", "--no-renames", "--diff-filter=A", old, new)
-    # Not by `status`: the branch has moved, and git 2.39 dies of comparing that with a sparse index.
-    listed = ("ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory")
-    names = (os.fsdecode(name) for name in Git(checkout).run(*asked).stdout.split(b"\0") if name)
-    added = {PurePosixPath(name) for name in names}
+    added = {PurePosixPath(change.path) for change in changes if change.status == "A"}
     if not any(_is_taken(checkout, path) for path in added):
         return ()
+    # Not by `status`: the branch has moved, and git 2.39 dies of comparing that with a sparse index.
+    listed = ("ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory")
     above = {parent for path in added for parent in path.parents}
     ignored = (os.fsdecode(row) for row in Git(checkout).run(*listed).stdout.split(b"\0") if row)
     return tuple(path for path in ignored if _touches(PurePosixPath(path), added, above))

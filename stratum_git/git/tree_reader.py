@@ -134,6 +134,15 @@ def differences(trees: TreeReader, old: Oid, new: Oid, place: str = "") -> Itera
             yield from differences(trees, entry, new_entry, f"{path}/")
 
 
+def changes_of(trees: TreeReader, old: Oid, new: Oid) -> tuple[Change, ...] | None:
+    """Returns every file in which two commits differ, ``None`` where that cannot be read without a remote."""
+    try:
+        found = differences(trees, trees.root(old), trees.root(new))
+        return tuple(change for change in found if not change.is_folder)
+    except MissingObject:
+        return None
+
+
 def _sides(was: Entry | None, now: Entry | None) -> tuple[tuple[Entry | None, Entry | None], ...]:
     """Returns a change as it is told: a folder that became a file is one less and one more."""
     if was is not None and now is not None and (was[0] == FOLDER) is not (now[0] == FOLDER):

@@ -1,0 +1,96 @@
+"""Whether what is to change in a checkout is as its index has it, by a look at these paths alone.
+
+Git would look at every file. Here the index is read in process, and a file counts as untouched when the file
+system says of it what it said when git looked last, to the nanosecond, and the index was written after that.
+"No" means that it takes git to say: so do marks, links to other repositories, whatever lies where something
+new is to be, and folders that hold nothing which the index knows.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from stratum_git.git.diff import FOLDER, Change
+from stratum_git.git.index_table import MASK, Stat, Table, table_of
+
+FILES = frozenset({"100644", "100755", "120000"})
+BILLION = 10**9
+
+
+def is_untouched(checkout: Path, index: Path, changes: Sequence[Change]) -> bool:
+    """Returns whether nothing in *checkout* differs from its index, and from the old side, at *changes*.
+
+    ``False`` says nothing.
+    """
+    if not changes or any(FOLDER in {c.old_mode, c.new_mode} for c in changes):
+        return False
+    names = {os.fsencode(change.path) for change in changes}
+    above = {os.fsencode(p) for c in changes for p in PurePosixPath(c.path).parents if p.name}
+    table = table_of(index, len(changes[0].old) // 2, names | above)
+    if table is None or not above.isdisjoint(table.rows):
+        return False
+    known: dict[PurePosixPath, bool] = {}
+    return all(
+        _is_room(checkout, change, table, known)
+        if change.status == "A"
+        else _is_same(checkout, change, table)
+        for change in changes
+    )
+
+
+def _is_same(checkout: Path, change: Change, table: Table) -> bool:
+    row = table.rows.get(os.fsencode(change.path))
+    if row is None or not row.is_plain or (row.mode, row.oid) != (change.old_mode, change.old):
+        return False
+    if not {row.mode} <= FILES or change.new_mode not in FILES | {"000000"}:
+        return False
+    try:
+        found = os.lstat(checkout / change.path)
+    except OSError:
+        return False
+    is_link = row.mode == "120000"
+    if is_link is not stat.S_ISLNK(found.st_mode) or not (is_link or stat.S_ISREG(found.st_mode)):
+        return False
+    # What was changed in the moment when git looked may have the same times.
+    return found.st_mtime_ns < table.written and row.stat == _seen(found)
+
+
+def _seen(found: os.stat_result) -> Stat:
+    return Stat(
+        (found.st_ctime_ns // BILLION & MASK, found.st_ctime_ns % BILLION),
+        (found.st_mtime_ns // BILLION & MASK, found.st_mtime_ns % BILLION),
+        found.st_ino & MASK,
+        (found.st_uid & MASK, found.st_gid & MASK),
+        found.st_size & MASK,
+    )
+
+
+def _is_room(checkout: Path, change: Change, table: Table, known: dict[PurePosixPath, bool]) -> bool:
+    """Returns whether nothing lies where a file is new, nor where its folders are to be."""
+    path = PurePosixPath(change.path)
+    if change.new_mode not in FILES or os.fsencode(change.path) in table.rows:
+        return False
+    for folder in path.parents:
+        if folder.name and folder not in known:
+            known[folder] = _is_open(checkout, folder, table)
+        if folder.name and not known[folder]:
+            return False
+    return not os.path.lexists(checkout / path)
+
+
+def _is_open(checkout: Path, folder: PurePosixPath, table: Table) -> bool:
+    """Returns whether *folder* is one of the index's that has no other repository in it, or is not there."""
+    place = checkout / folder
+    try:
+        mode = os.lstat(place).st_mode
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    if not stat.S_ISDIR(mode) or os.path.lexists(place / ".git"):
+        return False
+    # What is ignored as a whole is told of as a whole.
+    return table.has_below(os.fsencode(folder))
