@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from stratum_git.core.program import tries_of
 from stratum_git.core.records import with_audit
 from stratum_git.core.route import Turn, failed, skipped, succeeded, with_step
 from stratum_git.model.book import Best, Exit, Loop, Pass
+from stratum_git.model.changing import replace
 from stratum_git.model.chunks import Chunks
 from stratum_git.model.effects import Ask, Summon
 from stratum_git.model.messages import (

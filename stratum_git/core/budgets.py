@@ -9,10 +9,11 @@ were handed to an agent, lost ones too; the steps that a client does by itself a
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from stratum_git.core.program import function_of
 from stratum_git.core.usage import Usage, in_usd
+from stratum_git.model.changing import replace
 from stratum_git.model.messages import Completed, Event, Rejected, StepReported, TaskReported
 from stratum_git.model.spec import Budget, Step
 from stratum_git.model.spending import Scope, Spending, Spent

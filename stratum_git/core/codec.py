@@ -36,6 +36,7 @@ from stratum_git.model import (
 )
 from stratum_git.model.chunks import Chunks
 from stratum_git.model.ids import Json
+from stratum_git.model.indices import Indices
 
 T = TypeVar("T")
 Decoder: TypeAlias = Callable[[Json], object]
@@ -67,7 +68,7 @@ def encode(value: object) -> Json:
     """Returns a value of the model as JSON."""
     if value is None or isinstance(value, str | int | float):
         return value
-    if isinstance(value, Chunks):
+    if isinstance(value, Chunks | Indices):
         return [encode(item) for item in value]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {"type": _tag(type(value))} | {
@@ -188,6 +189,8 @@ def _decoder(node: ast.expr) -> Decoder:
     match node:
         case ast.Name("Command"):
             return _tuple_of(_of_type(str))
+        case ast.Name("Indices"):
+            return _indices
         case ast.Name(name) if name in PLAIN:
             return _of_type(*PLAIN[name])
         case ast.Name(name) if name in NAMES:
@@ -221,6 +224,15 @@ def _alias(name: str) -> Decoder:
 
 def _any(data: Json) -> object:
     return data
+
+
+def _indices(data: Json) -> object:
+    if not isinstance(data, list) or any(type(number) is not int for number in data):
+        raise UnreadableError("stored places of tasks are no list of numbers")
+    try:
+        return Indices.of(cast("list[int]", data))
+    except ValueError as error:
+        raise UnreadableError(f"a stored state is not one: {error}") from error
 
 
 def _of_type(*kinds: type) -> Decoder:

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 
+from stratum_git.model.changing import replace
 from stratum_git.model.chunks import Chunks
 from stratum_git.model.graph import TaskGraph
 from stratum_git.model.ids import TaskId

@@ -8,13 +8,13 @@ they were given up for lost.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TypeAlias
 
 from stratum_git.core import afterwards, asking, fanning, gates, resolving, sessions, single, spending
 from stratum_git.core.checkpoints import checkpointed, reverted
 from stratum_git.core.questions import is_over, outstanding
 from stratum_git.core.route import Turn, abandoned, enter, finish, weighed, with_step
+from stratum_git.model.changing import replace
 from stratum_git.model.choosing import Chosen
 from stratum_git.model.chunks import Chunks
 from stratum_git.model.effects import Effect, Stop, Sync

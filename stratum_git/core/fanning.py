@@ -6,12 +6,11 @@ go. A client is told what was wrong, and may report the tasks that are not done 
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from stratum_git.core import fanout, resolving, single, tally
 from stratum_git.core.budgets import over
 from stratum_git.core.route import Turn, abandoned, failed, succeeded, with_step
 from stratum_git.core.source import graph_of
+from stratum_git.model.changing import replace
 from stratum_git.model.choosing import Chosen
 from stratum_git.model.effects import Ask, Effect, Land
 from stratum_git.model.graph import TaskGraph

@@ -7,7 +7,6 @@ comes out beside the new state are the effects for the tasks that start or are t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Literal, TypeAlias, assert_never
 
 from stratum_git.core import contest, resolving, ripples
@@ -15,11 +14,13 @@ from stratum_git.core.conversations import goes_on
 from stratum_git.core.quorum import HOPELESS, decide, needed
 from stratum_git.core.ranking import reasons
 from stratum_git.core.tally import ENOUGH, HOPELESS_STEP
+from stratum_git.model.changing import replace
 from stratum_git.model.choosing import Chosen
 from stratum_git.model.chunks import Chunks
 from stratum_git.model.effects import Choose, Effect, Launch
 from stratum_git.model.graph import TaskGraph
 from stratum_git.model.ids import Oid, StepId
+from stratum_git.model.indices import Indices
 from stratum_git.model.messages import (
     Completed,
     DroppedResult,
@@ -55,7 +56,7 @@ def fan_out(step: StepId, work: Dispatch, graph: TaskGraph, event: Opened, tries
     # A task with candidates waits for the choice among them, too.
     waits = [len(needs) + (i in graph.contests) for i, needs in enumerate(graph.needs)]
     tasks: Chunks[TaskState] = Chunks.of(Pending(count) for count in waits)
-    ready = tuple(i for i, count in enumerate(waits) if not count)
+    ready = Indices.of(i for i, count in enumerate(waits) if not count)
     fan = FannedOut(event.base, event.target, graph, tasks, ready, since=event.at, tries=tries)
     return _fill(step, work, fan, [])
 
@@ -71,11 +72,12 @@ def report(
     after = contest.entered(fan.graph, index, _judged(work, now, outcome), outcome)
     if isinstance(after, Running) and paused:
         return ripples.put_back(fan, index, after), ()
-    fan = replace(fan, tasks=fan.tasks.replace(index, after))
+    tasks, under_way = fan.tasks.replace(index, after), isinstance(after, Running)
+    fan = replace(fan, tasks=tasks, running=fan.running if under_way else fan.running - 1)
     if isinstance(after, Running):
         effects.append(_launch(step, fan, index, after))
         return fan, tuple(effects)
-    fan = ripples.over(step, replace(fan, running=fan.running - 1), index, effects)
+    fan = ripples.over(step, fan, index, effects)
     return _settle(step, work, fan, effects, paused=paused)
 
 
@@ -128,7 +130,7 @@ def retry(step: StepId, work: Dispatch, fan: FannedOut, base: Oid, at: float) ->
         target=fan.target,
         graph=fan.graph,
         tasks=tasks,
-        ready=tuple(sorted(ready)),
+        ready=Indices.of(ready),
         verified=counts["verified"],
         merged=counts["merged"],
         since=at,
@@ -183,7 +185,7 @@ def stop_all(step: StepId, fan: FannedOut, why: str) -> Turn:
             fan = ripples.dropped(fan, index, why)
         else:
             fan = ripples.given_up(step, fan, index, why, effects)
-    return replace(fan, ready=()), tuple(effects)
+    return replace(fan, ready=Indices()), tuple(effects)
 
 
 def reopen(step: StepId, work: Dispatch, fan: FannedOut, *, paused: bool) -> Turn | None:
@@ -211,7 +213,7 @@ def reopen(step: StepId, work: Dispatch, fan: FannedOut, *, paused: bool) -> Tur
     fan = replace(
         fan,
         tasks=tasks,
-        ready=tuple(sorted(ready)),
+        ready=Indices.of(ready),
         merged=merged,
         dead=fan.graph.size - len(alive),
         verdict="open",
@@ -268,9 +270,9 @@ def _taken(
     if isinstance(now, Pending) and contest.is_open(fan, index):
         return fan
     if isinstance(now, Pending) and (not now.waits or _is_empty(outcome)):
-        ready = tuple(other for other in fan.ready if other != index)
         now = Running(now.attempt + 1, now.failures)
-        fan = replace(fan, tasks=fan.tasks.replace(index, now), ready=ready, running=fan.running + 1)
+        ready, tasks = fan.ready.without(index), fan.tasks.replace(index, now)
+        fan = replace(fan, tasks=tasks, ready=ready, running=fan.running + 1)
     if isinstance(now, Verified | Standing) and isinstance(outcome, Rejected):
         said = outcome.output
         withdrawn = Exhausted(now.attempt, outcome.kind, outcome.findings, now.result, said)
@@ -312,9 +314,8 @@ def _settle(step: StepId, work: Dispatch, fan: FannedOut, effects: list[Effect],
     if fan.verdict == "open":
         good = fan.verified + fan.merged
         verdict = decide(work.require, fan.graph.size, good=good, dead=fan.dead)
-        fan = replace(fan, verdict=verdict)
         if verdict != "open":
-            fan = _wind_up(step, work, fan, verdict, effects)
+            fan = _wind_up(step, work, replace(fan, verdict=verdict), verdict, effects)
     return (fan, tuple(effects)) if paused else _fill(step, work, fan, effects)
 
 
@@ -341,9 +342,11 @@ def _wind_up(
 
 
 def _fill(step: StepId, work: Dispatch, fan: FannedOut, effects: list[Effect]) -> Turn:
-    free = max(0, work.max_concurrent - fan.running)
+    starting = fan.ready.first(work.max_concurrent - fan.running)
+    if not starting:
+        return fan, tuple(effects)
     tasks = fan.tasks
-    for index in fan.ready[:free]:
+    for index in starting:
         before = tasks[index]
         if isinstance(before, Pending):
             said, conflict = before.findings, before.resolves
@@ -352,8 +355,8 @@ def _fill(step: StepId, work: Dispatch, fan: FannedOut, effects: list[Effect]) -
             )
             tasks = tasks.replace(index, running)
             effects.append(_launch(step, fan, index, running))
-    started = len(fan.ready[:free])
-    fan = replace(fan, tasks=tasks, ready=fan.ready[free:], running=fan.running + started)
+    ready = fan.ready.without(*starting)
+    fan = replace(fan, tasks=tasks, ready=ready, running=fan.running + len(starting))
     return fan, tuple(effects)
 
 

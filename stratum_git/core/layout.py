@@ -25,7 +25,7 @@ level is one more object to make and to flush: an event of a step makes four.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
@@ -33,9 +33,11 @@ from stratum_git.core import codec
 from stratum_git.core.questions import fan_of
 from stratum_git.core.sessions import in_short as short_session
 from stratum_git.model.book import Book
+from stratum_git.model.changing import replace
 from stratum_git.model.chunks import SIZE, Chunks
 from stratum_git.model.graph import TaskGraph
 from stratum_git.model.ids import Json, StepId
+from stratum_git.model.indices import Indices
 from stratum_git.model.messages import Event
 from stratum_git.model.spec import Gate
 from stratum_git.model.state import (
@@ -279,7 +281,7 @@ def _bare(now: StepState) -> StepState:
 
 
 def _bare_fan(fan: FannedOut) -> FannedOut:
-    return replace(fan, graph=NO_GRAPH, tasks=Chunks(), ready=())
+    return replace(fan, graph=NO_GRAPH, tasks=Chunks(), ready=Indices())
 
 
 def _gate(state: FlowState) -> Json:

@@ -13,6 +13,7 @@ from stratum_git.model.book import Book, Pass, Record
 from stratum_git.model.chunks import SIZE, Chunks
 from stratum_git.model.graph import TaskGraph
 from stratum_git.model.ids import FlowId, Json, Oid, RefName, StepId
+from stratum_git.model.indices import Indices
 from stratum_git.model.sessions import ReviewRecord, Session
 from stratum_git.model.spending import Spending
 from stratum_git.model.state import (
@@ -210,7 +211,7 @@ def _fan(fan: FannedOut, files: Files, folder: str) -> FannedOut:
     rows = [cast("TaskState", codec.decode_any(row)) for row in _rows(files, f"{folder}/tasks")]
     if len(rows) != len(graph.tasks):
         raise codec.UnreadableError(f"the flow's commit lacks tasks of {folder}")
-    ready = tuple(i for i, now in enumerate(rows) if isinstance(now, Pending) and not now.waits)
+    ready = Indices.of(i for i, now in enumerate(rows) if isinstance(now, Pending) and not now.waits)
     return replace(fan, graph=graph, tasks=Chunks.of(rows), ready=ready)
 
 

@@ -9,14 +9,15 @@ parked, with the result that it is about, whatever became of the tries.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import assert_never
 
 from stratum_git.core.questions import fan_of
 from stratum_git.core.quorum import HOPELESS, needed
+from stratum_git.model.changing import replace
 from stratum_git.model.chunks import Chunks
 from stratum_git.model.graph import TaskGraph
 from stratum_git.model.ids import Oid, StepId, TaskId
+from stratum_git.model.indices import Indices
 from stratum_git.model.messages import (
     Completed,
     DroppedResult,
@@ -67,7 +68,7 @@ def taken_up(work: Dispatch, fan: FannedOut, tip: Oid | None) -> FannedOut | Non
         waiting = Pending(0, last_of(parked), findings=parked.findings, resolves=replace(parked, findings=()))
         tasks = tasks.replace(index, waiting)
     tasks = _brought_back(fan.graph, tasks)
-    ready = tuple(i for i, now in enumerate(tasks) if isinstance(now, Pending) and not now.waits)
+    ready = Indices.of(i for i, now in enumerate(tasks) if isinstance(now, Pending) and not now.waits)
     verified = sum(isinstance(now, Verified) for now in tasks)
     return replace(fan, tasks=tasks, ready=ready, verified=verified, merged=_merged(fan), tip=tip)
 

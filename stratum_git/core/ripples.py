@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from dataclasses import replace
-
 from stratum_git.core import contest, resolving
+from stratum_git.model.changing import replace
 from stratum_git.model.effects import Choose, Effect, Stop
 from stratum_git.model.ids import StepId
 from stratum_git.model.state import (
@@ -44,7 +42,7 @@ def freed(fan: FannedOut, index: int) -> FannedOut:
                 done.append(other)
             elif isinstance(now, Pending):
                 tasks = tasks.replace(other, replace(now, waits=now.waits - 1))
-                ready = _inserted(ready, other) if now.waits == 1 else ready
+                ready = ready.including(other) if now.waits == 1 else ready
     return replace(fan, tasks=tasks, ready=ready, verified=fan.verified + len(done))
 
 
@@ -81,10 +79,7 @@ def dropped(fan: FannedOut, index: int, why: str) -> FannedOut:
 
 def never_begun(fan: FannedOut, index: int, why: str) -> FannedOut:
     """Returns the step with a pending task stopped before it began."""
-    place = bisect_left(fan.ready, index)
-    ready = fan.ready
-    if place < len(ready) and ready[place] == index:
-        ready = (*ready[:place], *ready[place + 1 :])
+    ready = fan.ready.without(index)
     now = fan.tasks[index]
     # An attempt that was interrupted counts: its number is not given again.
     attempt = now.attempt if isinstance(now, Pending) else 0
@@ -110,13 +105,8 @@ def put_back(fan: FannedOut, index: int, now: Running) -> FannedOut:
     """Returns the step with a task that was interrupted waiting for its next attempt."""
     waiting = Pending(0, now.attempt - 1, now.failures, now.findings, now.resolves, goes_on=now.goes_on)
     tasks = fan.tasks.replace(index, waiting)
-    return replace(fan, tasks=tasks, ready=_inserted(fan.ready, index), running=fan.running - 1)
+    return replace(fan, tasks=tasks, ready=fan.ready.including(index), running=fan.running - 1)
 
 
 def _counts(fan: FannedOut, index: int) -> bool:
     return not contest.is_candidate(fan.graph, index)
-
-
-def _inserted(ready: tuple[int, ...], index: int) -> tuple[int, ...]:
-    place = bisect_left(ready, index)
-    return (*ready[:place], index, *ready[place:])

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TypeAlias
 
 from stratum_git.core.records import end_of, note
 from stratum_git.core.source import graph_of
 from stratum_git.model.book import PolicyRecord, SkipRecord
+from stratum_git.model.changing import replace
 from stratum_git.model.effects import Ask, AwaitGate, Consider, Effect, EndStatus, Finish, Open, Summon
 from stratum_git.model.graph import TaskGraph
 from stratum_git.model.ids import StepId

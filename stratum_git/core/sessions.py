@@ -7,11 +7,11 @@ with an attempt that waits for a runner; of two who do, the second finds a flow 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from stratum_git.core.questions import is_over
 from stratum_git.core.route import Turn, with_output, with_step
 from stratum_git.core.usage import added
+from stratum_git.model.changing import replace
 from stratum_git.model.ids import Json, StepId
 from stratum_git.model.messages import (
     Completed,

@@ -9,7 +9,6 @@ nothing that costs more is begun, whatever ``on_fail`` says.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import assert_never
 
 from stratum_git.core import asking, budgets, fanning, ripples, single
@@ -17,6 +16,7 @@ from stratum_git.core.budgets import plus
 from stratum_git.core.questions import is_over
 from stratum_git.core.route import Turn, with_step
 from stratum_git.core.usage import Usage
+from stratum_git.model.changing import replace
 from stratum_git.model.effects import Effect, Launch
 from stratum_git.model.ids import StepId
 from stratum_git.model.messages import Answered, Event, Gathered, Opened, StepReported, TaskReported

@@ -73,7 +73,7 @@ def check(fan: FannedOut, max_concurrent: int) -> list[str]:
         broken.append(f"merged is {fan.merged}")
     if fan.verified != sum(isinstance(t, Verified) for t in tasks):
         broken.append(f"verified is {fan.verified}")
-    if fan.ready != tuple(i for i, t in enumerate(tasks) if isinstance(t, Pending) and not t.waits):
+    if tuple(fan.ready) != tuple(i for i, t in enumerate(tasks) if isinstance(t, Pending) and not t.waits):
         broken.append(f"ready is {fan.ready}")
     for index, now in enumerate(tasks):
         unmet = [n for n in fan.graph.needs[index] if not isinstance(tasks[n], Verified | Merged | Parked)]

@@ -15,6 +15,7 @@ from stratum_git.model.chunks import Chunks
 from stratum_git.model.conversations import Conversation
 from stratum_git.model.graph import TaskGraph
 from stratum_git.model.ids import FlowId, Json, Oid, RefName, StepId
+from stratum_git.model.indices import Indices
 from stratum_git.model.landings import PendingSync as PendingSync  # noqa: PLC0414 - named here by everybody
 from stratum_git.model.landings import PutBack as PutBack  # noqa: PLC0414
 from stratum_git.model.messages import RejectionKind, Verdict
@@ -230,7 +231,7 @@ class FannedOut:
     target: RefName
     graph: TaskGraph
     tasks: Chunks[TaskState]
-    ready: tuple[int, ...]
+    ready: Indices
     running: int = 0
     verified: int = 0
     dead: int = 0
