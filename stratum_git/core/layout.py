@@ -14,6 +14,7 @@
     outputs/0000/<step>.json      what one of them produced, where it is long
     steps/<step>/graph.json       the task graph of a dispatch step
     steps/<step>/tasks-0000.json  the states of its tasks 0 to 31
+    steps/<step>/tasks-00/...     where there are more than 1,024: those of tasks 0 to 1,023
     checkpoints/000/...           the same again, for a state that was given a name
 
 A piece names its file and the object it is made from, a folder the object that it stands for. The same
@@ -73,14 +74,14 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """A folder of pieces that is unchanged as long as ``token`` is the same object.
+    """A folder of pieces, and of folders, that is unchanged as long as ``token`` is the same object.
 
-    The paths of its pieces are below itself.
+    Or is made of the same objects, where it is a tuple. The paths of its pieces are below itself.
     """
 
     path: str
     token: object
-    pieces: Callable[[], Iterator[Piece]]
+    pieces: Callable[[], Iterator[Piece | Folder]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +236,13 @@ def _short(now: StepState) -> Json:
 
 
 def _chunked(name: str, items: Chunks[T], encode: Callable[[T], Json] = codec.encode) -> Iterator[Piece]:
-    for number, part in enumerate(items.parts):
+    return _numbered(name, items.parts, 0, encode)
+
+
+def _numbered(
+    name: str, parts: tuple[tuple[T, ...], ...], first: int, encode: Callable[[T], Json] = codec.encode
+) -> Iterator[Piece]:
+    for number, part in enumerate(parts, first):
         yield Piece(f"{name}-{number:04}.json", part, partial(_rows, encode, part))
 
 
@@ -254,9 +261,21 @@ def _task_folders(names: tuple[StepId, ...], part: tuple[StepState, ...]) -> Ite
             yield Folder(step, now, partial(_task_pieces, fan))
 
 
-def _task_pieces(fan: FannedOut) -> Iterator[Piece]:
+def _task_pieces(fan: FannedOut) -> Iterator[Piece | Folder]:
     yield Piece("graph.json", fan.graph, partial(_encoded, fan.graph))
-    yield from _chunked("tasks", fan.tasks)
+    parts = fan.tasks.parts
+    if len(parts) <= SIZE:
+        yield from _chunked("tasks", fan.tasks)
+        return
+    # Each event writes the list of all these files again: in one folder it would grow with the tasks.
+    for first in range(0, len(parts), SIZE):
+        some = parts[first : first + SIZE]
+        yield Folder(folder_of_tasks(first), some, partial(_numbered, "tasks", some, first))
+
+
+def folder_of_tasks(number: int) -> str:
+    """Returns the folder of file *number* of tasks, where there are too many of them for one."""
+    return f"tasks-{number // SIZE:02}"
 
 
 def _output_pieces(names: tuple[StepId, ...], part: tuple[Output, ...]) -> Iterator[Piece]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import cast, get_args
 
 from stratum_git.core import codec
-from stratum_git.core.layout import NO_GRAPH, VERSION
+from stratum_git.core.layout import NO_GRAPH, VERSION, folder_of_tasks
 from stratum_git.core.questions import fan_of
 from stratum_git.model.book import Book, Pass, Record
 from stratum_git.model.chunks import SIZE, Chunks
@@ -208,11 +208,19 @@ def _step(now: StepState, files: Files, path: str) -> StepState:
 
 def _fan(fan: FannedOut, files: Files, folder: str) -> FannedOut:
     graph = codec.decode(TaskGraph, codec.load(_file(files, f"{folder}/graph.json")))
-    rows = [cast("TaskState", codec.decode_any(row)) for row in _rows(files, f"{folder}/tasks")]
+    rows = [cast("TaskState", codec.decode_any(row)) for row in _task_rows(files, folder)]
     if len(rows) != len(graph.tasks):
         raise codec.UnreadableError(f"the flow's commit lacks tasks of {folder}")
     ready = Indices.of(i for i, now in enumerate(rows) if isinstance(now, Pending) and not now.waits)
     return replace(fan, graph=graph, tasks=Chunks.of(rows), ready=ready)
+
+
+def _task_rows(files: Files, folder: str) -> Iterator[Json]:
+    yield from _rows(files, f"{folder}/tasks")
+    number = 0
+    while (path := f"{folder}/{folder_of_tasks(number)}/tasks-{number:04}.json") in files:
+        yield from _list(files[path])
+        number += 1
 
 
 def _with_fan(now: StepState, fan: FannedOut) -> StepState:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from operator import is_
 
 from stratum_git.core import layout
 from stratum_git.git.objects import ObjectWriter
@@ -87,11 +88,15 @@ class TreeCache:
     def _folder(self, above: str, folder: layout.Folder) -> Oid:
         path = f"{above}/{folder.path}"
         token, oid = self._folders.get(path, (None, Oid("")))
-        if token is not folder.token:
-            pieces = {p.path: (FILE, self._piece(f"{path}/", p)) for p in folder.pieces()}
-            oid = self._tree(path, pieces)
+        if not _is_same(token, folder.token):
+            oid = self._tree(path, {p.path: self._entry(path, p) for p in folder.pieces()})
             self._folders[path] = (folder.token, oid)
         return oid
+
+    def _entry(self, folder: str, part: layout.Piece | layout.Folder) -> Entry:
+        if isinstance(part, layout.Folder):
+            return TREE, self._folder(folder, part)
+        return FILE, self._piece(f"{folder}/", part)
 
     def _tree(self, path: str, entries: dict[str, Entry]) -> Oid:
         known = self._trees.get(path)
@@ -108,6 +113,13 @@ class TreeCache:
             oid = self._writer.blob(piece.encode())
             self._pieces[path] = (piece.token, oid)
         return oid
+
+
+def _is_same(one: object, other: object) -> bool:
+    """Returns whether both are the same object, or made of the same ones."""
+    if not isinstance(one, tuple) or not isinstance(other, tuple):
+        return one is other
+    return len(one) == len(other) and all(map(is_, one, other))
 
 
 def names_of(paths: Iterable[str]) -> tuple[str, ...]:

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import islice
+from pathlib import PurePosixPath
+
+import pytest
+
 from stratum_git.core.engine import advance, begin
 from stratum_git.core.parse import load_spec
 from stratum_git.core.program import compile_program
@@ -10,6 +16,7 @@ from stratum_git.model.ids import FlowId, Json, Oid, RefName
 from stratum_git.model.messages import Answered, Started
 from stratum_git.model.state import Program
 from tests.core.files import files_of
+from tests.support.wide import flat, opening, program, reports
 
 
 def test_long_outputs_and_many_steps_come_back_from_their_files() -> None:
@@ -36,3 +43,25 @@ def test_long_outputs_and_many_steps_come_back_from_their_files() -> None:
         "outputs/0000/s0.json",
         "outputs/0002/s69.json",
     }
+
+
+@pytest.mark.parametrize("count", [1024, 1025])
+def test_many_tasks_come_back_from_their_files_and_an_event_changes_one(count: int) -> None:
+    base = Oid("a" * 40)
+    opened = opening(flat(count), base)[-1]
+    before = files_of(opened.after)
+    assert all(len(names) <= 34 for names in _listing(before).values())
+    for entry in islice(reports(opened, base), 4):
+        after = files_of(entry.after)
+        changed = {name for name, data in after.items() if before.get(name) != data}
+        assert len(changed) <= 2, changed
+        before = after
+    assert rebuild(program(), before) == entry.after
+
+
+def _listing(files: Mapping[str, bytes]) -> dict[str, set[str]]:
+    folders: dict[str, set[str]] = {}
+    for path in map(PurePosixPath, files):
+        for name, folder in zip((path, *path.parents), path.parents, strict=False):
+            folders.setdefault(str(folder), set()).add(name.name)
+    return folders
