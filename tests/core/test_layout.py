@@ -45,7 +45,7 @@ def test_long_outputs_and_many_steps_come_back_from_their_files() -> None:
     }
 
 
-@pytest.mark.parametrize("count", [1024, 1025])
+@pytest.mark.parametrize("count", [1024, 1500])
 def test_many_tasks_come_back_from_their_files_and_an_event_changes_one(count: int) -> None:
     base = Oid("a" * 40)
     opened = opening(flat(count), base)[-1]
