@@ -28,6 +28,8 @@ ESCAPES = re.compile(
     r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c|$)"  # titles, links, images
     r"|\x1b[ -/]*(?:[0-~]|$)"  # character sets and the rest
 )
+CONTROLS = {code: " " if chr(code).isspace() else None for code in range(0xA1) if not chr(code).isprintable()}
+"""What takes the place of those control characters that are often met."""
 
 
 class Tail:
@@ -218,8 +220,16 @@ def replace_private(path: Path, data: bytes) -> None:
 
 
 def _printable(line: bytes) -> str:
-    text = ESCAPES.sub("", line.decode("utf-8", "replace"))
-    return "".join(" " if c.isspace() else c for c in text if c.isprintable() or c.isspace())
+    text = line.decode("utf-8", "replace")
+    if text.isprintable():
+        # As most lines are. Letter by letter, the end of a long output takes as long as a git does.
+        return text
+    text = ESCAPES.sub("", text).translate(CONTROLS)
+    return (
+        text
+        if text.isprintable()
+        else "".join(" " if c.isspace() else c for c in text if c.isprintable() or c.isspace())
+    )
 
 
 def _open_new(path: Path) -> int:

@@ -30,6 +30,7 @@ from stratum_git.dispatch.journal import Journal
 from stratum_git.dispatch.leasing import Leases
 from stratum_git.dispatch.limits import PATIENCE
 from stratum_git.dispatch.notices import Recorded, Remark, Watcher
+from stratum_git.dispatch.promptness import prompt
 from stratum_git.dispatch.withholding import refuse_secrets
 from stratum_git.errors import StratumError, UserError
 from stratum_git.git.repository import Repository, head_of, resolve, valid_branch
@@ -207,7 +208,8 @@ async def _take_up(
 
 async def _driven(driver: Driver, effects: Sequence[Effect]) -> FlowState:
     """Runs to the end, and tidies up when nobody needs slots any more."""
-    state = await driver.drive(effects)
+    with prompt():
+        state = await driver.drive(effects)
     await driver.context.git(partial(tell, driver.context, state))
     try:
         await driver.context.git(partial(tidy, driver.context, TIDYING))

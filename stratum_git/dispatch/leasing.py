@@ -43,23 +43,25 @@ class Leases:
         for effect in effects:
             if isinstance(effect, Launch):
                 wanted[effect.step, effect.task] = self._lease(effect)
-        changes = ((key, self.held.get(key), new) for key, new in wanted.items())
-        return tuple(RefUpdate(self._ref(key), new, old) for key, old, new in changes if old != new)
+        self._asked = {self._ref(key): key for key in wanted}
+        changes = ((ref, self.held.get(key), wanted[key]) for ref, key in self._asked.items())
+        return tuple(RefUpdate(ref, new, old) for ref, old, new in changes if old != new)
 
     def note(self, updates: Iterable[RefUpdate]) -> None:
-        """Takes in that *updates* were made."""
-        keys = {update.ref: update for update in updates}
-        for key in {*self.held, *self._known}:
-            update = keys.get(self._ref(key))
-            if update is not None and update.new is None:
+        """Takes in that *updates* were made, of those that were asked for last."""
+        for update in updates:
+            key = self._asked.get(update.ref)
+            if key is None:
+                continue
+            if update.new is None:
                 self.held.pop(key, None)
-            elif update is not None and update.new is not None:
+            else:
                 self.held[key] = update.new
 
-    _known: set[Key] = field(default_factory=set)
+    _asked: dict[RefName, Key] = field(default_factory=dict)
+    """What the last updates are of, by ref: to look through all tasks would make a run quadratic."""
 
     def _lease(self, launch: Launch) -> Oid:
-        self._known.add((launch.step, launch.task))
         lease = Lease(
             flow=self.flow,
             step=launch.step,

@@ -11,7 +11,16 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stratum_git.agents.output import PAUSE, LastLine, LogFile, Tail, plain, plain_text, replace_private
+from stratum_git.agents.output import (
+    ESCAPES,
+    PAUSE,
+    LastLine,
+    LogFile,
+    Tail,
+    plain,
+    plain_text,
+    replace_private,
+)
 
 
 @given(st.lists(st.binary(max_size=20)), st.integers(1, 30))
@@ -61,6 +70,15 @@ def test_whatever_is_shown_is_printable(raw: bytes) -> None:
     text = plain(raw)
     assert text.isprintable()
     assert len(text) <= 200
+
+
+@pytest.mark.parametrize(
+    "text", ["plain", "tab\tand\x0bmore", "a\x00b\x85c\xa0d", "\x1b[1mé\u2003\u200b\x07"]
+)
+def test_what_is_shown_is_the_same_on_the_short_way(text: str) -> None:
+    without = ESCAPES.sub("", text)
+    wanted = "".join(" " if c.isspace() else c for c in without if c.isprintable() or c.isspace())
+    assert plain(b"<" + text.encode() + b">") == f"<{wanted}>"
 
 
 def test_plain_text_keeps_its_lines() -> None:

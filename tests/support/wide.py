@@ -15,6 +15,7 @@ from stratum_git.model.state import FlowState, Program
 from stratum_git.store.flows import Entry
 
 STEP = StepId("build")
+BASE = Oid("b" * 40)
 MAIN = RefName("refs/heads/main")
 SPEC = """\
 version: "0.4"
