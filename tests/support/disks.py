@@ -16,7 +16,7 @@ from tests.support import recorded_disk
 NEEDED = ("/dev/loop-control", "/dev/fuse")
 PATIENCE = 10.0
 MKFS = (
-    "mkfs.ext4", "-q", "-F", "-b", "4096", "-J", "size=4", "-m", "0",
+    "mkfs.ext4", "-q", "-F", "-b", "4096", "-m", "0",
     "-E", "lazy_itable_init=0,lazy_journal_init=0",
 )  # fmt: skip
 HARSH = "noauto_da_alloc,commit=5"
@@ -30,11 +30,11 @@ def unable() -> str:
     return next((f"there is no {name}" for name in NEEDED if not Path(name).exists()), "")
 
 
-def make_image(path: Path, mib: int) -> Path:
+def make_image(path: Path, mib: int, *, journal_mib: int = 4) -> Path:
     """Makes an empty ext4 with a journal in a file of *mib* MiB."""
     with path.open("wb") as file:
         file.truncate(mib << 20)
-    _run(*MKFS, str(path))
+    _run(*MKFS, "-J", f"size={journal_mib}", str(path))
     return path
 
 
