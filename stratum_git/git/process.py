@@ -269,6 +269,13 @@ def merge_settings(cwd: Path) -> dict[str, str]:
     return _trust.merging(cwd, _asked)
 
 
+def checkout_environment(cwd: Path) -> dict[str, str]:
+    """Returns what decides, besides settings, how a checkout at *cwd* comes out."""
+    found = _trust.environment("checkout", cwd, _asked)
+    found |= {key: value for key, value in os.environ.items() if key.startswith("GIT_LFS")}
+    return {key: value for key, value in found.items() if key != "GIT_WORK_TREE"}
+
+
 def processes_started() -> int:
     """Returns how many git processes this program has started: an exact count, for the benchmarks."""
     # A count object tells its next value only in its representation.

@@ -48,20 +48,61 @@ def add_worktree(repo: Repository, path: Path, *, base: Oid, reason: str) -> Non
 
     Where git has to do it, the caller's lock keeps two of ours apart.
     """
-    if _needs_git(repo):
+    if needs_git(repo):
         words = ("--no-checkout", "--detach", "--lock", "--reason", reason, "--", str(path), base)
         repo.git.run("worktree", "add", *words)
         _take_whole(path)
         return
     path.mkdir(parents=True, mode=0o700)
     marker = path.resolve() / ".git"
+    _write(marker, f"gitdir: {_entry(repo, marker, base=base, reason=reason, index=None)}\n")
+
+
+def add_apart(repo: Repository, path: Path, files: Path, *, base: Oid, reason: str, index: Path) -> None:
+    """Registers a worktree whose files lie in *files*, an empty folder, until they are mounted at *path*.
+
+    It is locked and detached at *base*, and its index is a copy of *index*. A caller's lock keeps two of ours
+    apart where git has to do it.
+    """
+    marker = path.parent.resolve() / path.name / ".git"
+    if not needs_git(repo):
+        entry = _entry(repo, marker, base=base, reason=reason, index=index)
+        _write(files / ".git", f"gitdir: {entry}\n")
+        return
+    words = ("--no-checkout", "--detach", "--lock", "--reason", reason, "--", str(files), base)
+    repo.git.run("worktree", "add", *words)
+    _take_whole(files)
+    entry = (files / read_pointer(files / ".git").removeprefix("gitdir: ")).resolve()
+    copy_whole(index, entry / "index")
+    # In one rename: until then it is the entry of a worktree that is there as well.
+    _write(entry / "gitdir.new", f"{marker}\n")
+    (entry / "gitdir.new").replace(entry / "gitdir")
+
+
+def copy_whole(source: Path, target: Path) -> None:
+    """Copies a file in the kernel, which shares its blocks where it can; *target* is new or written over."""
+    with source.open("rb") as file, target.open("wb") as copy:
+        left = os.fstat(file.fileno()).st_size
+        try:
+            while left and (done := os.copy_file_range(file.fileno(), copy.fileno(), left)):
+                left -= done
+        except OSError as error:
+            if error.errno not in {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}:
+                raise
+        if left:
+            shutil.copyfileobj(file, copy)
+
+
+def _entry(repo: Repository, marker: Path, *, base: Oid, reason: str, index: Path | None) -> Path:
+    """Makes an entry for the worktree whose ``.git`` is *marker*, and returns it."""
     with _workshop(repo) as workshop:
         fresh = workshop / f"new-{secrets.token_hex(6)}"
         fresh.mkdir()
         for name, text in {"HEAD": base, "commondir": "../..", "gitdir": marker, "locked": reason}.items():
             _write(fresh / name, f"{text}\n")
-        entry = _put(repo, fresh, re.sub(r"[^A-Za-z0-9_-]", "-", path.name))
-    _write(marker, f"gitdir: {entry}\n")
+        if index is not None:
+            copy_whole(index, fresh / "index")
+        return _put(repo, fresh, re.sub(r"[^A-Za-z0-9_-]", "-", marker.parent.name))
 
 
 def _take_whole(path: Path) -> None:
@@ -77,8 +118,10 @@ def _take_whole(path: Path) -> None:
 
 def unregister(repo: Repository, path: Path) -> None:
     """Makes the repository forget the worktree at *path*, whose directory is gone already."""
-    place = path.resolve()
-    for marker in (repo.common_dir / "worktrees").glob("*/gitdir"):
+    place, folder = path.resolve(), repo.common_dir / "worktrees"
+    # Its entry has its name, but where that was taken: not all of a thousand are read to find one.
+    own = folder / path.name / "gitdir"
+    for marker in (own,) if place_of(own) == place else folder.glob("*/gitdir"):
         if place_of(marker) == place:
             # Somebody else may have dropped it by now.
             with _workshop(repo) as workshop, contextlib.suppress(FileNotFoundError):
@@ -137,7 +180,7 @@ def sweep(repo: Repository) -> None:
             shutil.rmtree(left, ignore_errors=True)
 
 
-def _needs_git(repo: Repository) -> bool:
+def needs_git(repo: Repository) -> bool:
     """Returns whether an entry has more to it here than the four files that every git makes."""
     is_reftable = (repo.common_dir / "reftable").exists()
     return is_reftable or (repo.git_dir / "config.worktree").exists() or repo.shared_permissions

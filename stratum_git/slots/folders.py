@@ -31,11 +31,18 @@ class StateFolders:
     @property
     def slots(self) -> Path:
         """Returns the folder of worktrees and clones."""
-        path = self.root / "slots"
-        if not path.is_dir():
-            _spread(_made(self.root, "slots"))
         # As git will write it down, so that paths can be compared.
-        return path.resolve()
+        return _spread_out(self.root, "slots")
+
+    @property
+    def bases(self) -> Path:
+        """Returns the folder of checkouts that slots are laid over, resolved."""
+        return _spread_out(self.root, "bases")
+
+    @property
+    def layers(self) -> Path:
+        """Returns the folder of what changed in slots that are laid over a base, resolved."""
+        return _spread_out(self.root, "layers")
 
     @property
     def trash(self) -> Path:
@@ -161,6 +168,13 @@ def _made(root: Path, *names: str) -> Path:
     except OSError as error:
         raise HostError(f"the folder {path} cannot be made: {error.strerror}") from error
     return path
+
+
+def _spread_out(root: Path, name: str) -> Path:
+    path = root / name
+    if not path.is_dir():
+        _spread(_made(root, name))
+    return path.resolve()
 
 
 def _spread(folder: Path) -> None:

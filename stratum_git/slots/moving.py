@@ -18,7 +18,7 @@ def moved(slot: Slot) -> Slot:
 
     Killed on the way, it leaves two records of which neither is of any work: both slots are thrown away.
     """
-    if slot.layer is not None:
+    if slot.is_mount:
         # It is thrown away when it is given back; nobody else ever lies there.
         return slot
     path, lock = slot.path, None

@@ -122,10 +122,10 @@ class SlotPool:
     def mend(self, slot: Slot) -> bool:
         """Makes a slot one that git can read; returns whether its tenant had taken its repository from it."""
         record = Occupied(slot.kind, slot.base, slot.branch, slot.occupant, slot.keep_ignored, slot.rung)
-        if slot.layer is not None:
+        if slot.kind == "worktree":
             self._ladder.of(slot.rung).wake(slot.path, record)
         # Git would take the next repository above it for its own.
-        detach(slot.path, inner=slot.layer is not None)
+        detach(slot.path, inner=slot.is_mount)
         if slot.kind != "worktree" or self._registry.is_sound(slot.path):
             return False
         self._is_mended(slot.path, record)
@@ -314,10 +314,14 @@ class SlotPool:
         join(self.repo, self.refs, slot)
         if isinstance(before, Vacant) and before.kept and before.kept != slot.keep_ignored:
             clean(slot.path, self.folders_in(slot))
-        return replace(slot, layer=self._ladder.of(name).layer(slot.path))
+        return self._layered(slot)
+
+    def _layered(self, slot: Slot) -> Slot:
+        rung = self._ladder.of(slot.rung)
+        return replace(slot, layer=rung.layer(slot.path), is_mount=rung.is_mount)
 
     def _is_worth_keeping(self, slot: Slot) -> bool:
-        if slot.kind != "worktree" or not self._ladder.of(slot.rung).is_kept:
+        if slot.kind != "worktree" or not self._ladder.of(slot.rung).keeps(slot):
             return False
         return self._registry.is_sound(slot.path) and is_reusable(slot.path)
 
@@ -342,8 +346,8 @@ class SlotPool:
             record = work_in(path, is_wanted)
             if record is not None and self._is_mended(path, record):
                 kind, kept, name = record.kind, record.kept, record.rung
-                layer = self._ladder.of(name).layer(path) if kind == "worktree" else None
-                return Slot(path, kind, record.base, record.branch, record.occupant, lock, kept, name, layer)
+                slot = Slot(path, kind, record.base, record.branch, record.occupant, lock, kept, name)
+                return slot if kind != "worktree" else self._layered(slot)
         except (StratumError, OSError) as error:
             lock.release()
             what = f"the abandoned slot {path} cannot be read: {in_words(error)}"

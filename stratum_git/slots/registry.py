@@ -20,7 +20,15 @@ from stratum_git.errors import HostError, UserError
 from stratum_git.git.files import read_pointer
 from stratum_git.git.process import Git
 from stratum_git.git.refs import read_ref
-from stratum_git.git.registration import add_worktree, branch_at, place_of, sweep, unregister
+from stratum_git.git.registration import (
+    add_apart,
+    add_worktree,
+    branch_at,
+    needs_git,
+    place_of,
+    sweep,
+    unregister,
+)
 from stratum_git.git.repository import Repository
 from stratum_git.git.torn_files import restore_torn
 from stratum_git.git.worktree import forget_unfinished, git_dir_of
@@ -28,6 +36,7 @@ from stratum_git.model.ids import Oid, RefName
 from stratum_git.slots.folders import StateFolders
 
 HEAD = re.compile(r"ref: refs/\S+|[0-9a-f]{40}|[0-9a-f]{64}")
+REASON = "stratum-git slot"
 UP = "../.."
 """Where an entry has the repository that it is of."""
 NO_SUCH_COMMIT = 129
@@ -70,7 +79,16 @@ class Registry:
     def add(self, slot: Path, base: Oid) -> None:
         """Makes an empty worktree at *slot*, locked against ``git worktree prune``."""
         with self.turn():
-            add_worktree(self.repo, slot, base=base, reason="stratum-git slot")
+            add_worktree(self.repo, slot, base=base, reason=REASON)
+
+    def add_apart(self, slot: Path, files: Path, base: Oid, index: Path) -> None:
+        """Registers a worktree whose files lie in *files* until they are mounted at *slot*."""
+        if not needs_git(self.repo):
+            # Whole in one rename: nobody can be in the way, and nobody is waited for.
+            add_apart(self.repo, slot, files, base=base, reason=REASON, index=index)
+            return
+        with self.turn():
+            add_apart(self.repo, slot, files, base=base, reason=REASON, index=index)
 
     def drop(self, slot: Path) -> None:
         """Makes the repository forget the worktree at *slot*, whose directory is gone."""
@@ -168,7 +186,7 @@ class Registry:
             inner.mkdir()
             marker.rename(inner / ".git")
         with self.turn():
-            add_worktree(self.repo, spare, base=commit, reason="stratum-git slot")
+            add_worktree(self.repo, spare, base=commit, reason=REASON)
             (spare / ".git").replace(marker)
             # Not `git worktree repair`: it would also write into worktrees of the user's.
             text = f"{marker}\n"

@@ -27,6 +27,8 @@ class Slot:
     rung: str = ""
     """The word for how its files came there."""
     layer: Layer | None = None
+    is_mount: bool = False
+    """Whether it is mounted at its path."""
 
     @property
     def name(self) -> str:

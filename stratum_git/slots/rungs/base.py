@@ -30,8 +30,11 @@ class Rung(Protocol):
         """Returns the word for it in records, settings and the log; never changed, since records stay."""
 
     @property
-    def is_kept(self) -> bool:
-        """Returns whether slots of this rung are worth cleaning for the next tenant, or thrown away."""
+    def is_mount(self) -> bool:
+        """Returns whether a slot's place is where something is mounted: it is not renamed, nor unmounted."""
+
+    def keeps(self, slot: Slot) -> bool:
+        """Returns whether a slot is worth cleaning for the next tenant, or thrown away."""
 
     @property
     def is_private(self) -> bool:

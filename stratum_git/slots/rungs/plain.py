@@ -24,8 +24,13 @@ class Cold:
     trash: Path
     trees: TreeReader | None = None
     name: str = "cold"
-    is_kept: bool = True
+    is_mount: bool = False
     is_private: bool = False
+
+    def keeps(self, slot: Slot) -> bool:
+        """Returns ``True``: to clean it takes less than to make another."""
+        del slot
+        return True
 
     def make(self, place: Path, base: Oid) -> None:
         """Registers the worktree, then checks it out."""
