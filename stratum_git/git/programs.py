@@ -52,6 +52,9 @@ LINK = b"\0\0\xe0\0"
 ANYWHERE = {"GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh"}
 """For a partial clone, whose missing files git fetches as it checks them out. Never ``ext``, a shell."""
 
+REMEMBERED = 256
+_linked: dict[tuple[int, ...], bool] = {}
+
 Ask: TypeAlias = Callable[..., bytes]
 Sign: TypeAlias = tuple[tuple[str, int, int, int, int], ...]
 
@@ -184,7 +187,10 @@ def as_environment(settings: Mapping[str, str]) -> dict[str, str]:
 def nested_in(checkout: Path, index: Path) -> tuple[Path, ...]:
     """Returns the repositories inside of a checkout, if its index speaks of any: git looks into these."""
     try:
-        if LINK not in index.read_bytes():
+        facts = index.stat()
+        # Slots of one base share one file, and there is a git or two for each of them.
+        sign = (facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
+        if not _has_links(index, sign):
             return ()
     except OSError:
         return ()
@@ -194,6 +200,17 @@ def nested_in(checkout: Path, index: Path) -> tuple[Path, ...]:
             found.append(Path(folder))
         folders[:] = [name for name in folders if name != ".git"]
     return tuple(found)
+
+
+def _has_links(index: Path, sign: tuple[int, ...]) -> bool:
+    """Returns whether an index speaks of other repositories; *sign* is what changes when the file does."""
+    found = _linked.get(sign)
+    if found is None:
+        found = LINK in index.read_bytes()
+        if len(_linked) >= REMEMBERED:
+            _linked.clear()
+        _linked[sign] = found
+    return found
 
 
 def places(cwd: Path) -> tuple[Path | None, Path | None]:

@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -125,12 +126,12 @@ def measure(repository: Path, rounds: int) -> dict[str, float]:
                 timed(rows, f"capture_plain_{name}_ms", lambda: bench.capture(bench.plain, None))
                 counts["capture_plain_gits"] = processes_started() - started
             if bench.layered is not None:
-                slot, layer = bench.layered
-                bench.change(slot)
+                capture_layered = partial(bench.capture, *bench.layered)
+                bench.change(bench.layered[0])
                 started = processes_started()
-                timed(rows, "capture_overlay_ms", lambda: bench.capture(slot, layer))
+                timed(rows, "capture_overlay_ms", capture_layered)
                 counts["capture_overlay_gits"] = processes_started() - started
-                timed(rows, "capture_overlay_same_ms", lambda: bench.capture(slot, layer))
+                timed(rows, "capture_overlay_same_ms", capture_layered)
     found = {name: round(statistics.median(values), 2) for name, values in rows.items()}
     for name in ("fresh", "warm"):
         ratio = found[f"capture_plain_{name}_ms"] / found[f"capture_status_{name}_ms"]
