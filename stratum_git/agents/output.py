@@ -225,11 +225,9 @@ def _printable(line: bytes) -> str:
         # As most lines are. Letter by letter, the end of a long output takes as long as a git does.
         return text
     text = ESCAPES.sub("", text).translate(CONTROLS)
-    return (
-        text
-        if text.isprintable()
-        else "".join(" " if c.isspace() else c for c in text if c.isprintable() or c.isspace())
-    )
+    if text.isprintable():
+        return text
+    return "".join(" " if c.isspace() else c for c in text if c.isprintable() or c.isspace())
 
 
 def _open_new(path: Path) -> int:

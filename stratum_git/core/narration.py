@@ -335,4 +335,6 @@ def _branch(ref: str) -> str:
 
 def _line(text: str) -> str:
     """Returns *text* as one line without control characters, so that nobody's words forge a trailer."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else " " for c in text)
+    return " ".join(text.split())

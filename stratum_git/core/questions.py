@@ -62,6 +62,20 @@ def in_flight(state: FlowState) -> tuple[tuple[StepId, TaskId | None, int], ...]
             return ()
 
 
+def is_in_flight(state: FlowState, step: StepId, task: TaskId | None, attempt: int) -> bool:
+    """Returns whether this attempt is under way; to look for it among all would take as long as these are."""
+    if step != state.cursor:
+        return False
+    match state.step(step):
+        case Working(task=Running() as now) if task is None:
+            return now.attempt == attempt
+        case FannedOut(graph=graph, tasks=tasks) if task is not None and task in graph.index:
+            at = tasks[graph.index[task]]
+            return isinstance(at, Running) and at.attempt == attempt
+        case _:
+            return False
+
+
 def outputs(state: FlowState) -> dict[StepId, Json]:
     """Returns what the steps produced, for references."""
     pairs = zip(state.program.order, state.outputs, strict=True)

@@ -39,7 +39,7 @@ class Lookout:
     secrets: Secrets
     matrix: Matrix = field(init=False)
     _slots: dict[int, tuple[Spot, Peeker, Sight | None]] = field(default_factory=dict)
-    _results: dict[int, Sight] = field(default_factory=dict)
+    _results: dict[int, tuple[Verified, Sight]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Begins with nothing known."""
@@ -83,8 +83,7 @@ class Lookout:
         return Peeker(spot.path, spot.base, self.scratch, self.trees, own, spot.clone, is_secret)
 
     def _result(self, index: int, done: Verified) -> Sight:
-        base, tree = self.trees.root(done.base), self.trees.root(done.result)
         known = self._results.get(index)
-        if known is None or (known.attempt, known.base, known.tree) != (done.attempt, base, tree):
-            known = self._results[index] = sight_of(self.trees, index, done)
-        return known
+        if known is None or known[0] is not done:
+            known = self._results[index] = (done, sight_of(self.trees, index, done))
+        return known[1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from contextlib import suppress
 
 from stratum_git.core import fanout
@@ -36,7 +36,7 @@ def landing_sequence(context: Context, flow: FlowId, step: Step, fan: FannedOut)
 
 
 def _collisions(
-    context: Context, flow: FlowId, sights: Sequence[Sight], kin: frozenset[tuple[int, int]]
+    context: Context, flow: FlowId, sights: Sequence[Sight], kin: Container[tuple[int, int]]
 ) -> list[tuple[int, int]]:
     folder = context.folders.radar(flow)
     try:

@@ -24,7 +24,7 @@ from stratum_git.dispatch.journal import Journal
 from stratum_git.dispatch.lookout import Lookout, Spot
 from stratum_git.dispatch.notices import Remark, Watcher
 from stratum_git.dispatch.pace import Pace
-from stratum_git.dispatch.sights import kin_of
+from stratum_git.dispatch.sights import Kin, kin_of
 from stratum_git.dispatch.workplace import SlotPlace
 from stratum_git.errors import StratumError
 from stratum_git.git.scratch import make_scratch
@@ -89,7 +89,7 @@ class Radar:
     _limit: trio.CapacityLimiter = field(init=False)
     _trees: TreeReader = field(init=False)
     _lookout: Lookout | None = None
-    _kin: tuple[TaskGraph | None, frozenset[tuple[int, int]]] = (None, frozenset())
+    _kin: tuple[TaskGraph | None, Kin] = (None, Kin())
 
     def __post_init__(self) -> None:
         """Begins with nothing."""

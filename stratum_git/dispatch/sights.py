@@ -7,9 +7,9 @@ what may resolve a conflict later.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations
 from pathlib import Path
 
 from stratum_git.git.diff import Change
@@ -23,6 +23,11 @@ from stratum_git.model.state import Verified
 GONE = "000000"
 MOST = 1000
 """Pairs that are merged in one look; those that are left come next time."""
+CROWD = 200
+"""Tasks with a path in common all of whose pairs are looked at. Of more, about as many pairs are looked at,
+or one for each: those that are next to each other in the graph."""
+PAIRS = 100_000
+"""Pairs after which no more are looked for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +74,7 @@ class Matrix:
     _known: dict[tuple[int, int], tuple[Sight, Sight, tuple[str, ...]]] = field(default_factory=dict)
 
     def look(
-        self, sights: Sequence[Sight], kin: frozenset[tuple[int, int]], most: int = MOST
+        self, sights: Sequence[Sight], kin: Container[tuple[int, int]], most: int = MOST
     ) -> dict[tuple[int, int], tuple[str, ...]]:
         """Returns the paths in which each pair conflicts, of pairs that do, in order of their indices.
 
@@ -129,24 +134,41 @@ def sight_of(trees: TreeReader, index: int, done: Verified) -> Sight:
     return Sight(index, done.attempt, base, tree, changes)
 
 
-def kin_of(graph: TaskGraph) -> frozenset[tuple[int, int]]:
-    """Returns the pairs that cannot meet at a landing, the smaller index first.
+@dataclass(frozen=True, slots=True)
+class Kin:
+    """The pairs of tasks that cannot meet at a landing: for each task those before it, a bit for each.
 
-    One task builds on the other, at any depth, or both are candidates of one.
+    One builds on the other, at any depth, or both are candidates of one. A chain of ten thousand tasks has
+    fifty million such pairs, so they are not listed.
     """
-    above: dict[int, set[int]] = {}
+
+    above: Sequence[int] = ()
+
+    def __contains__(self, pair: object) -> bool:
+        if not isinstance(pair, tuple) or not self.above:
+            return False
+        one, other = pair
+        return bool(self.above[one] >> other & 1 or self.above[other] >> one & 1)
+
+
+def kin_of(graph: TaskGraph) -> Kin:
+    """Returns which pairs cannot meet at a landing."""
+    above = [0] * len(graph.needs)
     for index in graph.order:
-        above[index] = {up for need in graph.needs[index] for up in (need, *above[need])}
-    built = {(min(i, up), max(i, up)) for i, ups in above.items() for up in ups}
-    # Of the candidates of a task one alone will land.
-    rivals = {
-        pair for head, them in graph.contests.items() for pair in combinations(sorted((head, *them)), 2)
-    }
-    return frozenset(built | rivals)
+        for need in graph.needs[index]:
+            above[index] |= above[need] | 1 << need
+    for head, them in graph.contests.items():
+        # Of the candidates of a task one alone will land.
+        for one in (head, *them):
+            above[one] |= sum(1 << other for other in (head, *them) if other != one)
+    return Kin(above)
 
 
-def doubtful(sights: Sequence[Sight], kin: frozenset[tuple[int, int]]) -> list[tuple[Sight, Sight]]:
-    """Returns the pairs that may conflict, by their indices; those of *kin* are left out."""
+def doubtful(sights: Sequence[Sight], kin: Container[tuple[int, int]]) -> list[tuple[Sight, Sight]]:
+    """Returns the pairs that may conflict, by their indices; those of *kin* are left out.
+
+    Where very many have the same path, each is paired with those next to it alone, see :data:`CROWD`.
+    """
     by_index = {sight.index: sight for sight in sights}
     pairs = ((by_index[a], by_index[b]) for a, b in sorted(_candidates(sights)) if (a, b) not in kin)
     return [(a, b) for a, b in pairs if meet(a, b)]
@@ -177,17 +199,30 @@ def _candidates(sights: Sequence[Sight]) -> set[tuple[int, int]]:
     """Returns the pairs that have a path or a folder in common, without looking at all pairs."""
     paths: dict[str, list[int]] = {}
     left: dict[str, list[int]] = {}
+    sights = sorted(sights, key=lambda sight: sight.index)
     for sight in sights:
         for path in sight.changes:
             paths.setdefault(path, []).append(sight.index)
         for folder in sight.left:
             left.setdefault(folder, []).append(sight.index)
-    found = set()
+    found: set[tuple[int, int]] = set()
     for sight in sights:
-        near = [paths.get(name, ()) for name in (*sight.changes, *sight.above)]
-        near += [left.get(folder, ()) for folder in sight.entered]
-        found |= {_pair(sight.index, other) for others in near for other in others if other != sight.index}
+        near = [paths.get(name, []) for name in (*sight.changes, *sight.above)]
+        near += [left.get(folder, []) for folder in sight.entered]
+        for others in near:
+            close = _next_to(sight.index, others)
+            found |= {_pair(sight.index, other) for other in close if other != sight.index}
+        if len(found) > PAIRS:
+            break
     return found
+
+
+def _next_to(index: int, others: list[int]) -> list[int]:
+    """Returns those of *others*, which are ascending, that a task is to be paired with."""
+    if len(others) <= CROWD:
+        return others
+    reach, place = max(1, CROWD * CROWD // (2 * len(others))), bisect_left(others, index)
+    return others[max(0, place - reach) : place + reach + 1]
 
 
 def _pair(one: int, other: int) -> tuple[int, int]:

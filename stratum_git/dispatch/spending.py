@@ -15,7 +15,7 @@ from typing import Protocol
 import trio
 
 from stratum_git.core import budgets
-from stratum_git.core.questions import in_flight
+from stratum_git.core.questions import is_in_flight
 from stratum_git.core.usage import Usage, added, usage_of
 from stratum_git.dispatch.clock import now
 from stratum_git.model.ids import Json, StepId, TaskId
@@ -134,10 +134,9 @@ class Treasury:
 
     def live(self) -> Spent:
         """Returns what attempts have cost that are under way: what was reported, the state has."""
-        total = Spent()
-        for key in in_flight(self.state()):
-            attempt = self.attempts.get(key)
-            if attempt is not None:
+        total, state = Spent(), self.state()
+        for key, attempt in self.attempts.items():
+            if is_in_flight(state, *key):
                 total = budgets.plus(total, budgets.spent_by(attempt.meter.usage()))
         return total
 

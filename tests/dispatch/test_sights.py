@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from itertools import combinations
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stratum_git.dispatch.sights import Matrix, Sight, kin_of, meet
+from stratum_git.dispatch.sights import CROWD, Matrix, Sight, _candidates, kin_of, meet
 from stratum_git.git.merge import Conflicted, merge
 from stratum_git.git.merge_many import Trees, merge_many
 from stratum_git.git.objects import ObjectWriter
@@ -114,4 +116,28 @@ def test_a_look_merges_so_many_pairs_and_the_next_one_goes_on(
 
 def test_who_builds_on_whom_is_known_at_any_depth() -> None:
     graph = TaskGraph((), ((), (0,), (1,), ()), ((1,), (2,), (), ()), (0, 3, 1, 2))
-    assert kin_of(graph) == {(0, 1), (1, 2), (0, 2)}
+    kin = kin_of(graph)
+    assert {pair for pair in combinations(range(4), 2) if pair in kin} == {(0, 1), (1, 2), (0, 2)}
+    assert (2, 0) in kin
+
+
+def test_a_long_chain_is_known_without_its_pairs() -> None:
+    count = 10_000
+    needs = tuple((n - 1,) if n else () for n in range(count))
+    kin = kin_of(TaskGraph((), needs, (), tuple(range(count))))
+    assert (0, count - 1) in kin
+    assert sum(map(sys.getsizeof, kin.above)) < 10_000_000
+
+
+def test_all_pairs_of_a_crowd_are_not_looked_at(trees: TreeReader, writer: ObjectWriter) -> None:
+    empty, full = writer.tree({}), writer.tree({"a": ("100644", writer.blob(b"a"))})
+    changes = {c.path: c for c in differences(trees, empty, full)}
+
+    def crowd(count: int) -> list[tuple[int, int]]:
+        sights = [Sight(index, 1, empty, full, dict(changes)) for index in range(count)]
+        return sorted(_candidates(sights))
+
+    assert crowd(CROWD) == list(combinations(range(CROWD), 2))
+    many = crowd(20 * CROWD)
+    assert len(many) < CROWD * CROWD
+    assert {index for pair in many for index in pair} == set(range(20 * CROWD))
