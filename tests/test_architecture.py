@@ -36,7 +36,9 @@ IMPURE_STDLIB = {
 PURE_LIBRARIES = {"jsonschema", "referencing", "regex", "yaml", "stratum_git"}
 LATE = {
     "agents/api.py",
+    "cli/answering.py",
     "cli/main.py",
+    "cli/variables.py",
     "cli/reading.py",
     "cli/querying.py",
     "cli/progress.py",

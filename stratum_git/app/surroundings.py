@@ -26,4 +26,4 @@ class Surroundings:
 
     def state_home(self) -> Path:
         """Returns the user's folder for state."""
-        return state_home(self.environment)
+        return Path(state_home(self.environment))

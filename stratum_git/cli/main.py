@@ -1,29 +1,22 @@
-"""Reads the command line, calls the verb, and turns what went wrong into words and an exit code.
+"""Where the program starts: answers what is asked often and at once, and loads the rest for everything else.
 
-Verbs are loaded late: ``query`` and the hooks must not pay for what only ``run`` needs.
+A client calls a hook before each command of its own, and a person waits for ``--help``. These load no
+``argparse``, ``dataclasses`` or ``pathlib``, which take as long as the interpreter itself
+(``tests/surface/test_start.py``).
 """
 
 from __future__ import annotations
 
-import argparse
-import gc
-import json
 import os
-import pwd
 import sys
-import traceback
-from collections.abc import Sequence
-from contextlib import suppress
-from importlib import import_module
-from pathlib import Path
-from types import ModuleType
-from typing import NoReturn
 
 from stratum_git import __version__
-from stratum_git.cli.words import say
-from stratum_git.errors import BugError, HostError, StratumError, UserError, as_host_error
 
-YES, NO, ASKED_WRONGLY, WORLD_FAILED, OUR_BUG, INTERRUPTED = 0, 1, 2, 3, 70, 130
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+YES, INTERRUPTED = 0, 130
 
 VERBS: dict[str, tuple[str, str, str]] = {
     # verb: (module, one line, example)
@@ -49,123 +42,70 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "install": ("installing", "Puts it where your client looks.", "stratum-git install --dry-run"),
     "uninstall": ("installing", "Takes it out of your client again.", "stratum-git uninstall"),
     "doctor": ("examining", "Looks whether all is well.", "stratum-git doctor"),
-    "hook": ("hooking", "Answers a hook of the client's.", "stratum-git hook stop < event.json"),
+    "hook": ("answering", "Answers a hook of the client's.", "stratum-git hook stop < event.json"),
     "gate": ("deciding", "Decides at a gate.", "stratum-git gate approve docs-1a2b3c review"),
 }  # fmt: skip
-FOR_PROGRAMS = ("query", "gate")
-"""Verbs that always answer in JSON, errors included."""
+ABOUT = """\
+usage: stratum-git [-h] [--version] VERB ...
 
+Fans a task graph out to parallel agents in worktrees and lands one verified
+history.
 
-class UsageError(UserError):
-    """The command line cannot be understood."""
+verbs:
+{verbs}
 
-    word = "USAGE"
+options:
+  -h, --help  show this help message and exit
+  --version   show program's version number and exit
 
-
-class Parser(argparse.ArgumentParser):
-    """Raises what argparse would print: programs are told in JSON, and all exit codes are given here."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raises UsageError."""
-        raise UsageError(message, hint=f"see `{self.prog} --help`")
+`stratum-git VERB --help` explains a verb. Exit codes: 0 yes, 1 no, 2 asked
+wrongly or conflict, 3 the world failed, 70 a bug, 130 interrupted.
+"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line *argv* and returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    wants_json = "--json" in arguments or _verb(arguments) in FOR_PROGRAMS
     try:
-        return _run(arguments)
-    except StratumError as error:
-        return _report(error, as_json=wants_json)
+        if len(arguments) == 2 and arguments[0] == "hook" and not arguments[1].startswith("-"):
+            from stratum_git.cli.answering import answer_hook
+            from stratum_git.cli.variables import environment
+
+            return answer_hook(arguments[1], environment())
+        words = _known(arguments)
+        if words is not None:
+            return _told(words)
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output has seen enough; Python would complain once more while it exits.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return YES
-    except Exception as error:  # noqa: BLE001 - whatever else comes this far is a mistake of ours
-        failed = as_host_error(error) if isinstance(error, OSError) else None
-        if failed is not None:
-            return _report(failed, as_json=wants_json)
-        # The traceback is what a report needs; exit code 1 would say "no" to a script.
-        traceback.print_exc()
-        return _report(BugError("this is a mistake of stratum-git's; please report it"), as_json=wants_json)
+    from stratum_git.cli import program
+
+    return program.run(arguments, VERBS, overview())
 
 
-def _run(arguments: list[str]) -> int:
-    verb = _verb(arguments)
-    parser = Parser(
-        prog="stratum-git",
-        description="Fans a task graph out to parallel agents in worktrees and lands one verified history.",
-        epilog="`stratum-git VERB --help` explains a verb. Exit codes: 0 yes, 1 no, 2 asked wrongly or "
-        "conflict, 3 the world failed, 70 a bug, 130 interrupted.",
-    )
-    parser.add_argument("--version", action="version", version=f"stratum-git {__version__}")
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB")
-    for name, (module, line, example) in VERBS.items():
-        child = verbs.add_parser(name, help=line, description=line, epilog=f"Example: {example}")
-        if name == verb:
-            loaded = _loaded(f"stratum_git.cli.{module}")
-            child.set_defaults(call=getattr(loaded, name))
-            getattr(loaded, f"{name}_arguments")(child)
-    options = parser.parse_args(arguments)
-    if options.verb is None:
-        parser.print_help()
-        return YES
-    return int(options.call(options, Path.cwd(), _environment()))
+def overview() -> str:
+    """Returns what ``--help`` prints."""
+    rows = (f"  {name:<9}  {line}" for name, (_, line, _) in VERBS.items())
+    return ABOUT.format(verbs="\n".join(rows))
 
 
-def _environment() -> dict[str, str]:
-    # Services and `env -i` have no HOME. Clients and ssh then look it up; without it, files of the user's
-    # would be sought, and written, in the root folder.
-    given = dict(os.environ)
-    if not given.get("HOME"):
-        with suppress(KeyError):
-            given["HOME"] = pwd.getpwuid(os.getuid()).pw_dir
-    return given
+def _known(arguments: list[str]) -> str | None:
+    """Returns what is answered without anything of the rest; ``None`` where that is not so."""
+    if arguments in ([], ["-h"], ["--help"]):
+        return overview()
+    return f"stratum-git {__version__}\n" if arguments == ["--version"] else None
 
 
-def _verb(arguments: Sequence[str]) -> str | None:
-    return next((word for word in arguments if not word.startswith("-")), None)
-
-
-def _loaded(name: str) -> ModuleType:
-    # What is loaded stays: to look through it for garbage, now and ever again, costs a sixth of the server's
-    # start, and twentieths of a second in between calls.
-    gc.disable()
+def _told(words: str) -> int:
     try:
-        return import_module(name)
-    finally:
-        gc.freeze()
-        gc.enable()
+        sys.stdout.write(words)
+        sys.stdout.flush()
+    except OSError as error:
+        # What is still held back would be tried again at the end, and complained of.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            # Whoever read our output has seen enough.
+            return YES
+        from stratum_git.cli import program
 
-
-def _report(error: StratumError, *, as_json: bool) -> int:
-    code = _code(error)
-    problems = [
-        {"path": p.path, "message": p.message, "line": p.line, "hint": p.hint}
-        for p in getattr(error, "problems", ())
-    ]
-    if as_json:
-        row = {"code": error.word or type(error).__name__, "message": error.message, "hint": error.hint}
-        print(json.dumps({"error": row | ({"problems": problems} if problems else {})}, indent=2))
-        return code
-    say(f"error: {error.message}", to=sys.stderr)
-    for problem in problems if len(problems) > 1 else ():
-        say(f"  line {problem['line']}: {problem['path']}: {problem['message']}", to=sys.stderr)
-    if error.hint:
-        say(f"hint: {error.hint}", to=sys.stderr)
-    return code
-
-
-def _code(error: StratumError) -> int:
-    match error:
-        case UserError():
-            return ASKED_WRONGLY
-        case HostError():
-            return WORLD_FAILED
-        case BugError():
-            return OUR_BUG
-        case _:
-            return OUR_BUG
+        return program.failed(error)
+    return YES

@@ -11,11 +11,11 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
+from stratum_git.git.whereabouts import pointer
+
 PATIENCE = 30.0
 """Seconds that a pipe may be silent, such as that of ``<(command)`` in a shell. People may type slower."""
 CHUNK = 64 * 1024
-POINTER = 64 * 1024
-"""Bytes of the files in which git notes where something is; a path has four thousand at most."""
 
 
 class TooLargeError(OSError):
@@ -43,12 +43,7 @@ def read_pointer(path: Path) -> str:
 
     Only a regular file is read: who may write beside it may have put anything in its place.
     """
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(handle, "rb") as file:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise OSError(f"{path} is not a regular file")
-        data = file.read(POINTER)
-    return data.decode("utf-8", "surrogateescape").strip()
+    return pointer(os.fspath(path))
 
 
 def _chunk(handle: int, path: Path) -> bytes:

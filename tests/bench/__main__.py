@@ -1,8 +1,8 @@
 """Measures us and our peers on repositories of several sizes, in one run: ``scripts/bench``.
 
 Writes the figures as JSON and prints them as a table; ``--write-readme`` puts table and plots where the
-README shows them. What measures is every module of ``tests/bench`` with a function ``measure``; what could not
-be measured is named, with the reason. The repositories are made once and kept.
+README shows them. What measures is every module of ``tests/bench`` with a function ``measure``; what could
+not be measured is named, with the reason. The repositories are made once and kept.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from stratum_git.cli.hooking import HOOKS
+from stratum_git.app.hooks.calls import HOOKS
 from stratum_git.resources import hooks
 from tests.hooks.asking import ClientHooks
 from tests.hooks.placing import driven, leased, placed

@@ -13,13 +13,16 @@ from typing import Any
 
 import pytest
 
-from stratum_git.cli.hooking import HOOKS
+from stratum_git.app.hooks.calls import HOOKS
 from stratum_git.resources import hooks
 from tests.hooks.asking import EVENTS, ClientHooks
 from tests.hooks.placing import placed
 
 PROGRAM = str(Path(sys.executable).with_name("stratum-git"))
-HEAVY = ("trio", "yaml", "jsonschema", "git", "mcp", "subprocess", "filelock", "regex")
+HEAVY = (
+    "trio", "yaml", "jsonschema", "git", "mcp", "subprocess", "filelock", "regex",
+    "argparse", "dataclasses", "hashlib", "inspect", "pathlib", "shlex", "traceback", "typing",
+)  # fmt: skip
 LOADED = """\
 import io, sys
 from stratum_git.cli.main import main
@@ -38,20 +41,34 @@ def loaded(client: ClientHooks, name: str, **more: Any) -> str:
 @pytest.mark.parametrize(
     ("name", "more"),
     [
+        ("session-start", {}),
+        ("session-end", {}),
         ("stop", {}),
-        ("pre-tool-use", {"tool_input": {"command": "git stash; curl https://api.openai.com"}}),
+        ("pre-tool-use", {"tool_input": {"command": "git stash; curl https://example.org"}}),
         ("post-tool-use", {"tool_input": {"file_path": "a.py"}}),
+        ("post-tool-use-failure", {"tool_input": {"command": "make"}}),
+        ("subagent-start", {}),
         ("subagent-stop", {}),
     ],
 )
-def test_what_runs_often_loads_next_to_nothing(
+def test_what_has_nothing_to_say_loads_next_to_nothing(
     client: ClientHooks, name: str, more: dict[str, object]
 ) -> None:
+    # Idle slots, of flows that are over, are nothing to speak of.
+    (client.folders.slots / "slot-00000001.json").write_text('{"kind": "worktree", "ready": true}')
     assert loaded(client, name, **more) == "0"
 
 
+def test_a_repository_with_a_task_in_it_is_looked_at(client: ClientHooks) -> None:
+    slot = placed(client)
+    assert "pathlib" in loaded(client, "pre-tool-use", cwd=slot, tool_input={"command": "git stash"})
+    assert loaded(client, "pre-tool-use", cwd=slot, tool_input={"command": "make"}) == "0"
+
+
 def test_what_looks_loads_no_engine(client: ClientHooks) -> None:
-    assert set(loaded(client, "session-start").split()) <= {"0", "subprocess", "filelock"}
+    client.repo.write(".claude/memory/MEMORY.md", "remember this")
+    engine = {"trio", "yaml", "jsonschema", "git", "mcp", "regex", "argparse"}
+    assert not engine & set(loaded(client, "session-start").split())
 
 
 def called(script: Path, given: bytes, cwd: Path, **more: str) -> subprocess.CompletedProcess[bytes]:
@@ -123,7 +140,7 @@ def test_a_hook_that_hangs_ends_by_itself_and_is_noted(client: ClientHooks) -> N
 def test_a_hook_that_hangs_while_it_cleans_up_ends_too() -> None:
     hangs = """
 import os, time
-from stratum_git.cli.hooking import deadline
+from stratum_git.cli.answering import deadline
 with deadline(0.05, lambda: os._exit(7), 0.05):
     try:
         time.sleep(20)

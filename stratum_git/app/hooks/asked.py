@@ -10,12 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from stratum_git.app.home import state_home
-from stratum_git.git.layout import Layout, key_of, layout_of
+from stratum_git.app.hooks.glances import CONFIG, Glance
+from stratum_git.git.layout import Layout
 
 BLOCKING = 2
 """The exit code by which a hook refuses; its words are on standard error, for the model."""
-CONFIG = ".stratum/config.yaml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +38,7 @@ class Asked:
     cwd: Path
     environment: Mapping[str, str]
     ground: Ground | None
+    seen: Glance
 
     def text(self, key: str) -> str:
         """Returns a field that is a text; empty when it is none."""
@@ -75,41 +75,9 @@ def advice(event: str, words: str) -> Answer:
     return Answer(out=json.dumps(said, ensure_ascii=False))
 
 
-def settled_in(layout: Layout) -> bool:
-    """Returns whether the settings of a checkout may say where slots lie; then they have to be read."""
-    try:
-        return b"slots" in (layout.root / CONFIG).read_bytes()
-    except OSError:
-        return False
-
-
 def names_secrets(ground: Ground) -> bool:
     """Returns whether settings name secrets, of which nothing may be written down."""
     try:
         return b"secrets" in (ground.layout.root / CONFIG).read_bytes()
     except OSError:
         return False
-
-
-def home_of(layout: Layout, environment: Mapping[str, str]) -> Path:
-    """Returns the folder of a repository's state where no settings say otherwise."""
-    key = key_of(layout.common_dir)
-    above = layout.root.parent
-    if above.name == "slots" and above.parent.name == key:
-        # A slot lies in it, wherever the settings of the main checkout have it.
-        return above.parent
-    return state_home(environment) / "stratum-git" / key
-
-
-def standing(cwd: Path, environment: Mapping[str, str]) -> Layout | None:
-    """Returns the checkout that a hook is about.
-
-    That is the one where the session began, if the call comes from another one of the same repository: the
-    server reads its settings there.
-    """
-    here = layout_of(cwd)
-    began = environment.get("CLAUDE_PROJECT_DIR", "")
-    there = layout_of(Path(began)) if began.startswith("/") else None
-    if here is not None and there is not None and there.common_dir == here.common_dir:
-        return there
-    return here
