@@ -28,6 +28,8 @@ from stratum_git.model.ids import Oid, RefName
 
 WORKSHOP = "stratum/entries"
 """The folder in the common directory where entries are made and deleted. Otherwise it is empty."""
+GONE = "gone-"
+"""How an entry's name begins that was dropped: it may be deleted whoever makes others meanwhile."""
 ATTEMPTS = 20
 BRANCH = "ref: "
 TAKEN = {errno.ENOTEMPTY, errno.EEXIST}
@@ -117,7 +119,10 @@ def _take_whole(path: Path) -> None:
 
 
 def unregister(repo: Repository, path: Path) -> None:
-    """Makes the repository forget the worktree at *path*, whose directory is gone already."""
+    """Makes the repository forget the worktree at *path*, whose directory is gone already.
+
+    What is left of the entry :func:`sweep` deletes.
+    """
     place, folder = path.resolve(), repo.common_dir / "worktrees"
     # Its entry has its name, but where that was taken: not all of a thousand are read to find one.
     own = folder / path.name / "gitdir"
@@ -125,8 +130,7 @@ def unregister(repo: Repository, path: Path) -> None:
         if place_of(marker) == place:
             # Somebody else may have dropped it by now.
             with _workshop(repo) as workshop, contextlib.suppress(FileNotFoundError):
-                marker.parent.rename(workshop / f"gone-{secrets.token_hex(6)}")
-    sweep(repo)
+                marker.parent.rename(workshop / f"{GONE}{secrets.token_hex(6)}")
 
 
 def place_of(marker: Path) -> Path | None:
@@ -174,6 +178,12 @@ def sweep(repo: Repository) -> None:
     """Deletes what was dropped, and what those left who died making an entry; not while one is made."""
     folder = repo.common_dir / WORKSHOP
     if not folder.is_dir():
+        return
+    names = os.listdir(folder)  # noqa: PTH208 - names
+    for name in names:
+        if name.startswith(GONE):
+            shutil.rmtree(folder / name, ignore_errors=True)
+    if all(name.startswith(GONE) for name in names):
         return
     with _locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB) as is_alone:
         for left in folder.iterdir() if is_alone else ():

@@ -11,14 +11,15 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import re
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
 from stratum_git.agents.identity import own_identity
 from stratum_git.errors import HostError
@@ -35,6 +36,7 @@ from stratum_git.git.repository import Repository
 from stratum_git.git.tree_reader import TreeReader, differences
 from stratum_git.git.worktree import discard
 from stratum_git.model.ids import Oid
+from stratum_git.slots.base_checks import changed_in
 from stratum_git.slots.folders import StateFolders
 
 FACTS = "base.json"
@@ -46,6 +48,11 @@ PATIENCE = 3600.0
 """Seconds that are spent waiting for somebody else who makes the same base."""
 SETTLED = 2
 """Seconds after which a file's time is of another second than that of an index, by any clock."""
+NEW, GONE = "new-", "gone-"
+"""How names begin of bases that are being made, and of those that nobody is to find any more."""
+KEY = re.compile(r"[0-9a-f]{40,64}-[0-9a-f]{12}")
+SPARE = 4
+"""Bases that are kept though no slot is laid over them: the next run begins where the last one ended."""
 RECENT = 3
 """Bases that were used last are looked at, when one is wanted for another commit."""
 
@@ -83,11 +90,15 @@ class Base:
 
 @dataclass
 class Bases:
-    """The bases of one repository. Safe for several threads and processes."""
+    """The bases of one repository. Safe for several threads and processes.
+
+    ``tell`` is told, in a line, of one that somebody wrote in.
+    """
 
     repo: Repository
     folders: StateFolders
     trees: TreeReader | None = None
+    tell: Callable[[str], None] = lambda _: None
     _known: dict[str, Base] = field(default_factory=dict)
     _settings: tuple[object, tuple[Path, ...], str] = ((), (), "")
     _turn: threading.Lock = field(default_factory=threading.Lock)
@@ -97,7 +108,7 @@ class Bases:
         key = f"{commit}-{self._digest()}"
         base = self._ready(key)
         if base is None:
-            with self._making(key):
+            with self._making():
                 base = self._ready(key) or self._made(key, commit)
         return self._settled(base)
 
@@ -123,15 +134,20 @@ class Bases:
         if base is None or not (base.flushed or base.boot == _boot()):
             # A power cut may have torn its files: nobody waited for the disk yet.
             return None
+        is_new = key not in self._known
         for other in base.below:
             if not (self.folders.bases / other / FACTS).exists():
                 return None
         self._known[key] = base
-        with suppress(OSError):
+        try:
             os.utime(base.place / FACTS)
-            return base
-        self._known.pop(key)
-        return None
+        except OSError:
+            self._known.pop(key, None)
+            return None
+        if is_new:
+            # Somebody else made it, maybe days ago. Whoever works in it takes longer than this look.
+            _aside(self._look_at, base)
+        return base
 
     def _read(self, key: str) -> Base | None:
         place = self.folders.bases / key
@@ -146,9 +162,9 @@ class Bases:
     def _made(self, key: str, commit: Oid) -> Base:
         place = self.folders.bases / key
         if place.exists():
-            # Of another boot, and never flushed.
-            discard(place, self.folders.trash)
-        fresh = self.folders.bases / f"new-{secrets.token_hex(6)}"
+            # Of another boot, and never flushed; or half thrown away.
+            self._set_aside(key)
+        fresh = self.folders.bases / f"{NEW}{secrets.token_hex(6)}"
         fresh.mkdir(mode=0o700)
         try:
             below = self._written(commit, key, fresh)
@@ -161,7 +177,7 @@ class Bases:
             discard(fresh, self.folders.trash)
             raise
         self._known[key] = base
-        threading.Thread(target=self._flush, args=(base,), daemon=True, name="flush-base").start()
+        _aside(self._flush, base)
         return base
 
     def _written(self, commit: Oid, key: str, fresh: Path) -> tuple[str, ...]:
@@ -225,21 +241,100 @@ class Bases:
             finally:
                 os.close(handle)
 
+    def sweep(self, in_use: Callable[[], frozenset[str]]) -> None:
+        """Throws away bases that nobody needs: not *in_use*, which says keys, nor wanted lately."""
+        lock = self._lock()
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            # Somebody makes one; the next that tidies finds what is left.
+            return
+        try:
+            used, spare = in_use(), set(self._spare())
+            for path in self.folders.bases.iterdir():
+                key = path.name.removeprefix(GONE).partition(" ")[0]
+                if path.name.startswith(NEW) or (path.name.startswith(GONE) and key not in used):
+                    discard(path, self.folders.trash)
+                elif KEY.fullmatch(path.name) and key not in used | spare:
+                    self._retire(path.name, in_use)
+        finally:
+            lock.release()
+
+    def check(self, base: Base) -> str | None:
+        """Returns what somebody changed in a base, or in one below it; ``None`` when all is as it was."""
+        width = 20 if self.repo.object_format == "sha1" else 32
+        chain = [base, *filter(None, map(self._read, base.below))]
+        for one in chain:
+            found = changed_in(one.lowers[0], one.index, width, is_whole=not one.below)
+            if found is not None:
+                return f"{one.place}/tree: {found}"
+        return None
+
+    def _look_at(self, base: Base) -> None:
+        with suppress(OSError, HostError):
+            found = self.check(base)
+            if found is not None and base.place.exists():
+                self.spoil(base)
+                self.tell(f"slots: somebody wrote in {found}; it is not used any more")
+
+    def spoil(self, base: Base) -> None:
+        """Sets a base aside, and those over it: nobody is laid over it any more. Who is, stays."""
+        with self._making():
+            for path in list(self.folders.bases.iterdir()):
+                other = self._read(path.name) if KEY.fullmatch(path.name) else None
+                if other is not None and base.key in {other.key, *other.below}:
+                    self._set_aside(other.key)
+
+    def _spare(self) -> Iterator[str]:
+        """Yields the keys of the bases that were wanted last, and of those below them."""
+        rows = []
+        for path in self.folders.bases.iterdir():
+            with suppress(OSError):
+                if KEY.fullmatch(path.name):
+                    rows.append(((path / FACTS).stat().st_mtime_ns, path.name))
+        for _, key in sorted(rows, reverse=True)[:SPARE]:
+            base = self._read(key)
+            yield from () if base is None else (key, *base.below)
+
+    def _retire(self, key: str, in_use: Callable[[], frozenset[str]]) -> None:
+        """Throws a base away, unless somebody says at the last moment that he needs it.
+
+        He says so before he mounts. Now it is not there: either he is seen here, or he sees that.
+        """
+        gone = self._set_aside(key)
+        if key in in_use():
+            gone.rename(self.folders.bases / key)
+        else:
+            discard(gone, self.folders.trash)
+
+    def _set_aside(self, key: str) -> Path:
+        """Gives a base another name, under which mounts go on and nobody finds it."""
+        self._known.pop(key, None)
+        gone = self.folders.bases / f"{GONE}{key} {secrets.token_hex(3)}"
+        return (self.folders.bases / key).rename(gone)
+
     @contextmanager
-    def _making(self, key: str) -> Iterator[None]:
-        lock = FileLock(
-            self.folders.bases / f"{key}.lock", thread_local=False, poll_interval=0.02, mode=0o600
-        )
-        # One at a time in this process: the second commit may become a layer over the first one.
+    def _making(self) -> Iterator[None]:
+        lock = self._lock()
+        # One at a time: the second commit may become a layer over the first one.
         with self._turn:
             try:
                 lock.acquire(timeout=PATIENCE)
             except Timeout as error:
-                raise HostError(f"somebody has been making {lock.lock_file} for an hour") from error
+                raise HostError(f"somebody has held {lock.lock_file} for an hour") from error
             try:
                 yield
             finally:
                 lock.release()
+
+    def _lock(self) -> BaseFileLock:
+        name = self.folders.locks / "bases.lock"
+        return FileLock(name, thread_local=False, poll_interval=0.02, mode=0o600)
+
+
+def _aside(work: Callable[[Base], None], base: Base) -> None:
+    """Does something while others go on. It may end with the process at any moment."""
+    threading.Thread(target=work, args=(base,), daemon=True, name="base").start()
 
 
 def _note(place: Path, base: Base) -> None:

@@ -51,14 +51,15 @@ def detach(place: Path, *, inner: bool = False) -> bool:
 def lay_over(lowers: Sequence[Path], upper: Path, work: Path, place: Path, *, by_user: bool) -> None:
     """Mounts an overlay at *place*; raises OSError, with what the kernel says.
 
-    *lowers* are looked through from the first to the last, *upper* takes what is written. Nothing in it leads
-    to a lower layer by another name, so it is all that changed. It is never waited for the disk: what a
-    power cut takes is what it takes from any folder. *by_user*: in a namespace of the user's own.
+    *lowers* are looked through from the first to the last, *upper* takes what is written: but for a folder
+    that was moved, which has its old name there and not its files. It is never waited for the disk: what a
+    power cut takes is what it takes from any folder. *by_user*: in a namespace of the user's own, where
+    the folders of the base can be moved by copying them only.
     """
     folders = [os.fsencode(path) for path in (*lowers, upper, work)]
     if any(mark in path for path in folders for mark in SPECIAL):
         raise OSError(errno.EINVAL, "a path with a comma, colon or backslash cannot be laid over", str(place))
-    own = b"userxattr" if by_user else b"redirect_dir=off,metacopy=off,index=off,xino=off"
+    own = b"userxattr" if by_user else b"redirect_dir=on,metacopy=off,index=off,xino=off"
     words = (b":".join(folders[:-2]), folders[-2], folders[-1], own)
     data = b"lowerdir=%b,upperdir=%b,workdir=%b,%b,volatile" % words
     if len(data) >= PAGE:
@@ -77,6 +78,9 @@ def take_off(place: Path) -> None:
     while True:
         number = 0 if _libc().umount2(target, flags) == 0 else ctypes.get_errno()
         if number in {errno.EINVAL, errno.ENOENT}:
+            return
+        if number == errno.EPERM and place not in mounted_in(place):
+            # Who may not unmount is not even told that there is nothing.
             return
         if number == errno.EBUSY and not flags & DETACH:
             flags |= DETACH

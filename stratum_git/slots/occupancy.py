@@ -87,7 +87,7 @@ def read_record(slot: Path) -> Record | None:
     try:
         data = _record_path(slot).read_bytes()
         if not data.strip(b"\0"):
-            # A power cut. What says that somebody is there was on the disk before it had this name.
+            # A power cut, before anybody was let in: what replaces a record of work was on the disk before.
             return Vacant("branch" if slot.name.startswith("clone") else "worktree", Oid(""), ready=False)
         return _parsed(data)
     except FileNotFoundError:
@@ -96,22 +96,24 @@ def read_record(slot: Path) -> Record | None:
         return Unreadable()
 
 
-def write_record(slot: Path, record: Vacant | Occupied) -> None:
+def write_record(slot: Path, record: Vacant | Occupied, *, is_first: bool = False) -> None:
     """Writes the record of a slot, whole or not at all.
 
-    That somebody is in it is on the disk before this returns. That nobody is need not be: a power cut then
-    brings back a record of work that is on a ref already.
+    That somebody is in it is on the disk before this returns: his work may begin then, and not before. That
+    nobody is need not be: a power cut then brings back a record of work that is on a ref already. *is_first*:
+    nobody's work is in the slot before this returns, so that record may be lost with this one.
     """
     path = _record_path(slot)
     fresh = _fresh_path(slot)
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        json.dump(asdict(record), file)
-        if isinstance(record, Occupied):
+        file.write(json.dumps(asdict(record)))
+        if isinstance(record, Occupied) and not is_first:
             file.flush()
             os.fsync(file.fileno())
     fresh.rename(path)
     if isinstance(record, Occupied):
-        flush([path.parent])
+        # The first one together with its name: a power cut before that leaves it empty, or not there.
+        flush([path, path.parent] if is_first else [path.parent])
 
 
 def as_left(base: Oid, kept: tuple[str, ...], rung: str) -> Vacant:

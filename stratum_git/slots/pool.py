@@ -265,7 +265,9 @@ class SlotPool:
         recorded: bool,
     ) -> Slot:
         """Returns a slot from the first rung that has one."""
-        for rung in self._ladder.steps(visible=visible) if kind == "worktree" else (None,):
+        # Who wants files to stay takes a slot that may have them, though another one were quicker to make.
+        first = (None,) if keep or kind == "branch" else ()
+        for rung in (*first, *(self._ladder.steps(visible=visible) if kind == "worktree" else ())):
             idle_one = self._reused(base) if rung is None and kind == "worktree" else None
             if rung is None and kind == "worktree" and idle_one is None:
                 continue
@@ -285,7 +287,7 @@ class SlotPool:
                 record = Occupied(
                     slot.kind, slot.base, slot.branch, slot.occupant, slot.keep_ignored, slot.rung
                 )
-                write_record(slot.path, record)
+                write_record(slot.path, record, is_first=True)
         except BaseException as error:
             # Nothing was done in it yet, so there is no work to lose.
             self._abolish(slot.path, slot.lock)

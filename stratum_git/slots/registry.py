@@ -7,6 +7,7 @@ each other's half-made files. The lock is held for milliseconds; nothing is chec
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import threading
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from filelock import FileLock, Timeout
 from stratum_git.errors import HostError, UserError
 from stratum_git.git.files import read_pointer
 from stratum_git.git.process import Git
-from stratum_git.git.refs import read_ref
+from stratum_git.git.refs import read_ref, tip_nowait
 from stratum_git.git.registration import (
     add_apart,
     add_worktree,
@@ -36,6 +37,7 @@ from stratum_git.model.ids import Oid, RefName
 from stratum_git.slots.folders import StateFolders
 
 HEAD = re.compile(r"ref: refs/\S+|[0-9a-f]{40}|[0-9a-f]{64}")
+SLOT = re.compile(r"slot-[0-9a-f]{8}")
 REASON = "stratum-git slot"
 UP = "../.."
 """Where an entry has the repository that it is of."""
@@ -56,6 +58,7 @@ class Registry:
     timeout: float
     # Threads of this process queue here: waiting at the file means asking again and again.
     _turn: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _sweeper: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @contextmanager
     def turn(self) -> Iterator[None]:
@@ -91,13 +94,22 @@ class Registry:
             add_apart(self.repo, slot, files, base=base, reason=REASON, index=index)
 
     def drop(self, slot: Path) -> None:
-        """Makes the repository forget the worktree at *slot*, whose directory is gone."""
-        with self.turn():
-            unregister(self.repo, slot)
+        """Makes the repository forget the worktree at *slot*, whose directory is gone; waits for nobody."""
+        unregister(self.repo, slot)
+        # Nobody waits until it is deleted, with an index of megabytes.
+        if self._sweeper.acquire(blocking=False):
+            threading.Thread(target=self._sweep_aside, daemon=True, name="sweep-entries").start()
 
     def sweep(self) -> None:
         """Deletes entries that somebody was making, or dropping, when he died."""
         sweep(self.repo)
+
+    def _sweep_aside(self) -> None:
+        try:
+            with contextlib.suppress(OSError):
+                self.sweep()
+        finally:
+            self._sweeper.release()
 
     def is_sound(self, slot: Path) -> bool:
         """Returns whether *slot* and its entry belong together.
@@ -121,7 +133,12 @@ class Registry:
         detached: were the branch moved under it, what it left would look like the reverse of that move.
         """
         common = self.repo.common_dir
-        for entry in (common, *(common / "worktrees").glob("*")):
+        others = common / "worktrees"
+        names = os.listdir(others) if others.is_dir() else []  # noqa: PTH208 - there may be thousands
+        if tip_nowait(self.repo, branch) is None:
+            # A slot cannot be at a commit of a branch that is not there, so there is nothing to take.
+            names = [name for name in names if not SLOT.fullmatch(name)]
+        for entry in (common, *(others / name for name in names)):
             # Its HEAD first: there are many slots, and where they are takes longer to find out.
             place = self._place_of(entry) if branch_at(entry) == branch else None
             if place is None:
@@ -187,7 +204,10 @@ class Registry:
             marker.rename(inner / ".git")
         with self.turn():
             add_worktree(self.repo, spare, base=commit, reason=REASON)
-            (spare / ".git").replace(marker)
+            # Written and not renamed: the slot may be mounted there, and be on another file system.
+            marker.unlink(missing_ok=True)
+            marker.write_bytes((spare / ".git").read_bytes())
+            (spare / ".git").unlink()
             # Not `git worktree repair`: it would also write into worktrees of the user's.
             text = f"{marker}\n"
             (git_dir_of(slot) / "gitdir").write_text(text, encoding="utf-8", errors="surrogateescape")

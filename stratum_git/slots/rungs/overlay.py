@@ -9,38 +9,52 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import secrets
 from collections.abc import Collection
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from stratum_git.agents.identity import own_identity
 from stratum_git.errors import HostError
+from stratum_git.git.base_checkout import write_out
 from stratum_git.git.layers import Layer
+from stratum_git.git.torn_files import restore_torn
 from stratum_git.git.tree_reader import TreeReader
 from stratum_git.git.worktree import discard
 from stratum_git.model.ids import Oid
 from stratum_git.slots.bases import Base, Bases
 from stratum_git.slots.folders import StateFolders
+from stratum_git.slots.materialising import apply_upper, has_moved, sees_all_marks
 from stratum_git.slots.mounts import is_laid_over, lay_over, take_off
-from stratum_git.slots.occupancy import Occupied
+from stratum_git.slots.occupancy import Occupied, forget, read_record, try_lock
 from stratum_git.slots.registry import Registry
 from stratum_git.slots.rungs.base import Declined
 from stratum_git.slots.scrub import scrub
 from stratum_git.slots.slot import Slot
 
 LAID = "laid.json"
+WHOLE = "whole"
+"""In a slot's folder, once its files are ordinary ones and no mount."""
 GONE = {errno.ENOENT, errno.ESTALE}
 TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Laid:
-    """Over what a slot is laid: the key of a base, and its commit. ``is_kept``: it had other tenants."""
+    """Over what a slot is laid: the key of a base, those below it, and its commit.
+
+    ``boot`` is the boot of the machine in which it was mounted. ``is_private``: with the marks of a user's
+    own namespace. ``is_kept``: it had other tenants before.
+    """
 
     base: str
+    below: tuple[str, ...]
     commit: Oid
-    is_kept: bool = False
+    boot: str
+    is_private: bool
+    is_kept: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +75,20 @@ class Overlay:
 
     def make(self, place: Path, base: Oid) -> None:
         """Mounts a new layer over the base of the commit; makes that base when it is the first to want it."""
-        home = self._home(place)
         try:
-            self._lay(place, home, self.bases.ensure(base))
+            for _ in range(TRIES):
+                if self._is_laid(place, self.bases.ensure(base)):
+                    return
         except (HostError, OSError) as error:
-            self.discard(place)
             reason = error.message if isinstance(error, HostError) else str(error)
+            self.discard(place)
             raise Declined(f"the overlay of {place.name} cannot be made: {reason}") from error
+        raise Declined(f"the base of {base} goes away again and again")
 
     def layer(self, place: Path) -> Layer | None:
         """Returns the upper directory, if all that is in it is of this tenant."""
         laid = self._laid(place)
-        if laid is None or laid.is_kept:
+        if laid is None or laid.is_kept or (self._home(place) / WHOLE).exists():
             return None
         return Layer(self._home(place) / "upper", self.folders.bases / laid.base / "index", laid.commit)
 
@@ -82,18 +98,31 @@ class Overlay:
         upper = home / "upper"
         if not upper.is_dir() or is_laid_over(place, upper):
             return
+        if (home / WHOLE).exists():
+            self._settle(place, home)
+            return
         take_off(place)
         self._clear_way(place, upper)
         laid = self._laid(place)
-        base = self.bases.named(laid.base) if laid is not None else None
-        self._mount(place, home, base or self.bases.ensure(record.base))
+        commit = record.base if laid is None else laid.commit
+        base = (self.bases.named(laid.base) if laid is not None else None) or self.bases.ensure(commit)
+        self._note(home, base, laid)
+        try:
+            self._mount(place, home, base)
+        except OSError as error:
+            self._check_readable(place, laid, error)
+            self._materialise(place, home, commit)
+        if laid is None or laid.boot != own_identity().boot_id:
+            restore_torn(self.bases.repo, place)
 
     def clear(self, slot: Slot, folders: Collection[str]) -> None:
         """Makes the worktree exactly its base again; its layer is no list of changes any more."""
         scrub(slot.path, slot.base, folders, slot.keep_ignored, self.folders.trash, self.trees)
-        home = self._home(slot.path)
-        laid = json.loads((home / LAID).read_bytes())
-        (home / LAID).write_text(json.dumps({**laid, "kept": True}), encoding="ascii")
+        laid, home = self._laid(slot.path), self._home(slot.path)
+        base = None if laid is None else self.bases.named(laid.base)
+        if laid is None or base is None:
+            raise HostError(f"it cannot be told what {slot.path} is laid over")
+        self._note(home, base, replace(laid, is_kept=True))
 
     def discard(self, place: Path) -> None:
         """Takes the mount away, then renames what changed into the trash."""
@@ -107,49 +136,100 @@ class Overlay:
             discard(place, self.folders.trash)
 
     def sweep(self, known: Collection[str]) -> None:
-        """Throws away layers of slots that are gone."""
+        """Throws away layers of slots that are gone, and bases that none needs."""
         for home in self.folders.layers.iterdir():
-            if home.name not in known:
-                discard(home, self.folders.trash)
+            place = self.folders.slots / home.name
+            lock = None if home.name in known else try_lock(place)
+            if lock is None:
+                continue
+            # It may have come since it was looked which there are.
+            if read_record(place) is None:
+                self.discard(place)
+                forget(place)
+            lock.release()
+        self.bases.sweep(self._in_use)
+
+    def _in_use(self) -> frozenset[str]:
+        """Returns the keys of all bases that a slot is laid over, or is about to be."""
+        names = [home.name for home in self.folders.layers.iterdir()]
+        found = [self._laid(self.folders.slots / name) for name in names]
+        return frozenset(key for laid in found if laid is not None for key in (laid.base, *laid.below))
 
     def _home(self, place: Path) -> Path:
         return self.folders.layers / place.name
 
-    def _lay(self, place: Path, home: Path, base: Base) -> None:
-        home.mkdir(mode=0o700)
-        (home / "upper").mkdir(mode=0o700)
-        self._note(home, base)
-        self.registry.add_apart(place, home / "upper", base.commit, base.index)
-        place.mkdir(mode=0o700)
-        self._mount(place, home, base)
+    def _is_laid(self, place: Path, base: Base) -> bool:
+        """Lays a new slot over a base; returns whether that was there. Else nothing is left of the slot."""
+        home = self._home(place)
+        try:
+            home.mkdir(mode=0o700)
+            (home / "upper").mkdir(mode=0o700)
+            # Before it is looked at: whoever throws bases away sees it, or we see that it is gone.
+            self._note(home, base)
+            self.registry.add_apart(place, home / "upper", base.commit, base.index)
+            place.mkdir(mode=0o700)
+            self._mount(place, home, base)
+        except OSError as error:
+            if error.errno not in GONE or base.index.exists():
+                raise
+            self.bases.forget(base)
+            self.discard(place)
+            self.registry.drop(place)
+            return False
+        return True
 
     def _mount(self, place: Path, home: Path, base: Base) -> None:
-        self._note(home, base)
         # New each time: a layer that was not waited for is refused with the old one.
         work = home / f"work-{secrets.token_hex(3)}"
         work.mkdir(mode=0o700)
-        for _ in range(TRIES):
-            try:
-                lay_over(base.lowers, home / "upper", work, place, by_user=self.is_private)
-            except OSError as error:
-                if error.errno not in GONE:
-                    raise
-            else:
-                return
-            # Somebody who found it unused is throwing it away.
-            self.bases.forget(base)
-            base = self.bases.ensure(base.commit)
-            self._note(home, base)
-        raise HostError(f"the base of {base.commit} goes away again and again")
+        lay_over(base.lowers, home / "upper", work, place, by_user=self.is_private)
 
-    def _note(self, home: Path, base: Base) -> None:
-        row = {"base": base.key, "below": base.below, "commit": base.commit}
-        (home / LAID).write_text(json.dumps(row), encoding="ascii")
+    def _check_readable(self, place: Path, laid: Laid | None, error: OSError) -> None:
+        """Raises HostError where it cannot be told which folders of a slot were made anew."""
+        if (laid is None or not laid.is_private) and not sees_all_marks():
+            what = f"the slot {place} cannot be mounted: {error.strerror}"
+            raise HostError(what, hint="resume the flow as root, where overlays may be mounted") from error
+
+    def _materialise(self, place: Path, home: Path, commit: Oid) -> None:
+        """Makes ordinary files of a slot; the last rename says that they are all there."""
+        making = home / "making"
+        if making.exists():
+            discard(making, self.folders.trash)
+        making.mkdir(mode=0o700)
+        write_out(self.bases.repo, commit, making, os.cpu_count() or 1)
+        pristine = making / "pristine"
+        if has_moved(home / "upper"):
+            # Folders that were moved are named, and lie in the base under their old names alone.
+            pristine.mkdir()
+            write_out(self.bases.repo, commit, pristine, os.cpu_count() or 1)
+        apply_upper(home / "upper", making / "tree", pristine / "tree")
+        making.rename(home / WHOLE)
+        self._settle(place, home)
+
+    def _settle(self, place: Path, home: Path) -> None:
+        if (home / WHOLE / "tree").exists():
+            place.rmdir()
+            (home / WHOLE / "tree").rename(place)
+
+    def _note(self, home: Path, base: Base, was: Laid | None = None) -> None:
+        row = {
+            "base": base.key,
+            "below": base.below,
+            "commit": base.commit,
+            "boot": own_identity().boot_id,
+            "private": self.is_private if was is None else was.is_private,
+            "kept": was is not None and was.is_kept,
+        }
+        fresh = home / "laid.new"
+        fresh.write_text(json.dumps(row), encoding="ascii")
+        fresh.replace(home / LAID)
 
     def _laid(self, place: Path) -> Laid | None:
         with suppress(OSError, ValueError, KeyError, TypeError):
             row = json.loads((self._home(place) / LAID).read_bytes())
-            return Laid(str(row["base"]), Oid(str(row["commit"])), is_kept=bool(row.get("kept")))
+            below, boot = tuple(map(str, row["below"])), str(row["boot"])
+            flags = bool(row.get("private")), bool(row.get("kept"))
+            return Laid(str(row["base"]), below, Oid(str(row["commit"])), boot, *flags)
         return None
 
     def _clear_way(self, place: Path, upper: Path) -> None:
