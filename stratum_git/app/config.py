@@ -6,6 +6,7 @@
     slots:
       root: /fast-disk/stratum
       keep: 8
+      rung: auto                # or how agents get their files: overlay, snapshot, warm, reflink, cold
     merge_drivers:
       jq-merge:
         command: [jq-merge, "%O", "%A", "%B"]  # leaves its result in %A, as git's drivers do
@@ -31,6 +32,8 @@ from stratum_git.git.files import TooLargeError, read_bounded
 
 FILE = Path(".stratum/config.yaml")
 LIMIT = 256 * 1024
+RUNGS = ("auto", "overlay", "snapshot", "warm", "reflink", "cold")
+"""How slots get their files: the quickest way that there is, or this one and what is below it."""
 ALONE = re.compile(r"[A-Za-z0-9_.:/=-]*%P")
 """A word of a command in which a path is no part of a script."""
 FILES = 'such as ["*.json"]'
@@ -43,6 +46,7 @@ class Config:
     agents: Mapping[str, AgentSpec] = field(default_factory=dict)
     slots_root: Path | None = None
     slots_keep: int = 8
+    slots_rung: str = "auto"
     retention: str = "30d"
     drivers: Mapping[str, DriverSpec | None] = field(default_factory=dict)
     """Merge drivers by name; ``None`` is one that is not to be used."""
@@ -80,7 +84,7 @@ def _config(root: Path, top: Section) -> Config:
         return Config()
     top.rows(("agents", "slots", "merge_drivers", "retention", "radar"))
     slots = top.part("slots")
-    slots.rows(("root", "keep"))
+    slots.rows(("root", "keep", "rung"))
     place, keep = slots.text("root", "a path"), slots.get("keep") if "keep" in slots.rows() else 8
     if not isinstance(keep, int) or isinstance(keep, bool) or keep < 0:
         raise slots.wrong("keep", " is not a number of slots")
@@ -88,6 +92,7 @@ def _config(root: Path, top: Section) -> Config:
         agents={name: agent_of_settings(part, name, root) for name, part in top.parts("agents")},
         slots_root=None if place is None else _place(slots, place),
         slots_keep=keep,
+        slots_rung=_rung(slots),
         retention=str(top.get("retention") or "30d"),
         drivers={name: _driver(part, name) for name, part in top.parts("merge_drivers")},
         radar=top.is_on("radar"),
@@ -111,6 +116,13 @@ def _driver(section: Section, name: str) -> DriverSpec | None:
         hint = 'give it as a word of its own: [sh, -c, \'tool "$1"\', sh, "%P"]'
         raise section.wrong("command", " has %P among other words", hint)
     return DriverSpec(name, words, files, DRIVER_TIMEOUT if timeout is None else timeout)
+
+
+def _rung(slots: Section) -> str:
+    said = slots.text("rung", "a way to make slots") or "auto"
+    if said not in RUNGS:
+        raise slots.wrong("rung", f" is {said}, which is no way to make slots", f"known: {', '.join(RUNGS)}")
+    return said
 
 
 def _place(slots: Section, root: str) -> Path:

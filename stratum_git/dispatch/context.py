@@ -60,7 +60,8 @@ class Context:
     """How often to look which attempts collide; ``None`` for never."""
 
     def close(self) -> None:
-        """Ends the gits that wait for questions."""
+        """Ends the gits that wait for questions, and what is done in the background."""
+        self.pool.close()
         self.merger.trees.close()
         if self.pool.refs is not None:
             self.pool.refs.close()

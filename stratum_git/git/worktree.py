@@ -59,11 +59,21 @@ def attach(path: Path, branch: RefName) -> None:
     if (folder / "reftable").exists():
         Git(path).run("symbolic-ref", "HEAD", branch)
         return
-    # Written as git does, which would take a process for it: a lock file that becomes the HEAD.
-    lock = folder / "HEAD.lock"
-    with lock.open("xb") as file:
-        file.write(b"ref: " + os.fsencode(branch) + b"\n")
-    lock.replace(folder / "HEAD")
+    _write_head(folder, f"ref: {branch}")
+
+
+def leave_branch(path: Path, commit: Oid) -> None:
+    """Takes the HEAD of the worktree at *path* from its branch, to *commit*; its files are as they were.
+
+    Whatever else of it holds a branch, an unfinished rebase or bisect, is forgotten. The worktree is to be
+    checked out again before anybody works there.
+    """
+    forget_unfinished(path)
+    folder = git_dir_of(path)
+    if (folder / "reftable").exists():
+        Git(path).run("update-ref", "--no-deref", "HEAD", commit)
+        return
+    _write_head(folder, commit)
 
 
 def folders_of(repo: Repository, commit: Oid) -> frozenset[str]:
@@ -164,6 +174,14 @@ def _fetch(repo: Repository, clone: Path) -> None:
         config=("protocol.file.allow=always", "core.fsync=loose-object,pack"),
         env=FROM_DISK,
     )  # fmt: skip
+
+
+def _write_head(folder: Path, text: str) -> None:
+    # Written as git does, which would take a process for it: a lock file that becomes the HEAD.
+    lock = folder / "HEAD.lock"
+    with lock.open("xb") as file:
+        file.write(os.fsencode(text) + b"\n")
+    lock.replace(folder / "HEAD")
 
 
 def _free(path: Path, branch: RefName) -> None:

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from stratum_git.model.ids import Oid
 from stratum_git.slots.occupancy import Vacant, read_record
 
 NAME = re.compile(r"(?:slot|clone)-[0-9a-f]{8}")
@@ -25,17 +24,8 @@ def nameless(folder: Path) -> list[Path]:
     return [folder / name for name in sorted(names - recorded) if NAME.fullmatch(name)]
 
 
-def idle(folder: Path) -> int:
-    """Returns how many worktrees wait for a tenant."""
-    return sum(record.ready for _, record in _vacancies(folder))
-
-
-def vacant(folder: Path, base: Oid) -> list[Path]:
-    """Returns the worktrees that nobody's work is in, those last used for the same base first."""
-    return [path for _, path in sorted((r.base != base, path) for path, r in _vacancies(folder))]
-
-
-def _vacancies(folder: Path) -> Iterator[tuple[Path, Vacant]]:
+def vacancies(folder: Path) -> Iterator[tuple[Path, Vacant]]:
+    """Yields the worktrees that nobody's work is in, and their records."""
     for path in places(folder):
         record = read_record(path)
         if isinstance(record, Vacant) and record.kind == "worktree":

@@ -50,6 +50,11 @@ class StateFolders:
         return _made(self.root, "trash")
 
     @property
+    def probes(self) -> Path:
+        """Returns the folder in which ways to make slots are tried with something small."""
+        return _made(self.root, "probes")
+
+    @property
     def locks(self) -> Path:
         """Returns the folder of lock files."""
         return _made(self.root, "locks")

@@ -39,7 +39,8 @@ class Vacant:
     """Nobody's work is in the slot. ``ready`` says that it is clean, but for the patterns in ``kept``.
 
     ``boot`` is the boot of the machine in which it was cleaned: its files are not flushed, so after a power
-    cut they may be empty, and have to be looked at again.
+    cut they may be empty, and have to be looked at again. ``left`` says that it is as its last tenant left
+    it: whole, and to be cleaned. One that is neither is half made, or was being cleaned.
     """
 
     kind: Kind
@@ -48,6 +49,7 @@ class Vacant:
     kept: tuple[str, ...] = ()
     boot: str = ""
     rung: str = ""
+    left: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,14 @@ def as_left(base: Oid, kept: tuple[str, ...], rung: str) -> Vacant:
     return Vacant("worktree", base, ready=True, kept=kept, boot=own_identity().boot_id, rung=rung)
 
 
+def record_age(slot: Path) -> float:
+    """Returns how old the record of a slot is: a number that is smaller the later it was written."""
+    try:
+        return -_record_path(slot).stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
 def work_in(slot: Path, is_wanted: Callable[[Occupant], bool]) -> Occupied | None:
     """Returns the record of a slot with somebody's work in it, if that is wanted."""
     record = read_record(slot)
@@ -154,7 +164,9 @@ def _parsed(data: bytes) -> Record:
     base, kept = Oid(str(row["base"])), tuple(map(str, row["kept"]))
     rung = str(row.get("rung", ""))
     if "occupant" not in row:
-        return Vacant(kind, base, bool(row["ready"]), kept, str(row.get("boot", "")), rung)
+        return Vacant(
+            kind, base, bool(row["ready"]), kept, str(row.get("boot", "")), rung, bool(row.get("left", False))
+        )
     who = row["occupant"]
     task = who["task"]
     occupant = Occupant(

@@ -19,10 +19,10 @@ from stratum_git.errors import BugError, StratumError
 from stratum_git.git.refs import RefSession
 from stratum_git.git.repository import Repository, identity
 from stratum_git.git.tree_reader import TreeReader
-from stratum_git.git.worktree import check_out, clean, clone_private, folders_of
+from stratum_git.git.worktree import clone_private, folders_of
 from stratum_git.model.ids import Oid, RefName
 from stratum_git.slots import trash
-from stratum_git.slots.census import idle, nameless, places, vacant
+from stratum_git.slots.census import nameless, places
 from stratum_git.slots.folders import StateFolders
 from stratum_git.slots.joining import DETACHED, join
 from stratum_git.slots.ladder import Ladder
@@ -32,7 +32,6 @@ from stratum_git.slots.occupancy import (
     Occupant,
     Occupied,
     Vacant,
-    as_left,
     forget,
     is_bare,
     read_record,
@@ -43,8 +42,8 @@ from stratum_git.slots.occupancy import (
 from stratum_git.slots.registry import Registry, registry_of
 from stratum_git.slots.rungs.base import Declined, Rung
 from stratum_git.slots.rungs.plain import Cold
-from stratum_git.slots.scrub import is_reusable
 from stratum_git.slots.slot import Slot, SlotFailed, failed, in_words
+from stratum_git.slots.yard import Yard
 
 
 @dataclass
@@ -55,7 +54,8 @@ class SlotPool:
     waiting for other processes that register worktrees in the same repository. ``refs`` is what moves
     branches, where many are moved, ``trees`` what saves looking for dirt in small checkouts; whoever gave
     them closes them. ``ladder`` are the ways to come to a slot; without one, git checks out. ``tell`` is
-    told, in a line, when one of them declined and the next was taken.
+    told, in a line, when one of them declined and the next was taken. With ``background`` a thread cleans
+    what is given back, until the pool is closed; else whoever takes a slot next does.
     """
 
     repo: Repository
@@ -66,8 +66,10 @@ class SlotPool:
     trees: TreeReader | None = None
     ladder: Ladder | None = None
     tell: Callable[[str], None] = lambda _: None
+    background: bool = False
     _registry: Registry = field(init=False, repr=False)
     _ladder: Ladder = field(init=False, repr=False)
+    _yard: Yard = field(init=False, repr=False)
     _last_folders: tuple[Oid | None, frozenset[str]] = field(
         init=False, repr=False, default=(None, frozenset())
     )
@@ -75,6 +77,20 @@ class SlotPool:
     def __post_init__(self) -> None:
         self._registry = registry_of(self.repo, self.folders, self.lock_timeout)
         self._ladder = self.ladder or Ladder((Cold(self._registry, self.folders.trash, self.trees),))
+        self._yard = Yard(
+            self._registry,
+            self.folders,
+            0 if self._ladder.warm is None else self.keep,
+            self._ladder.of,
+            self.folders_at,
+            self._abolish,
+            self.trees,
+            self.background,
+        )
+
+    def close(self) -> None:
+        """Ends what is done in the background; the pool can be used again."""
+        self._yard.close()
 
     def acquire(
         self,
@@ -105,19 +121,20 @@ class SlotPool:
         return self._placed("worktree", base, DETACHED, occupant, (), visible=False, recorded=False)
 
     def release(self, slot: Slot) -> None:
-        """Gives a slot back. Its work is on a ref by now; nothing of it stays in the slot."""
+        """Gives a slot back, whose work is on a ref by now. Whoever comes next finds nothing of it."""
         if not slot.lock.is_locked:
             raise BugError(f"the slot {slot.name} was released twice")
         kept = False
         try:
             # A slot that cannot be cleaned is thrown away: another one takes its place.
             with suppress(StratumError, OSError):
-                write_record(slot.path, Vacant(slot.kind, slot.base, ready=False, rung=slot.rung))
-                kept = self._is_worth_keeping(slot) and self._is_offered(slot)
+                kept = self._yard.admit(slot)
         finally:
             if not kept:
                 self._abolish(slot.path, slot.lock)
             slot.lock.release()
+        if kept:
+            self._yard.wake(slot.path)
 
     def mend(self, slot: Slot) -> bool:
         """Makes a slot one that git can read; returns whether its tenant had taken its repository from it."""
@@ -133,11 +150,15 @@ class SlotPool:
 
     def folders_in(self, slot: Slot) -> frozenset[str]:
         """Returns the folders of the commit that a slot started from."""
+        return self.folders_at(slot.base)
+
+    def folders_at(self, commit: Oid) -> frozenset[str]:
+        """Returns the folders of a commit."""
         known, folders = self._last_folders
-        if known != slot.base:
+        if known != commit:
             # Asked of git once for as long as slots are at the same commit.
-            folders = folders_of(self.repo, slot.base)
-            self._last_folders = (slot.base, folders)
+            folders = folders_of(self.repo, commit)
+            self._last_folders = (commit, folders)
         return folders
 
     def retire(self, slot: Slot) -> None:
@@ -196,7 +217,6 @@ class SlotPool:
 
     def tidy(self) -> None:
         """Throws away what nobody needs: half-made slots, idle ones beyond ``keep``, entries of lost ones."""
-        spare = self.keep
         for path in nameless(self.folders.slots):
             lock = try_lock(path)
             # Whoever is making it holds the lock, and has no record yet.
@@ -204,14 +224,8 @@ class SlotPool:
                 self._abolish(path, lock)
             elif lock is not None:
                 lock.release()
-        for path in places(self.folders.slots):
-            record = read_record(path)
-            if not isinstance(record, Vacant):
-                continue
-            good = record.ready and record.kind == "worktree" and self._registry.is_sound(path)
-            spare -= good
-            if not good or spare < 0:
-                self._replace(path)
+        for path in self._yard.surplus():
+            self._replace(path)
         for path, entry in self._registry.lost().items():
             lock = try_lock(path)
             if lock is not None and read_record(path) is None and self._registry.holds_nothing(entry):
@@ -231,19 +245,6 @@ class SlotPool:
     def empty_trash(self, limit: float, clock: Callable[[], float]) -> bool:
         """Deletes what was thrown away, for about *limit* seconds; returns whether all of it is gone."""
         return trash.empty(self.folders.trash, limit=limit, clock=clock)
-
-    def _reused(self, base: Oid) -> tuple[Path, BaseFileLock] | None:
-        for path in vacant(self.folders.slots, base):
-            lock = try_lock(path)
-            if lock is None:
-                continue
-            record = read_record(path)
-            if isinstance(record, Vacant) and record.ready and self._registry.is_sound(path):
-                return path, lock
-            if isinstance(record, Vacant):
-                self._abolish(path, lock)
-            lock.release()
-        return None
 
     def _fresh(self, kind: Kind) -> tuple[Path, BaseFileLock]:
         folder, prefix = self.folders.slots, "slot" if kind == "worktree" else "clone"
@@ -268,7 +269,7 @@ class SlotPool:
         # Who wants files to stay takes a slot that may have them, though another one were quicker to make.
         first = (None,) if keep or kind == "branch" else ()
         for rung in (*first, *(self._ladder.steps(visible=visible) if kind == "worktree" else ())):
-            idle_one = self._reused(base) if rung is None and kind == "worktree" else None
+            idle_one = self._yard.take(base, keep) if rung is None and kind == "worktree" else None
             if rung is None and kind == "worktree" and idle_one is None:
                 continue
             path, lock = idle_one or self._fresh(kind)
@@ -309,33 +310,14 @@ class SlotPool:
             return slot
         if rung is not None:
             rung.make(slot.path, slot.base)
-        elif before != as_left(slot.base, slot.keep_ignored, name):
-            # Detached first: git looks at everybody's worktrees before it moves a branch by name.
-            check_out(slot.path, slot.base, None)
-        # Else it lies there just as it is wanted; to look at every file again would cost what was saved.
+        elif isinstance(before, Vacant):
+            self._yard.prepare(slot, before)
         join(self.repo, self.refs, slot)
-        if isinstance(before, Vacant) and before.kept and before.kept != slot.keep_ignored:
-            clean(slot.path, self.folders_in(slot))
         return self._layered(slot)
 
     def _layered(self, slot: Slot) -> Slot:
         rung = self._ladder.of(slot.rung)
         return replace(slot, layer=rung.layer(slot.path), is_mount=rung.is_mount)
-
-    def _is_worth_keeping(self, slot: Slot) -> bool:
-        if slot.kind != "worktree" or not self._ladder.of(slot.rung).keeps(slot):
-            return False
-        return self._registry.is_sound(slot.path) and is_reusable(slot.path)
-
-    def _is_offered(self, slot: Slot) -> bool:
-        """Cleans a slot for whoever comes next, and returns whether there is use for it."""
-        self._ladder.of(slot.rung).clear(slot, self.folders_in(slot))
-        # Counted in turn: several may be given back at once.
-        with self._registry.turn():
-            wanted = idle(self.folders.slots) < self.keep
-            if wanted:
-                write_record(slot.path, as_left(slot.base, slot.keep_ignored, slot.rung))
-        return wanted
 
     def _abandoned(self, path: Path, is_wanted: Callable[[Occupant], bool]) -> Slot | None:
         if work_in(path, is_wanted) is None:

@@ -1,0 +1,215 @@
+"""Idle slots: given back as they are, made clean when nobody waits, and taken in the order of what they cost.
+
+Giving one back changes a record and the HEAD, and looks at no file. What its tenant left is cleaned by a
+thread of a pool that runs for long, else by whoever takes it next. While it is cleaned its record says that
+it is half made: whoever comes after a kill throws it away, since a git of the dead process may still be at it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+
+from filelock import BaseFileLock
+
+from stratum_git.errors import HostError, StratumError
+from stratum_git.git.tree_reader import TreeReader, differences
+from stratum_git.git.worktree import check_out, clean, leave_branch
+from stratum_git.model.ids import Oid
+from stratum_git.slots.census import places, vacancies
+from stratum_git.slots.cleaner import Cleaner
+from stratum_git.slots.folders import StateFolders
+from stratum_git.slots.joining import DETACHED
+from stratum_git.slots.occupancy import (
+    Occupant,
+    Vacant,
+    as_left,
+    read_record,
+    record_age,
+    try_lock,
+    write_record,
+)
+from stratum_git.slots.registry import Registry
+from stratum_git.slots.rungs.base import Rung
+from stratum_git.slots.scrub import is_reusable
+from stratum_git.slots.slot import Slot
+
+NOBODY = Occupant("", "", None, 0)
+FAR = 2000
+"""Files that differ; beyond it nobody counts. A slot of which nothing is known counts as that."""
+UNCLEAN = 100
+"""As many files to check out take about as long as looking through a worktree for what is not its own."""
+
+
+@dataclass
+class Yard:
+    """The idle slots of a pool. Safe for several threads and processes: a slot's lock decides."""
+
+    registry: Registry
+    folders: StateFolders
+    keep: int
+    rung_of: Callable[[str], Rung]
+    folders_of: Callable[[Oid], frozenset[str]]
+    abolish: Callable[[Path, BaseFileLock], None]
+    trees: TreeReader | None = None
+    background: bool = False
+    _cleaner: Cleaner = field(init=False, repr=False)
+    _wanted: Oid | None = None
+
+    def __post_init__(self) -> None:
+        self._cleaner = Cleaner(self.tend)
+
+    def admit(self, slot: Slot) -> bool:
+        """Takes a slot in whose tenant is gone, held by the caller; returns whether there is use for it."""
+        record = Vacant(slot.kind, slot.base, ready=False, kept=slot.keep_ignored, rung=slot.rung)
+        write_record(slot.path, record)
+        if not self._is_worth_keeping(slot):
+            return False
+        # Nobody's branch is to be in use by a slot that nobody is in.
+        leave_branch(slot.path, slot.base)
+        # Counted in turn: several may be given back at once.
+        with self.registry.turn():
+            wanted = self._has_room(slot)
+            if wanted:
+                write_record(slot.path, replace(record, left=True))
+        return wanted
+
+    def wake(self, place: Path) -> None:
+        """Has a slot cleaned that was let in, when nobody takes it before; the caller let go of it."""
+        if self.background:
+            self._cleaner.add(place)
+
+    def close(self) -> None:
+        """Ends the cleaning; what is at hand is finished, the rest stays as it was left."""
+        self._cleaner.close()
+
+    def take(self, base: Oid, kept: tuple[str, ...]) -> tuple[Path, BaseFileLock] | None:
+        """Returns an idle slot, held, whose way to *base* is the shortest; ``None`` when there is none."""
+        self._wanted = base
+        while True:
+            for path in self._nearest(base, kept):
+                lock = self._held(path)
+                if lock is not None:
+                    return path, lock
+            if not self._cleaner.waited():
+                return None
+
+    def prepare(self, slot: Slot, before: Vacant) -> None:
+        """Makes an idle slot clean at the base of its new tenant; the caller holds it, and recorded that."""
+        same = before.kept == slot.keep_ignored
+        if before.left:
+            wanted = slot if same else replace(slot, keep_ignored=())
+            self.rung_of(before.rung).clear(wanted, self.folders_of(slot.base))
+            return
+        if before != as_left(slot.base, before.kept, before.rung):
+            # Detached first: git looks at everybody's worktrees before it moves a branch by name.
+            check_out(slot.path, slot.base, None)
+        # Else it lies there just as it is wanted; to look at every file again would cost what was saved.
+        if before.kept and not same:
+            clean(slot.path, self.folders_of(slot.base))
+
+    def tend(self, place: Path) -> None:
+        """Cleans a slot that was left as its tenant had it, unless somebody has it."""
+        lock = try_lock(place)
+        if lock is None:
+            return
+        record = read_record(place)
+        if not isinstance(record, Vacant) or not record.left:
+            lock.release()
+            return
+        try:
+            write_record(place, replace(record, left=False))
+            slot = Slot(place, record.kind, record.base, DETACHED, NOBODY, lock, record.kept, record.rung)
+            self.rung_of(record.rung).clear(slot, self.folders_of(record.base))
+            write_record(place, as_left(record.base, record.kept, record.rung))
+        except (StratumError, OSError):
+            # It cannot be cleaned: another one takes its place.
+            self.abolish(place, lock)
+        finally:
+            lock.release()
+
+    def surplus(self) -> Iterable[Path]:
+        """Returns the idle slots that nobody needs: half made ones, and too many; the longest idle first."""
+        spare, found = self.keep, []
+        for path, record in sorted(vacancies(self.folders.slots), key=lambda row: record_age(row[0])):
+            good = (record.ready or record.left) and self.registry.is_sound(path)
+            spare -= good
+            if not good or spare < 0:
+                found.append(path)
+        clones = (path for path in places(self.folders.slots) if _is_idle_clone(path))
+        return [*found, *clones]
+
+    def _is_worth_keeping(self, slot: Slot) -> bool:
+        if slot.kind != "worktree" or not self.rung_of(slot.rung).keeps(slot):
+            return False
+        return self.registry.is_sound(slot.path) and is_reusable(slot.path)
+
+    def _has_room(self, slot: Slot) -> bool:
+        """Returns whether a slot may stay; one at a commit that nobody asks for makes room for it."""
+        others = [(p, r) for p, r in vacancies(self.folders.slots) if (r.ready or r.left) and p != slot.path]
+        if len(others) < self.keep:
+            return True
+        if not others or slot.base != self._wanted:
+            return False
+        strange = [path for path, record in others if record.base != self._wanted]
+        return any(map(self._made_way, sorted(strange, key=record_age, reverse=True)))
+
+    def _made_way(self, path: Path) -> bool:
+        lock = try_lock(path)
+        if lock is None:
+            return False
+        is_idle = isinstance(read_record(path), Vacant)
+        if is_idle:
+            self.abolish(path, lock)
+        lock.release()
+        return is_idle
+
+    def _nearest(self, base: Oid, kept: tuple[str, ...]) -> list[Path]:
+        idle = list(vacancies(self.folders.slots))
+        fits = as_left(base, kept, "")
+        as_wanted = [path for path, record in idle if replace(record, rung="") == fits]
+        if as_wanted:
+            # The others only in case that somebody else is quicker: how far they are takes time to find out.
+            return [*as_wanted, *(path for path, _ in idle if path not in as_wanted)]
+        if len(idle) < 2:
+            return [path for path, _ in idle]
+        known: dict[Oid, int] = {}
+        costs = [(self._cost(record, base, kept, known), path) for path, record in idle]
+        return [path for _, path in sorted(costs)]
+
+    def _cost(self, record: Vacant, base: Oid, kept: tuple[str, ...], known: dict[Oid, int]) -> int:
+        if record.base not in known:
+            known[record.base] = self._distance(record.base, base)
+        unclean = record.left or record.kept not in {(), kept}
+        return known[record.base] + UNCLEAN * unclean
+
+    def _distance(self, one: Oid, other: Oid) -> int:
+        if one == other:
+            return 0
+        if self.trees is None:
+            return FAR
+        with suppress(HostError):
+            both = self.trees.root(one), self.trees.root(other)
+            return sum(1 for _ in islice(differences(self.trees, *both), FAR))
+        return FAR
+
+    def _held(self, path: Path) -> BaseFileLock | None:
+        """Returns the lock of an idle slot that is fit for somebody; one that is not is thrown away."""
+        lock = try_lock(path)
+        if lock is None:
+            return None
+        record = read_record(path)
+        if isinstance(record, Vacant):
+            if (record.ready or record.left) and self.registry.is_sound(path):
+                return lock
+            self.abolish(path, lock)
+        lock.release()
+        return None
+
+
+def _is_idle_clone(path: Path) -> bool:
+    record = read_record(path)
+    return isinstance(record, Vacant) and record.kind != "worktree"
