@@ -32,6 +32,7 @@ from stratum_git.git.process import trust
 from stratum_git.git.refs import LostRace, RefUpdate, tip_nowait, transact
 from stratum_git.git.repository import Repository, head_of
 from stratum_git.model.ids import Oid, RefName
+from stratum_git.slots.building import ladder_of
 from stratum_git.slots.folders import StateFolders
 from stratum_git.slots.moving import moved
 from stratum_git.slots.pool import SlotPool
@@ -77,11 +78,13 @@ class Lender:
     repo: Repository
     folders: StateFolders
     keep: int = 8
+    rung: str = "auto"
 
     @property
     def pool(self) -> SlotPool:
         """Returns the slots."""
-        return SlotPool(self.repo, self.folders, keep=self.keep)
+        ladder = ladder_of(self.repo, self.folders, forced=self.rung)
+        return SlotPool(self.repo, self.folders, keep=self.keep, ladder=ladder)
 
     def lend(self, name: str, session: str, owner: ProcessIdentity | None) -> ClientWorktree:
         """Returns a worktree at HEAD, on a branch of its own; one of this name that is nobody else's again.
@@ -97,7 +100,7 @@ class Lender:
         made = self._named(ClientWorktree("", name, session, base, "", owner, now(), 0.0, numbers_here()))
         try:
             slot = self.pool.acquire(
-                base=base, branch=made.branch, occupant=made.occupant, isolation="worktree"
+                base=base, branch=made.branch, occupant=made.occupant, isolation="worktree", visible=True
             )
         except BaseException:
             self._forget(made)

@@ -190,7 +190,7 @@ def _made(context: Context, state: FlowState, launch: Launch, errand: Errand) ->
     folder = fresh_folder(context, state, launch)
     replace_private(folder / MAKING, own_mark().encode("ascii"))
     try:
-        place = open_workplace(context, state, launch, errand, base, folder)
+        place = open_workplace(context, state, launch, errand, base, folder, visible=True)
     except WorkplaceError as error:
         return Rejected("setup", (error.message,), base)
     if not isinstance(place, SlotPlace):

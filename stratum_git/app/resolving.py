@@ -201,7 +201,7 @@ def _made(case: Case) -> str:
     launch = _launch(case)
     folder = fresh_folder(context, state, launch)
     try:
-        place = open_workplace(context, state, launch, errand, case.who.base, folder)
+        place = open_workplace(context, state, launch, errand, case.who.base, folder, visible=True)
     except WorkplaceError as error:
         hint = f"`stratum-git resolve {state.flow} {case.task} --abort` gives the conflict free"
         raise UserError(error.message, hint=error.hint or hint) from error

@@ -120,7 +120,7 @@ def retain(
     _orphans(yard, limit, removed)
     if not dry_run:
         _discard(yard.folders, removed)
-    lender = Lender(repo, yard.folders, config.slots_keep)
+    lender = Lender(repo, yard.folders, config.slots_keep, config.slots_rung)
     clients = retire(lender, limit, now() if worktrees else limit, dry_run=dry_run)
     removed.refs |= clients.refs
     removed.paths += clients.paths

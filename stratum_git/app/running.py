@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -231,8 +231,22 @@ def _driver(context: Context, journal: Journal, watch: Watcher, handle: Handle) 
     # An attempt may wait for room at its model's server beside the time that it has.
     lifetime = max(DEFAULT_TIMEOUT, *timeouts, 0.0) + PATIENCE
     leases = Leases(context.writer, journal.state.flow, context.holder, own_identity(), lifetime)
+    context.pool.tell = _from_threads(watch)
     handle.driver = Driver(context, journal, leases, watch)
     return handle.driver
+
+
+def _from_threads(watch: Watcher) -> Callable[[str], None]:
+    """Returns what tells *watch* a line, once, from any thread and without waiting."""
+    token, told = trio.lowlevel.current_trio_token(), set[str]()
+
+    def tell(text: str) -> None:
+        if text not in told:
+            told.add(text)
+            with suppress(trio.RunFinishedError):
+                token.run_sync_soon(watch, Remark(text))
+
+    return tell
 
 
 async def _until_heeded(context: Context, journal: Journal, task: str | None) -> FlowState:

@@ -27,6 +27,7 @@ from stratum_git.git.refs import RefSession
 from stratum_git.git.repository import Repository, identity
 from stratum_git.git.tree_merge import TreeMerger
 from stratum_git.git.tree_reader import TreeReader
+from stratum_git.slots.building import ladder_of
 from stratum_git.slots.pool import SlotPool
 from stratum_git.store.resolutions import Resolutions
 
@@ -57,7 +58,15 @@ def make_context(around: Surroundings, repo: Repository, agents: Sequence[str]) 
         merger=merger,
         identity=signature(repo),
         folders=folders,
-        pool=SlotPool(repo, folders, keep=config.slots_keep, refs=branches, trees=trees),
+        pool=SlotPool(
+            repo,
+            folders,
+            keep=config.slots_keep,
+            refs=branches,
+            trees=trees,
+            ladder=ladder_of(repo, folders, forced=config.slots_rung, trees=trees),
+            background=True,
+        ),
         agents={name: agent_of(spec, around.environment, secrets) for name, spec in specs.items()},
         environment=around.environment,
         fence=Fence(repo, folders.fence),

@@ -315,9 +315,19 @@ def fresh_folder(context: Context, state: FlowState, launch: Launch) -> Path:
 
 
 def open_workplace(
-    context: Context, state: FlowState, launch: Launch, errand: Errand, base: Oid, folder: Path | None = None
+    context: Context,
+    state: FlowState,
+    launch: Launch,
+    errand: Errand,
+    base: Oid,
+    folder: Path | None = None,
+    *,
+    visible: bool = False,
 ) -> Workplace:
-    """Returns a place for an attempt at *base*, with its :func:`fresh_folder`; raises WorkplaceError."""
+    """Returns a place for an attempt at *base*, with its :func:`fresh_folder`; raises WorkplaceError.
+
+    *visible*: other processes of the user are to see it, and not only those that this one starts.
+    """
     folder = folder or fresh_folder(context, state, launch)
     try:
         if errand.isolation == "none":
@@ -330,6 +340,8 @@ def open_workplace(
             branch=branch_ref(state.flow, launch.step, launch.task),
             occupant=who,
             isolation=errand.isolation,
+            # A session's slot stays when this process ends.
+            visible=visible or is_open(state),
         )
     except StratumError as error:
         raise WorkplaceError(f"no slot could be made ready: {error.message}", hint=error.hint) from error

@@ -2,7 +2,7 @@
 
 Giving one back changes a record and the HEAD, and looks at no file. What its tenant left is cleaned by a
 thread of a pool that runs for long, else by whoever takes it next. While it is cleaned its record says that
-it is half made: whoever comes after a kill throws it away, since a git of the dead process may still be at it.
+it is half made: who comes after a kill throws it away, since a git of the dead process may still be at it.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 
 from stratum_git.app.config import read_config
-from stratum_git.app.doctor import clients, machine, repository, settings
+from stratum_git.app.doctor import clients, machine, repository, settings, slots
 from stratum_git.app.doctor.finding import Finding
 from stratum_git.app.doctor.hooks import hooks
 from stratum_git.app.doctor.installed import installed
@@ -52,6 +52,7 @@ def _looked(around: Surroundings, repo: Repository) -> list[Check]:
         config = read_config(repo.root)
         yield from settings.agents(around, repo, config)
         yield from settings.room(folders_of(around, repo, config))
+        yield from slots.ways(folders_of(around, repo, config), config)
 
     def left() -> Iterator[Finding]:
         yield from leftovers(repo, folders_of(around, repo, read_config(repo.root)))

@@ -1,0 +1,74 @@
+"""Puts the ladder of a repository together: every way to come to a slot, and which are possible here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from threading import Lock
+
+from stratum_git.git.repository import Repository
+from stratum_git.git.tree_reader import TreeReader
+from stratum_git.slots import trials
+from stratum_git.slots.bases import Bases
+from stratum_git.slots.folders import StateFolders
+from stratum_git.slots.ladder import ORDER, Ladder, place_of_warm
+from stratum_git.slots.probing import Probed, Trial, probe
+from stratum_git.slots.registry import registry_of
+from stratum_git.slots.rungs.base import Rung
+from stratum_git.slots.rungs.overlay import Overlay
+from stratum_git.slots.rungs.plain import Cold
+
+
+@dataclass
+class Possible:
+    """Which ways are possible in a state folder; found out when it is first asked."""
+
+    folders: StateFolders
+    _found: Probed | None = None
+    _turn: Lock = field(default_factory=Lock, repr=False)
+
+    def obstacles(self, *, afresh: bool = False) -> Mapping[str, str]:
+        """Returns, for each way by name, why it is not possible, or nothing. *afresh*: now."""
+        with self._turn:
+            if self._found is None or afresh:
+                self._found = probe(self.folders, trials_here(), afresh=afresh)
+            return self._found.obstacles
+
+    def has(self, rung: Rung) -> bool:
+        """Returns whether slots can be made on a rung."""
+        return not self.obstacles().get(rung.name, "")
+
+
+def trials_here() -> Mapping[str, Trial]:
+    """Returns how each way is tried by this process; what is not among them works everywhere."""
+    return {"overlay": partial(trials.overlay, by_user=_is_private())}
+
+
+def ladder_of(
+    repo: Repository, folders: StateFolders, *, forced: str = "auto", trees: TreeReader | None = None
+) -> Ladder:
+    """Returns the ladder of *repo*. *forced* is the way that its settings name: what is above is left out."""
+    registry = registry_of(repo, folders)
+    rungs: tuple[Rung, ...] = (
+        Overlay(registry, folders, Bases(repo, folders, trees), is_private=_is_private(), trees=trees),
+        Cold(registry, folders.trash, trees),
+    )
+    warm, first = place_of_warm(rungs, forced)
+    return Ladder(rungs, warm, Possible(folders).has, first)
+
+
+def chosen(obstacles: Mapping[str, str], forced: str, *, visible: bool) -> str:
+    """Returns the way that a new slot is made, by name; *visible* for one that a client works in."""
+    start = 0 if forced == "auto" else ORDER.index(next(way for way in ORDER if way == forced))
+    for way in ORDER[start:]:
+        hidden = visible and way == "overlay" and _is_private()
+        if not hidden and not obstacles.get(way, ""):
+            return way
+    return ORDER[-1]
+
+
+def _is_private() -> bool:
+    """Returns whether what this process mounts is seen by nobody but what it starts."""
+    return os.geteuid() != 0
