@@ -16,6 +16,7 @@ from pathlib import Path
 
 import trio
 
+from stratum_git.spawn import outside
 from stratum_git.spawn.orphans import ATTEMPT as MARK
 
 ROUNDS = 200
@@ -85,6 +86,6 @@ def _is_stray(pid: int, mark: bytes, session: int | None) -> bool:
 
 def _read(pid: int, name: str) -> bytes:
     try:
-        return Path(f"/proc/{pid}/{name}").read_bytes()
+        return outside.read(pid, name)
     except OSError:
         return b""

@@ -15,6 +15,7 @@ import trio
 from stratum_git.app import running
 from stratum_git.app.checking import read_spec
 from stratum_git.app.costs import spent_row
+from stratum_git.app.entering import mounting
 from stratum_git.app.surroundings import Surroundings
 from stratum_git.cli.inputs import read_input
 from stratum_git.cli.progress import Live, Plain, make_progress
@@ -52,7 +53,8 @@ def run(options: argparse.Namespace, cwd: Path, environment: Mapping[str, str]) 
         target=options.target,
     )
     around = Surroundings(cwd, environment)
-    return _watched(options, partial(running.run, around, request))
+    with mounting(around):
+        return _watched(options, partial(running.run, around, request))
 
 
 def resume_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,7 +66,8 @@ def resume_arguments(parser: argparse.ArgumentParser) -> None:
 def resume(options: argparse.Namespace, cwd: Path, environment: Mapping[str, str]) -> int:
     """Takes a flow up; answers as ``run`` does."""
     around = Surroundings(cwd, environment)
-    return _watched(options, partial(running.resume, around, FlowId(options.flow), options.agent))
+    with mounting(around):
+        return _watched(options, partial(running.resume, around, FlowId(options.flow), options.agent))
 
 
 def cancel_arguments(parser: argparse.ArgumentParser) -> None:
@@ -102,12 +105,17 @@ def _common(parser: argparse.ArgumentParser) -> None:
 
 def _watched(options: argparse.Namespace, work: Work) -> int:
     progress = make_progress(sys.stderr, quiet=options.quiet)
+    ended: tuple[FlowState, bool] | BaseExceptionGroup[StratumError | OSError]
     try:
-        state, interrupted = trio.run(partial(_supervised, work, progress))
+        ended = trio.run(partial(_supervised, work, progress))
     except* (StratumError, OSError) as group:
-        raise _first(group) from group
+        ended = group
     finally:
         progress.close()
+    if isinstance(ended, BaseExceptionGroup):
+        # Not in there: what is raised there is a group again for Python before 3.11.4.
+        raise _first(ended) from ended
+    state, interrupted = ended
     return _answer(state, interrupted=interrupted, as_json=options.json)
 
 

@@ -14,6 +14,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from stratum_git.spawn import outside
+
 PRUNING = (b"prune", b"gc", b"maintenance")
 PATIENCE = 10.0
 """Seconds to wait for a git that deletes objects before the last look."""
@@ -79,5 +81,5 @@ def _is_pruning(entry: Path, place: Path) -> bool:
     with suppress(OSError):
         words = (entry / "cmdline").read_bytes().split(b"\0")
         is_git = Path(os.fsdecode(words[0])).name == "git" and any(word in PRUNING for word in words[1:])
-        return is_git and (entry / "cwd").readlink().is_relative_to(place)
+        return is_git and Path(outside.link(int(entry.name), "cwd")).is_relative_to(place)
     return False

@@ -23,6 +23,7 @@ from pathlib import Path
 
 from stratum_git.errors import HostError
 from stratum_git.git.process import MARK
+from stratum_git.spawn import outside
 
 OWN = ("refs/stratum/", "refs/heads/stratum/")
 """Refs that nobody but this program, and agents in its slots, ever writes."""
@@ -176,7 +177,7 @@ def _may_hold(process: Path, lock: Path, places: tuple[Path, ...]) -> bool:
     try:
         if _is_foreign_git(process) and _stands_in(process, places):
             return True
-        return any(_leads_to(handle, lock) for handle in (process / "fd").iterdir())
+        return str(lock) in outside.handles(int(process.name))
     except FileNotFoundError:
         # It has ended meanwhile.
         return False
@@ -195,21 +196,15 @@ def _is_foreign_git(process: Path) -> bool:
 
 def _stands_in(process: Path, places: tuple[Path, ...]) -> bool:
     """Returns whether a git is at work in the repository, or may be: it can be told so from elsewhere."""
-    cwd = (process / "cwd").readlink()
+    cwd = Path(outside.link(int(process.name), "cwd"))
     if any(cwd.is_relative_to(place) for place in places):
         return True
     words = (process / "cmdline").read_bytes().split(b"\0")
     told = [b for a, b in pairwise(words) if a == b"--git-dir"]
-    every = (*words, *(process / "environ").read_bytes().split(b"\0"))
+    every = (*words, *outside.read(int(process.name), "environ").split(b"\0"))
     told += [word.partition(b"=")[2] for word in every if word.startswith((b"--git-dir=", b"GIT_DIR="))]
     there = [(cwd / os.fsdecode(name)).resolve() for name in told]
     return any(folder.is_relative_to(place) for folder in there for place in places)
-
-
-def _leads_to(handle: Path, lock: Path) -> bool:
-    with contextlib.suppress(FileNotFoundError):
-        return str(handle.readlink()) == str(lock)
-    return False
 
 
 def _places(common_dir: Path) -> tuple[Path, ...]:

@@ -22,6 +22,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from stratum_git.errors import HostError
+from stratum_git.spawn import outside
 
 HELPER = "STRATUM_HELPER"
 """Marks gits, tethers and whatever else ends by itself when it has done its work: it is waited for."""
@@ -114,7 +115,7 @@ def _marks(pid: int) -> dict[str, str]:
 
 def _is_in(pid: int, places: Sequence[Path]) -> bool:
     try:
-        at = (PROC / str(pid) / "cwd").readlink()
+        at = Path(outside.link(pid, "cwd"))
     except OSError:
         return False
     return any(at.is_relative_to(place) for place in places)
@@ -153,6 +154,6 @@ def _stat(pid: int) -> list[bytes]:
 
 def _read(pid: int, name: str) -> bytes:
     try:
-        return (PROC / str(pid) / name).read_bytes()
+        return outside.read(pid, name)
     except OSError:
         return b""

@@ -1,0 +1,49 @@
+"""Goes where slots can be mounted, before a run begins, if this process may not mount where it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from stratum_git.app.config import read_config
+from stratum_git.app.places import folders_of
+from stratum_git.app.surroundings import Surroundings
+from stratum_git.errors import StratumError
+from stratum_git.git.layout import layout_of
+from stratum_git.git.repository import Repository
+from stratum_git.slots.folders import StateFolders
+from stratum_git.slots.private import why_not
+from stratum_git.spawn.namespace import enter, may_mount
+from stratum_git.spawn.outside import recall_lookout
+
+
+@contextmanager
+def mounting(around: Surroundings) -> Iterator[str]:
+    """Sees to it that this process may mount slots; gives why it may not, empty when it may.
+
+    Who may not where he is goes into a namespace in which he may, and never comes out: this is for the whole
+    of a run, and before there are threads. What is wrong with the repository or its settings is said by
+    whoever goes on.
+    """
+    folders = None if may_mount() else _folders(around)
+    reason = "" if folders is None else why_not(folders)
+    entered = folders is not None and not reason
+    if entered:
+        enter()
+    try:
+        yield reason
+    finally:
+        if entered:
+            recall_lookout()
+
+
+def _folders(around: Surroundings) -> StateFolders | None:
+    found = layout_of(around.cwd)
+    if found is None:
+        return None
+    # Read from its files: git is asked, once, by what follows.
+    repo = Repository(found.root, found.git_dir, found.common_dir, found.object_format)
+    try:
+        return folders_of(around, repo, read_config(repo.root))
+    except StratumError:
+        return None
