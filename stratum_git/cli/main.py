@@ -31,6 +31,7 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "logs": ("reading", "Shows what an agent printed.", "stratum-git logs docs-1a2b3c api --attempt 1"),
     "conflicts": ("conflicts", "Shows what conflicts.", "stratum-git conflicts docs-1a2b3c api"),
     "salvage": ("salvaging", "Has back what an attempt left.", "stratum-git salvage docs-1a2b3c api"),
+    "shell": ("shelling", "Enters the slot of an attempt.", "stratum-git shell docs-1a2b3c api -- make test"),
     "land": ("landing", "Lands what a flow has left.", "stratum-git land docs-1a2b3c --dry-run"),
     "undo": ("landing", "Takes what a flow landed off its target.", "stratum-git undo docs-1a2b3c --dry-run"),
     "resolve": ("resolving", "Resolves a conflict by hand.", "stratum-git resolve docs-1a2b3c api"),

@@ -185,6 +185,9 @@ def read_ref(repo: Repository, ref: RefName) -> Oid | None:
 
 def tip_nowait(repo: Repository, ref: RefName) -> Oid | None:
     """Returns where a ref stands, without starting git where refs are ordinary files."""
+    if not ref:
+        # Of a slot that is on no branch.
+        return None
     with contextlib.suppress(OSError, UnicodeDecodeError):
         text = (repo.common_dir / ref).read_text(encoding="ascii").strip()
         if OID.fullmatch(text):

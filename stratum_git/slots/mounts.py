@@ -34,6 +34,12 @@ def mounted_in(place: Path) -> tuple[Path, ...]:
     return tuple(Path(os.fsdecode(path)) for path in sorted(inside, reverse=True))
 
 
+def mounts_of(pid: int) -> frozenset[Path]:
+    """Returns where something is mounted as a process sees it; raises OSError when that may not be seen."""
+    rows = (TABLE.parents[1] / str(pid) / TABLE.name).read_bytes().splitlines()
+    return frozenset(Path(os.fsdecode(_unescaped(row.split(b" ", 5)[4]))) for row in rows)
+
+
 def detach(place: Path, *, inner: bool = False) -> bool:
     """Takes away whatever is mounted at or below *place*; returns whether nothing is mounted there now.
 

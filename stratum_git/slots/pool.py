@@ -116,9 +116,12 @@ class SlotPool:
             self.branch_in_use(branch)
         return self._placed(isolation, base, branch, occupant, keep_ignored, visible=visible, recorded=True)
 
-    def borrow(self, *, base: Oid, occupant: Occupant) -> Slot:
-        """Returns a detached slot for what makes no work: after a crash it is thrown away."""
-        return self._placed("worktree", base, DETACHED, occupant, (), visible=False, recorded=False)
+    def borrow(self, *, base: Oid, occupant: Occupant, recorded: bool = False) -> Slot:
+        """Returns a detached slot for what makes no work: after a crash it is thrown away.
+
+        *recorded*: there may be work all the same. It is found, and kept, as any that was left behind.
+        """
+        return self._placed("worktree", base, DETACHED, occupant, (), visible=recorded, recorded=recorded)
 
     def release(self, slot: Slot) -> None:
         """Gives a slot back, whose work is on a ref by now. Whoever comes next finds nothing of it."""
