@@ -28,6 +28,24 @@ LOOK = (
 )
 
 
+@dataclass(frozen=True)
+class OwnRepo(ScratchRepo):
+    """His repository: his git is at work in it, since git refuses to be in another user's."""
+
+    def git(self, *args: str, check: bool = True) -> str:
+        words = [*prefix(), "git", "-C", str(self.path), *args]
+        environment = _environment(self.path.parent / "home")
+        done = subprocess.run(words, cwd="/", env=environment, capture_output=True, check=False)
+        if check and done.returncode:
+            raise AssertionError(f"git {' '.join(args)}: {os.fsdecode(done.stderr)}")
+        return os.fsdecode(done.stdout).strip()
+
+    def write(self, name: str, content: str | bytes) -> Path:
+        path = super().write(name, content)
+        _give(self.path)
+        return path
+
+
 @dataclass
 class Commoner(Shell):
     """A user without any rights, in a scratch repository of his own."""
@@ -106,10 +124,11 @@ def commoner() -> Iterator[Commoner]:
         home = place / "home"
         home.mkdir()
         (home / ".gitconfig").write_text(SETTINGS)
-        made = ScratchRepo.make(place / "repo")
-        made.commit("first", {"a.txt": "a\n", "b.txt": "b\n", "dir/c.txt": "c\n"})
-        for top in (home, made.path):
+        ScratchRepo.make(place / "repo")
+        for top in (home, place / "repo"):
             _give(top)
+        made = OwnRepo(place / "repo")
+        made.commit("first", {"a.txt": "a\n", "b.txt": "b\n", "dir/c.txt": "c\n"})
         yield Commoner(home, made)
     finally:
         shutil.rmtree(place, ignore_errors=True)
