@@ -16,6 +16,8 @@ from stratum_git.slots.private import why_not
 from stratum_git.spawn.namespace import enter, may_mount
 from stratum_git.spawn.outside import recall_lookout
 
+MOUNTED = ("auto", "overlay")
+
 
 @contextmanager
 def mounting(around: Surroundings) -> Iterator[str]:
@@ -44,6 +46,8 @@ def _folders(around: Surroundings) -> StateFolders | None:
     # Read from its files: git is asked, once, by what follows.
     repo = Repository(found.root, found.git_dir, found.common_dir, found.object_format)
     try:
-        return folders_of(around, repo, read_config(repo.root))
+        config = read_config(repo.root)
+        # What the settings name comes after what is mounted, or it is that.
+        return folders_of(around, repo, config) if config.slots_rung in MOUNTED else None
     except StratumError:
         return None

@@ -19,6 +19,7 @@ from stratum_git.slots.registry import registry_of
 from stratum_git.slots.rungs.base import Rung
 from stratum_git.slots.rungs.overlay import Overlay
 from stratum_git.slots.rungs.plain import Cold
+from stratum_git.spawn.namespace import is_entered
 
 
 @dataclass
@@ -71,4 +72,4 @@ def chosen(obstacles: Mapping[str, str], forced: str, *, visible: bool) -> str:
 
 def _is_private() -> bool:
     """Returns whether what this process mounts is seen by nobody but what it starts."""
-    return os.geteuid() != 0
+    return is_entered() or os.geteuid() != 0

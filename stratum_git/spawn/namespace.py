@@ -26,6 +26,8 @@ RECURSIVE, SLAVE = 0x4000, 1 << 19
 ADMIN = 21
 """Number of the capability with which one may mount."""
 SELF = Path("/proc/self")
+LONGEST = 4000
+"""Bytes of what is said of a trial: a pipe takes them at once."""
 LIMIT = 10
 """Seconds after which a trial that hangs is over."""
 DONE = "done"
@@ -48,11 +50,11 @@ def may_mount() -> bool:
     return bool(int(rights, 16) >> ADMIN & 1)
 
 
-def hindrance(trial: Callable[[], None] | None = None) -> str:
+def hindrance(trial: Callable[[], str]) -> str:
     """Returns why no namespace can be entered and used here; empty when one can be.
 
-    A child tries it: a namespace that forbids what it is for could not be left again. *trial* is what is to
-    be possible inside; it raises OSError or HostError when it is not.
+    A child tries it: a namespace that forbids what it is for could not be left again. *trial* returns why
+    what is to be done inside is not possible there, or nothing.
     """
     if sys.platform != "linux":
         return "only Linux has them"
@@ -111,7 +113,7 @@ def _libc() -> ctypes.CDLL:
     return ctypes.CDLL(None, use_errno=True)
 
 
-def _try(writer: int, trial: Callable[[], None] | None) -> None:
+def _try(writer: int, trial: Callable[[], str]) -> None:
     """Is the child that tries; never returns."""
     try:
         signal.alarm(LIMIT)
@@ -119,13 +121,9 @@ def _try(writer: int, trial: Callable[[], None] | None) -> None:
         uid, gid = os.getuid(), os.getgid()
         _unshare()
         _settle(uid, gid)
-        if trial is not None:
-            trial()
-        os.write(writer, DONE.encode())
+        os.write(writer, (trial() or DONE).encode()[:LONGEST])
     except OSError as error:
-        os.write(writer, _words(error).encode()[:4000])
-    except HostError as error:
-        os.write(writer, error.message.encode()[:4000])
+        os.write(writer, f"no namespace can be made: {_words(error)}".encode()[:LONGEST])
     finally:
         os._exit(0)
 

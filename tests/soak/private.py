@@ -20,6 +20,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from stratum_git.model.ids import Json
 from tests.support.commoner import Commoner, commoner
 
 TASKS = 20
@@ -65,7 +66,8 @@ def _scene(user: Commoner, chance: random.Random, figures: Figures, count: int, 
     ledger = user.home / f"ledger-{figures.kills}"
     user.do("mkdir", "-p", str(ledger))
     agent = user.agent(AGENT.replace("LEDGER", str(ledger)))
-    given = user.tasks(*({"id": f"t{number}"} for number in range(tasks)))
+    graph: list[Json] = [{"id": f"t{number}"} for number in range(tasks)]
+    given = user.tasks(*graph)
     before, known = user.repo.head(), set(user.flows())
     process = user.start("run", user.spec(), given, agent, "--quiet")
     flow = ""

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 SETTINGS = "[user]\n\tname = Tess Ter\n\temail = tess@example.invalid\n[init]\n\tdefaultBranch = main\n"
 LOOK = (
     "import stratum_git.cli.running, sys; from stratum_git.spawn.namespace import hindrance; "
-    "print(sys.version_info[:2], hindrance())"
+    "print(sys.version_info[:2], hindrance(str))"
 )
 
 
