@@ -9,8 +9,9 @@ from stratum_git.app.config import read_config
 from stratum_git.app.places import folders_of
 from stratum_git.app.surroundings import Surroundings
 from stratum_git.errors import StratumError
-from stratum_git.git.layout import layout_of
+from stratum_git.git.layout import Layout
 from stratum_git.git.repository import Repository
+from stratum_git.git.whereabouts import checkout_at
 from stratum_git.slots.folders import StateFolders
 from stratum_git.slots.private import why_not
 from stratum_git.spawn.namespace import enter, may_mount
@@ -40,9 +41,10 @@ def mounting(around: Surroundings) -> Iterator[str]:
 
 
 def _folders(around: Surroundings) -> StateFolders | None:
-    found = layout_of(around.cwd)
-    if found is None:
+    checkout = checkout_at(str(around.cwd))
+    if checkout is None:
         return None
+    found = Layout.of(checkout)
     # Read from its files: git is asked, once, by what follows.
     repo = Repository(found.root, found.git_dir, found.common_dir, found.object_format)
     try:

@@ -77,7 +77,7 @@ def ready(scratch: ScratchRepo, base: str, results: Sequence[Oid], **options: ob
     spec = dispatch_spec(max_concurrent=len(results), **options)
     program = running.check_spec(spec, None)
     names = [TaskId(f"t{number}") for number in range(len(results))]
-    inputs = {"tasks": [{"id": str(name)} for name in names]}
+    inputs: dict[str, Json] = {"tasks": [{"id": str(name)} for name in names]}
     context = make_context(around, repo, ())
     context = dataclasses.replace(
         context, radar=None, agents={"default": ScriptedAgent("default", lambda _: Script())}
