@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from stratum_git.git.objects import ObjectWriter
 from stratum_git.git.repository import Repository, open_repository
+from stratum_git.slots.mounts import detach
 from tests.support.repos import ScratchRepo
 
 
@@ -17,8 +19,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: "tests/soak/" not in item.path.as_posix())
 
 
+@pytest.fixture(autouse=True, scope="session")
+def unmounted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Leaves nothing mounted where the tests were."""
+    yield
+    detach(tmp_path_factory.getbasetemp())
+
+
 @pytest.fixture(autouse=True)
-def hermetic(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+def hermetic(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
     """Hides the developer's settings from git, and the tests' state from the developer."""
     home = tmp_path_factory.mktemp("home")
     for name in list(os.environ):
@@ -32,6 +43,10 @@ def hermetic(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("XDG_STATE_HOME", str(home / "state"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(home / "config"))
+    yield
+    # Of slots that a test leaves occupied, or that it kills.
+    for place in {home, request.node.funcargs.get("tmp_path", home)}:
+        detach(place)
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from stratum_git.dispatch.driver import Driver
 from stratum_git.dispatch.journal import Journal
 from stratum_git.dispatch.publishing import result_updates
 from stratum_git.model.effects import Effect
-from stratum_git.model.ids import Oid, StepId, TaskId
+from stratum_git.model.ids import Json, Oid, StepId, TaskId
 from stratum_git.model.messages import Completed, Event, Opened, TaskReported
 from stratum_git.model.state import FlowState
 from stratum_git.store.flows import Entry, FlowLog, Stored
