@@ -16,10 +16,11 @@ from stratum_git.git.diff import FOLDER
 from stratum_git.git.ignoring import ignored_among
 from stratum_git.git.index_file import UnreadIndex, changed_entries, known_index
 from stratum_git.git.layers import Layer, StrangeUpper, Upper, scan, scan_below
-from stratum_git.git.mini_index import FILES, NAME, attributes_above, taken_in
+from stratum_git.git.mini_index import FILES, NAME, attributes_above, is_regular, taken_in
 from stratum_git.git.objects import ObjectWriter
 from stratum_git.git.process import Git, GitFailed
 from stratum_git.git.refs import OID, tip_nowait
+from stratum_git.git.remains import GITLINK
 from stratum_git.git.repository import Repository
 from stratum_git.git.settings import is_plain
 from stratum_git.git.tree_edit import edited, entry_at
@@ -98,10 +99,12 @@ class _Look:
         tracked, new = self._candidates(gone)
         ignored = self._ignored(new)
         found = self._taken((*tracked, *(path for path in new if path not in ignored)))
-        found |= dict.fromkeys(gone)
+        found |= dict.fromkeys((*gone, *(path for path in new if path in ignored)))
         now = {path: entry for path, entry in found.items() if entry != self._lower(path)}
         tree = edited(self.trees, self.writer, self.root, now)
         committed = self._committed(head)
+        if any(GITLINK in _modes(was, self._indexed(path)) for path, was in committed.items()):
+            raise _Doubtful
         moved = {path for path, entry in found.items() if entry != self._indexed(path)}
         is_dirty = moved or any(self._indexed(path) != was for path, was in committed.items())
         lines = tuple(self._lines(sorted(moved), found, committed))
@@ -121,6 +124,17 @@ class _Look:
     def _is_known(self, folder: str) -> bool:
         found = entry_at(self.trees, self.root, folder)
         return folder in self.added or (found is not None and found[0] == FOLDER)
+
+    def _is_tracked(self, folder: str) -> bool:
+        """Returns whether the index has a file below a folder."""
+        if folder in self.added:
+            return True
+        found = entry_at(self.trees, self.root, folder)
+        if found is None or found[0] != FOLDER:
+            return False
+        place = f"{folder}/"
+        lost = {path for path, entry in self.staged.items() if entry is None and path.startswith(place)}
+        return not lost or any(path not in lost for path in self._below(folder, found[1]))
 
     def _lower(self, path: str) -> Entry | None:
         """Returns what the layers below have at *path*: a file, a link, a repository."""
@@ -145,15 +159,22 @@ class _Look:
         upper = self.upper
         for path in (*upper.gone, *upper.opaque, *upper.files, *upper.folders):
             entry = entry_at(self.trees, self.root, path)
-            if entry is None:
+            if entry is None or (entry[0] == GITLINK and self._is_empty(path)):
                 continue
             if entry[0] != FOLDER and (path in upper.gone or path not in upper.files):
                 yield path
             elif entry[0] == FOLDER and (path not in upper.folders or path in upper.opaque):
                 yield from (f for f in self._below(path, entry[1]) if f not in upper.files)
         for path in self.staged:
-            if path not in upper.files and (upper.hides(path) or self._lower(path) is None):
+            below = self._lower(path)
+            # A submodule that is not there is an empty folder, and no work once the index has it no more.
+            is_there = below is not None and below[0] != GITLINK and not upper.hides(path)
+            if path not in upper.files and not is_there:
                 yield path
+
+    def _is_empty(self, folder: str) -> bool:
+        place = f"{folder}/"
+        return folder in self.upper.folders and not any(f.startswith(place) for f in self.upper.files)
 
     def _below(self, place: str, tree: Oid) -> Iterator[str]:
         todo = [(place, tree)]
@@ -174,10 +195,11 @@ class _Look:
         for path in (*tracked, *new, *gone):
             if path.count("/") > DEEPEST:
                 raise _Doubtful
-            for entry in (self._indexed(path), self._lower(path)):
-                if entry is not None and entry[0] not in FILES:
-                    raise _Doubtful
-            if path.rpartition("/")[2] == NAME and (path in gone or not (self.slot / path).is_file()):
+            entry = self._indexed(path)
+            if entry is not None and entry[0] not in FILES:
+                raise _Doubtful
+            is_read = entry is not None or path not in gone
+            if is_read and path.rpartition("/")[2] == NAME and not is_regular(self.slot / path):
                 # What git reads in its place depends on when it comes to it.
                 raise _Doubtful
         return sorted(tracked, key=os.fsencode), sorted(new, key=os.fsencode)
@@ -188,7 +210,8 @@ class _Look:
         *new* gets what was passed at first, and is not ignored.
         """
         upper = self.upper
-        folders = [path for path in upper.folders if not self._is_known(path)]
+        around = {*upper.folders, *(folder for path in new for folder in _above(path))}
+        folders = [path for path in around if not self._is_tracked(path)]
         ignored = dict.fromkeys(ignored_among(self.slot, (*new, *folders)), False)
         further = [path for path in upper.passed if path not in ignored]
         if further:
@@ -200,7 +223,7 @@ class _Look:
             new += sorted((path for path in upper.files if path not in before), key=os.fsencode)
         if any(path.rpartition("/")[0] not in ignored for path in upper.repositories):
             raise _Doubtful
-        return ignored | {path: True for path in upper.folders if path in ignored}
+        return ignored | {path: True for path in (*folders, *upper.folders) if path in ignored}
 
     def _taken(self, paths: Iterable[str]) -> dict[str, Entry | None]:
         known = {path: self._indexed(path) for path in paths}
@@ -230,6 +253,11 @@ class _Look:
                 kinds = f"{'A' if was is None else 'M'}{'D' if found[path] is None else 'M'}"
                 old, now = was or nothing, found[path] or nothing
                 yield f"1 {kinds} N... {old[0]} {staged[0]} {now[0]} {old[1]} {staged[1]} {path}"
+
+
+def _modes(was: Entry | None, now: Entry | None) -> set[str]:
+    """Returns the modes of two entries that differ."""
+    return set() if was == now else {entry[0] for entry in (was, now) if entry is not None}
 
 
 def _above(path: str) -> Iterator[str]:

@@ -59,3 +59,8 @@ def attributes_above(paths: Iterable[str], entry: Callable[[str], Entry | None])
             end = path.rfind("/", 0, end)
     named = ((f"{folder}{NAME}", entry(f"{folder}{NAME}")) for folder in folders)
     return {path: found for path, found in named if found is not None and found[0] in FILES}
+
+
+def is_regular(path: Path) -> bool:
+    """Returns whether a file is there that is no link: what else may be called so, git does not read."""
+    return path.is_file() and not path.is_symlink()

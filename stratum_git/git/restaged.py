@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from stratum_git.git.index_file import UnreadIndex
-from stratum_git.git.mini_index import FILES, NAME, attributes_above, taken_in
+from stratum_git.git.mini_index import FILES, NAME, attributes_above, is_regular, taken_in
 from stratum_git.git.objects import ObjectWriter
 from stratum_git.git.process import GitFailed
 from stratum_git.git.settings import is_plain
@@ -80,4 +80,4 @@ def _path(line: str) -> str:
 
 def _has_strange_attributes(slot: Path, paths: list[str]) -> bool:
     named = (slot / path for path in paths if path.rpartition("/")[2] == NAME)
-    return any(path.is_symlink() or not path.is_file() for path in named)
+    return not all(map(is_regular, named))

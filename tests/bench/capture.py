@@ -33,7 +33,7 @@ from stratum_git.git.repository import Repository, head_of, open_repository
 from stratum_git.git.snapshot import Captured, capture
 from stratum_git.git.tree_reader import TreeReader
 from stratum_git.git.worktree import check_out, git_dir_of
-from tests.support.overlays import overlay_slot, settle
+from tests.support.overlays import make_ground, settle
 
 CHANGED = 5
 ME = Signature("Bench", "bench@x", 1_700_000_000.0)
@@ -52,7 +52,8 @@ class Bench:
         add_worktree(repo, self.plain, base=self.base, reason="a bench")
         self.layered: tuple[Path, Layer] | None = None
         try:
-            self.layered = stack.enter_context(overlay_slot(repo, place / "layered", self.base, "bench/o"))
+            ground = make_ground(repo, place / "layered", self.base)
+            self.layered = stack.enter_context(ground.slot("slot", "bench/o"))
         except pytest.skip.Exception:
             print("no overlay can be mounted here")
         listed = repo.git.run("ls-tree", "-r", "-z", "--name-only", self.base).stdout.split(b"\0")

@@ -1,4 +1,4 @@
-"""Slots that are overlays, mounted by hand: a worktree whose files lie in a base that nobody writes to."""
+"""Slots that are overlays, mounted by hand: worktrees whose files lie in a base that nobody writes to."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -22,35 +23,56 @@ DETACH = 2
 FIXED = "redirect_dir=off,metacopy=off,index=off"
 
 
-@contextmanager
-def overlay_slot(
-    repo: Repository, place: Path, base: Oid, branch: str = "stratum/f/t"
-) -> Iterator[tuple[Path, Layer]]:
-    """Gives a slot on *branch* at *base* in an overlay, and its layer. Skips where none can be mounted."""
-    lower, upper, work, slot = (place / name for name in ("base", "upper", "work", "slot"))
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """A checkout of ``base`` below which overlays are made, and a template of their indexes."""
+
+    repo: Repository
+    place: Path
+    base: Oid
+
+    @property
+    def lower(self) -> Path:
+        return self.place / "base"
+
+    @property
+    def template(self) -> Path:
+        return self.place / "template"
+
+    @contextmanager
+    def slot(self, name: str, branch: str) -> Iterator[tuple[Path, Layer]]:
+        """Gives a slot on *branch*, and its layer. Skips where none can be mounted."""
+        slot, upper, work = (self.place / f"{name}{end}" for end in ("", "-upper", "-work"))
+        for folder in (upper, work):
+            folder.mkdir()
+        add_worktree(self.repo, slot, base=self.base, reason="a test")
+        own = git_dir_of(slot)
+        os.link(self.template, own / "index")
+        (own / "HEAD").write_text(f"ref: refs/heads/{branch}\n")
+        self.repo.git.run("update-ref", RefName(f"refs/heads/{branch}"), self.base)
+        pointer = (slot / ".git").read_bytes()
+        with mounted(slot, self.lower, upper, work):
+            (slot / ".git").write_bytes(pointer)
+            yield slot, Layer(upper, self.template, self.base)
+
+
+def make_ground(repo: Repository, place: Path, base: Oid) -> Ground:
+    """Checks out *base*, for overlays at *place*."""
     place.mkdir(parents=True)
-    add_worktree(repo, lower, base=base, reason="a base")
-    check_out(lower, base, None)
-    template = place / "template"
-    settle(lower)
-    shutil.copy2(git_dir_of(lower) / "index", template)
-    for folder in (upper, work):
-        folder.mkdir()
-    add_worktree(repo, slot, base=base, reason="a test")
-    own = git_dir_of(slot)
-    os.link(template, own / "index")
-    (own / "HEAD").write_text(f"ref: refs/heads/{branch}\n")
-    repo.git.run("update-ref", RefName(f"refs/heads/{branch}"), base)
-    pointer = (slot / ".git").read_bytes()
-    with mounted(slot, lower, upper, work):
-        (slot / ".git").write_bytes(pointer)
-        yield slot, Layer(upper, template, base)
+    ground = Ground(repo, place, base)
+    add_worktree(repo, ground.lower, base=base, reason="a base")
+    check_out(ground.lower, base, None)
+    settle(ground.lower)
+    shutil.copy2(git_dir_of(ground.lower) / "index", ground.template)
+    return ground
 
 
 def settle(checkout: Path) -> None:
     """Makes files a little older than the index: git would read again what is as new as that."""
-    for folder, _, names in os.walk(checkout):
-        for name in (n for n in names if n != ".git"):
+    for folder, folders, names in os.walk(checkout):
+        if ".git" in folders:
+            folders.remove(".git")
+        for name in names:
             at = Path(folder, name).lstat().st_mtime - 10
             os.utime(Path(folder, name), (at, at), follow_symlinks=False)
     Git(checkout).run("update-index", "-q", "--refresh")
