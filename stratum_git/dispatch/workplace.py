@@ -35,6 +35,7 @@ from stratum_git.dispatch.staying import come_back, come_to_rest
 from stratum_git.dispatch.withholding import with_commits, without_secrets
 from stratum_git.errors import HostError, StratumError, UserError
 from stratum_git.git.fence import Post
+from stratum_git.git.layered import repositories_around
 from stratum_git.git.objects import ObjectWriter, Signature, are_there, read_objects
 from stratum_git.git.refs import RefUpdate, read_refs, tip_nowait, transact
 from stratum_git.git.repository import Repository, open_repository
@@ -256,10 +257,19 @@ class SlotPlace:
                 # It is a result; what git made of its files is what was wanted.
                 forget_raw(self.folder)
         if EVERYTHING not in taken.unsaved:
-            markers = (f"{folder}/.git" for folder in context.pool.folders_in(self.slot))
-            inner = inner_repositories(self.path, markers)
-            set_aside(self.path, self.folder, (*taken.links, *inner))
+            set_aside(self.path, self.folder, (*taken.links, *self._inner()))
             set_aside_modules(self.path, self.folder)
+
+    def _inner(self) -> tuple[str, ...]:
+        """Returns the repositories that were made around files of the base."""
+        context, layer = self.context, self.slot.layer
+        if layer is not None:
+            found = repositories_around(self.path, layer, self.slot.base, context.merger.trees)
+            if found is not None:
+                return found
+        return inner_repositories(
+            self.path, (f"{folder}/.git" for folder in context.pool.folders_in(self.slot))
+        )
 
     def abandon(self) -> None:
         """Lets go of the slot; its tenant is still recorded."""

@@ -65,6 +65,21 @@ def work_in(slot: Path, layer: Layer, writer: ObjectWriter, trees: TreeReader) -
         return None
 
 
+def repositories_around(slot: Path, layer: Layer, commit: Oid, trees: TreeReader) -> tuple[str, ...] | None:
+    """Returns the ``.git`` that were made in folders of *commit*; ``None`` when all have to be looked at."""
+    root = trees.root(commit)
+
+    def is_known(folder: str) -> bool:
+        found = entry_at(trees, root, folder)
+        return found is not None and found[0] == FOLDER
+
+    try:
+        found = scan(layer, slot, is_known).repositories
+    except StrangeUpper:
+        return None
+    return tuple(path for path in found if is_known(path.rpartition("/")[0]))
+
+
 def head_of_slot(repo: Repository, own: Path) -> Oid | None:
     """Returns the commit that the HEAD of a worktree is at, which has *own* for its git directory."""
     text = (own / "HEAD").read_text(encoding="utf-8", errors="surrogateescape").strip()
@@ -93,7 +108,7 @@ class _Look:
         self.root = self.trees.root(layer.commit)
         self.staged = self._staged()
         self.added = {folder for path, entry in self.staged.items() if entry for folder in _above(path)}
-        self.upper = scan(layer.upper, self._is_known)
+        self.upper = scan(layer, self.slot, self._is_known)
         self._check_opaque()
         gone = set(self._gone())
         tracked, new = self._candidates(gone)
@@ -217,7 +232,7 @@ class _Look:
         if further:
             before = {*upper.files, *upper.folders}
             for path in further:
-                scan_below(self.layer.upper, path, upper)
+                scan_below(self.layer, self.slot, path, upper)
             more = [path for path in (*upper.files, *upper.folders) if path not in before]
             ignored |= dict.fromkeys(ignored_among(self.slot, more), False)
             new += sorted((path for path in upper.files if path not in before), key=os.fsencode)

@@ -66,25 +66,25 @@ class Upper:
         return False
 
 
-def scan(top: Path, is_known: Callable[[str], bool] | None = None) -> Upper:
-    """Returns what lies in the upper directory *top*.
+def scan(layer: Layer, slot: Path, is_known: Callable[[str], bool] | None = None) -> Upper:
+    """Returns what lies in the upper directory of *slot*.
 
     Of folders for which *is_known* does not hold, only so many are looked into: there may be a hundred
-    thousand files in what is ignored. Raises StrangeUpper for pipes, sockets, devices and folders that were
-    moved by their name alone, and for what may not be read.
+    thousand files in what is ignored. A folder that was moved is there by its name alone: what is in it is
+    found in the slot, and told as made anew. Raises StrangeUpper for pipes, sockets and devices, and for what
+    may not be read.
     """
     found = Upper()
-    try:
-        _Scan(found, str(top), is_known).walk("", known=True)
-    except OSError as error:
-        raise StrangeUpper(str(error)) from error
+    scan_below(layer, slot, "", found, is_known)
     return found
 
 
-def scan_below(top: Path, folder: str, found: Upper) -> None:
-    """Adds to *found* everything that lies in one of the folders that were passed; raises StrangeUpper."""
+def scan_below(
+    layer: Layer, slot: Path, folder: str, found: Upper, is_known: Callable[[str], bool] | None = None
+) -> None:
+    """Adds to *found* what lies in a folder, such as one that was passed; raises StrangeUpper."""
     try:
-        _Scan(found, str(top), None).walk(f"{folder}/", known=True)
+        _Scan(found, str(layer.upper), str(slot), is_known).walk(folder)
     except OSError as error:
         raise StrangeUpper(str(error)) from error
 
@@ -92,49 +92,53 @@ def scan_below(top: Path, folder: str, found: Upper) -> None:
 @dataclass
 class _Scan:
     found: Upper
-    top: str
+    upper: str
+    slot: str
     is_known: Callable[[str], bool] | None
     patience: int = PATIENCE
 
-    def walk(self, place: str, *, known: bool) -> None:
-        """Takes in what lies in a folder, whose path is empty or ends in a slash."""
+    def walk(self, folder: str) -> None:
+        """Takes in what lies in a folder, empty for the top."""
         # A list of what is to do: folders may be nested deeper than calls can be.
-        todo = [(place, known)]
+        todo = [(folder, True, self.upper)]
         while todo:
-            place, known = todo.pop()
-            folders = self._entries(place, known=known)
-            for path in folders:
+            folder, known, top = todo.pop()
+            for path, is_moved in self._entries(folder, top, known=known):
                 is_known = known and (self.is_known is None or self.is_known(path))
-                if is_known or self.patience > 0:
-                    todo.append((f"{path}/", is_known))
+                place = self.slot if is_moved else top
+                # What is in a moved folder is not in the upper directory: it cannot be come back to.
+                if is_known or self.patience > 0 or place == self.slot:
+                    todo.append((path, is_known, place))
                 else:
                     self.found.passed.append(path)
 
-    def _entries(self, place: str, *, known: bool) -> list[str]:
+    def _entries(self, folder: str, top: str, *, known: bool) -> list[tuple[str, bool]]:
+        """Notes what lies in a folder; returns the folders in it, and whether each was moved there."""
         folders = []
-        with os.scandir(f"{self.top}/{place}") as entries:
+        with os.scandir(f"{top}/{folder}" if folder else top) as entries:
             for entry in entries:
                 self.patience -= not known
-                path = f"{place}{entry.name}"
+                path = f"{folder}/{entry.name}" if folder else entry.name
                 if entry.name == MARKER:
-                    if place:
+                    if folder:
                         self.found.repositories.append(path)
                 elif entry.is_dir(follow_symlinks=False):
-                    self._note_folder(path, entry)
-                    folders.append(path)
+                    folders.append((path, top == self.upper and self._is_moved(path, entry)))
+                    self.found.folders.append(path)
                 else:
                     self._note_file(path, entry)
         return folders
 
-    def _note_folder(self, path: str, entry: os.DirEntry[str]) -> None:
-        self.found.folders.append(path)
+    def _is_moved(self, path: str, entry: os.DirEntry[str]) -> bool:
+        """Notes what a folder hides of the layers below; returns whether it is there by its name alone."""
+        is_moved = False
         for name in _marks(entry.path):
-            if name in MOVED:
-                raise StrangeUpper(f"{path} is what was elsewhere")
-            if name in OPAQUE:
-                if os.getxattr(entry.path, name) != b"y":
-                    raise StrangeUpper(f"{path} is marked in an unknown way")
+            if name in OPAQUE and os.getxattr(entry.path, name) != b"y":
+                raise StrangeUpper(f"{path} is marked in an unknown way")
+            if name in OPAQUE or name in MOVED:
                 self.found.opaque.add(path)
+            is_moved = is_moved or name in MOVED
+        return is_moved
 
     def _note_file(self, path: str, entry: os.DirEntry[str]) -> None:
         facts = entry.stat(follow_symlinks=False)

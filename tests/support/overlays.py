@@ -20,7 +20,7 @@ from stratum_git.git.worktree import check_out, git_dir_of
 from stratum_git.model.ids import Oid, RefName
 
 DETACH = 2
-FIXED = "redirect_dir=off,metacopy=off,index=off"
+FIXED = "redirect_dir=on,metacopy=off,index=off,xino=off"
 
 
 @dataclass(frozen=True, slots=True)
