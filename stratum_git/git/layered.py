@@ -60,6 +60,8 @@ def work_in(slot: Path, layer: Layer, writer: ObjectWriter, trees: TreeReader) -
     The slot's index stays as it is. No git process when nothing happened, one or two for new files.
     """
     try:
+        if not is_laid(slot, layer):
+            return None
         return _Look(slot, git_dir_of(slot), layer, writer, trees).work()
     except (_Doubtful, StrangeUpper, UnreadIndex, GitFailed, MissingObject, OSError):
         return None
@@ -74,10 +76,17 @@ def repositories_around(slot: Path, layer: Layer, commit: Oid, trees: TreeReader
         return found is not None and found[0] == FOLDER
 
     try:
-        found = scan(layer, slot, is_known).repositories
-    except StrangeUpper:
+        found = scan(layer, slot, is_known).repositories if is_laid(slot, layer) else None
+    except (StrangeUpper, OSError):
+        return None
+    if found is None:
         return None
     return tuple(path for path in found if is_known(path.rpartition("/")[0]))
+
+
+def is_laid(slot: Path, layer: Layer) -> bool:
+    """Returns whether *slot* is an overlay now, and no folder with copies of its files, or an empty one."""
+    return slot.stat().st_dev != layer.upper.stat().st_dev
 
 
 def head_of_slot(repo: Repository, own: Path) -> Oid | None:

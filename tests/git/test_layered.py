@@ -13,62 +13,22 @@ import pytest
 from stratum_git.git.layered import work_in
 from stratum_git.git.layers import PATIENCE, Layer
 from stratum_git.git.objects import ObjectWriter, Signature
-from stratum_git.git.repository import open_repository
 from stratum_git.git.snapshot import Captured, capture
 from stratum_git.git.tree_reader import TreeReader
-from stratum_git.git.worktree import git_dir_of
 from stratum_git.model.ids import Oid
-from tests.support.overlays import Ground, make_ground
+from tests.support.overlays import Ground
 from tests.support.repos import ScratchRepo
+from tests.support.rich import by_git, rich_ground
 
 ME = Signature("Me", "me@x", 1234567890.0)
-ATTRIBUTES = """
-*.crlf text eol=crlf
-*.auto text=auto
-*.ident ident
-*.up filter=up
-*.wide text working-tree-encoding=UTF-16LE
-"""
 Change = Callable[[ScratchRepo], object]
-SETTINGS = ("filter.up.clean=tr a-z A-Z", "filter.up.smudge=tr A-Z a-z")
 
 
 @pytest.fixture(scope="module")
 def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
-    """A repository with a bit of everything in it, three commits and a branch beside."""
-    top = tmp_path_factory.mktemp("layered")
-    with pytest.MonkeyPatch.context() as patch:
-        for key in ("GIT_AUTHOR", "GIT_COMMITTER"):
-            patch.setenv(f"{key}_NAME", "Tess")
-            patch.setenv(f"{key}_EMAIL", "tess@x")
-        patch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
-        patch.setenv("GIT_CONFIG_NOSYSTEM", "1")
-        scratch = ScratchRepo.make(top / "repo")
-        for setting in SETTINGS:
-            scratch.git("config", *setting.split("=", 1))
-        scratch.commit("first", {"a.txt": "a\n", "b.txt": "b\n", "dir/c.txt": "c\n", "dir/sub/d.txt": "d\n"})
-        scratch.git("branch", "other")
-        scratch.commit("second", {"b.txt": "bb\n", "e/f.txt": "f\n", "g.txt": "g\n"})
-        scratch.write(".gitattributes", ATTRIBUTES)
-        scratch.write(".gitignore", "*.o\nbuild/\n!keep.o\n")
-        scratch.write("dos.crlf", "one\r\ntwo\r\n")
-        scratch.write("x.ident", "$Id$\n")
-        scratch.write("loud.up", "loud\n")
-        scratch.write("w.wide", "wide\n".encode("utf-16-le"))
-        scratch.write("run.sh", "#!/bin/sh\n").chmod(0o755)
-        scratch.write("forced.o", "tracked\n")
-        scratch.write("build/kept.txt", "tracked, in a folder that is ignored\n")
-        scratch.write("was.auto", "one\r\ntwo\r\n")
-        (scratch.path / "link").symlink_to("a.txt")
-        scratch.git("add", "-A")
-        scratch.git("add", "-f", "forced.o", "build/kept.txt")
-        raw = scratch.git("hash-object", "-w", "--no-filters", "was.auto")
-        scratch.git("update-index", "--cacheinfo", f"100644,{raw},was.auto")
-        module = "160000," + "1" * 40 + ",module"
-        scratch.git("update-index", "--add", "--cacheinfo", module)
-        scratch.git("commit", "-qm", "third")
-        repo = open_repository(scratch.path)
-        yield make_ground(repo, top / "ground", Oid(scratch.head()))
+    """A repository with a bit of everything in it, checked out for overlays."""
+    with rich_ground(tmp_path_factory.mktemp("layered")) as made:
+        yield made
 
 
 @pytest.fixture
@@ -84,17 +44,6 @@ def layered(ground: Ground, tmp_path: Path) -> Iterator[tuple[ScratchRepo, Layer
     name = f"slot-{tmp_path.name}"
     with ground.slot(name, f"stratum/{tmp_path.name}") as (path, layer):
         yield ScratchRepo(path), layer
-
-
-def by_git(slot: ScratchRepo) -> str:
-    """Returns the tree that git makes of a slot, which stays as it is."""
-    own = git_dir_of(slot.path)
-    shutil.copy2(own / "index", own / "index-of-the-test")
-    env = {**os.environ, "GIT_INDEX_FILE": str(own / "index-of-the-test")}
-    config = ("-c", "core.excludesFile=/dev/null", "-c", "core.safecrlf=false")
-    subprocess.run(["git", *config, "add", "-A"], cwd=slot.path, env=env, check=True, capture_output=True)
-    done = subprocess.run(["git", "write-tree"], cwd=slot.path, env=env, check=True, capture_output=True)
-    return done.stdout.decode().strip()
 
 
 def sh(script: str) -> Change:
