@@ -157,7 +157,7 @@ class Queue:
 
     def settle(self) -> None:
         """Puts on the disk what was written so far, and lets others see it."""
-        self._late.merger.writer.sync()
+        self._late.merger.settle()
 
     def _placed(
         self,

@@ -67,14 +67,22 @@ class Attributes:
 def run_with_attributes(repo: Repository, attributes: Attributes, ours: Oid, *words: str) -> Done:
     """Runs a git that merges, with the attributes of the tree *ours*; it may end with 0 or 1."""
     with attributes.checked_out(ours) as folder:
-        env = {
-            "GIT_DIR": str(repo.git_dir),
-            "GIT_WORK_TREE": str(folder),
-            "GIT_INDEX_FILE": str(folder / "none"),
-        }
-        named = merge_settings(repo.root)
-        config = tuple(f"{key}={_from_here(key, value, folder, repo.root)}" for key, value in named.items())
-        return repo.git.run(*words, ok=(0, 1), env=env, config=config, within=folder)
+        config = settings_from(repo, folder, merge_settings(repo.root))
+        return repo.git.run(*words, ok=(0, 1), env=surroundings(repo, folder), config=config, within=folder)
+
+
+def surroundings(repo: Repository, folder: Path) -> dict[str, str]:
+    """Returns what makes a git take *folder* for the checkout."""
+    return {
+        "GIT_DIR": str(repo.git_dir),
+        "GIT_WORK_TREE": str(folder),
+        "GIT_INDEX_FILE": str(folder / "none"),
+    }
+
+
+def settings_from(repo: Repository, folder: Path, named: Mapping[str, str]) -> tuple[str, ...]:
+    """Returns settings that name programs or files, as a git that is started in *folder* has to have them."""
+    return tuple(f"{key}={_from_here(key, value, folder, repo.root)}" for key, value in named.items())
 
 
 def _listed(repo: Repository, tree: Oid) -> dict[str, Oid]:

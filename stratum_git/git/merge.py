@@ -7,12 +7,13 @@ given to it as three small commits of our own, two on top of the third: then the
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from stratum_git.git.attributes import run_with_attributes
 from stratum_git.git.labels import USUAL, Labels, Renaming
+from stratum_git.git.merge_session import Said
 from stratum_git.git.objects import ObjectWriter, Signature
 from stratum_git.git.repository import Repository
 from stratum_git.git.tree_merge import TreeMerger
@@ -106,21 +107,30 @@ def _by_git(repo: Repository, merger: TreeMerger, trees: tuple[Oid, Oid, Oid], l
     left = writer.commit(ours, (root,), "ours\n", NOBODY, NOBODY, passing=True)
     right = writer.commit(theirs, (root,), "theirs\n", NOBODY, NOBODY, passing=True)
     writer.reveal()
-    asked = ("merge-tree", "--write-tree", "-z", "--messages", left, right)
-    done = run_with_attributes(repo, merger.attributes, ours, *asked)
-    head, _, rest = done.stdout.partition(b"\0")
-    made = Oid(head.decode())
+    said = None if merger.session is None else merger.session.ask(ours, left, right)
+    if said is None:
+        said = _asked_alone(repo, merger, ours, left, right)
     naming = Renaming(merger.trees, writer, root, left, right, labels)
     # Git 2.39 takes files that meet by renames for merged, and commits them with their markers: it says so.
-    is_clean = done.code == 0 and not any(note.is_conflict for note in _told(rest)[1])
-    found = Merged(made) if is_clean else _conflicted(made, rest, naming)
+    is_clean = said.is_clean and not any(note.is_conflict for note in _notes(said.notes))
+    found = Merged(said.tree) if is_clean else _conflicted(said, naming)
     writer.owe(found.tree, base, ours, theirs)
     return found
 
 
-def _conflicted(tree: Oid, rest: bytes, naming: Renaming) -> Conflicted:
-    stages, said = _told(rest)
-    notes = [note for note in said if note.is_conflict]
+def _asked_alone(repo: Repository, merger: TreeMerger, tree: Oid, ours: Oid, theirs: Oid) -> Said:
+    """Asks a git that merges nothing else."""
+    asked = ("merge-tree", "--write-tree", "-z", "--messages", ours, theirs)
+    done = run_with_attributes(repo, merger.attributes, tree, *asked)
+    # Stages end at an empty field, after which come the messages, to the end.
+    head, *fields = done.stdout.split(b"\0")
+    end = fields.index(b"") if b"" in fields else len(fields)
+    return Said(done.code == 0, Oid(head.decode()), tuple(fields[:end]), tuple(fields[end + 1 :]))
+
+
+def _conflicted(said: Said, naming: Renaming) -> Conflicted:
+    tree, stages = said.tree, tuple(_stage(row) for row in said.stages)
+    notes = [note for note in _notes(said.notes) if note.is_conflict]
     # A conflict may have no stage of its own (a folder split by renames): then its message has the path.
     named = (path for note in notes for path in note.paths) if not stages else ()
     written = tuple(dict.fromkeys((*(stage.path for stage in stages), *named)))
@@ -137,18 +147,11 @@ def _conflicted(tree: Oid, rest: bytes, naming: Renaming) -> Conflicted:
     )
 
 
-def _told(rest: bytes) -> tuple[tuple[Stage, ...], tuple[_Note, ...]]:
-    """Reads what follows the tree: stages, an empty field, and then messages, to the end."""
-    fields = rest.split(b"\0")
-    end = fields.index(b"")
-    return tuple(map(_stage, fields[:end])), tuple(_notes(fields[end + 1 :]))
-
-
 def _is_file(stage: Stage) -> bool:
     return stage.mode.startswith("100")
 
 
-def _notes(fields: list[bytes]) -> Iterator[_Note]:
+def _notes(fields: Sequence[bytes]) -> Iterator[_Note]:
     """Reads messages: how many paths, the paths, the kind, and the sentence for people.
 
     After them may come advice of several lines.

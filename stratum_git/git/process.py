@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import select
 import signal
 import subprocess
 import time
@@ -170,9 +171,22 @@ class Conversation:
             raise BugError("a conversation without pipes")
         return self.process.stdout
 
-    def close(self) -> Done:
-        """Ends it, and returns how it ended."""
-        rest, said = self.process.communicate()
+    def chunk(self, size: int, patience: float) -> bytes | None:
+        """Returns what there is of an answer, ``None`` when nothing came for *patience* seconds.
+
+        Not to be mixed with the others, which read ahead. Empty when git has ended.
+        """
+        handle = self._answers.fileno()
+        return os.read(handle, size) if select.select([handle], [], [], patience)[0] else None
+
+    def close(self, timeout: float | None = None) -> Done:
+        """Ends it, and returns how it ended; raises GitHung after *timeout* seconds."""
+        try:
+            rest, said = self.process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired as error:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.communicate()
+            raise GitHung(("conversation",), timeout or 0.0) from error
         return Done(self.process.returncode, rest, said)
 
 
@@ -222,17 +236,28 @@ class Git:
             raise GitFailed(args, process.returncode, stderr)
         return Done(process.returncode, stdout, stderr)
 
-    def talk(self, *args: str, config: tuple[str, ...] = (), inherit: tuple[int, ...] = ()) -> Conversation:
-        """Starts a git that answers one line at a time, and with *inherit* open; its starter closes it."""
+    def talk(
+        self,
+        *args: str,
+        config: tuple[str, ...] = (),
+        inherit: tuple[int, ...] = (),
+        env: Mapping[str, str] | None = None,
+        within: Path | None = None,
+    ) -> Conversation:
+        """Starts a git that answers one line at a time, and with *inherit* open; its starter closes it.
+
+        *env* and *within* are as for :meth:`run`.
+        """
+        guarded = {**_trust.environment(args[0], self.cwd, _asked), **(env or {})}
         with self._starting():
             process = subprocess.Popen(
                 _command(args, (*config, MARK)),
-                cwd=self.cwd,
+                cwd=within or self.cwd,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 # Not read before the end, when git says why it ends: a few lines.
                 stderr=subprocess.PIPE,
-                env=_environment({}),
+                env=_environment(guarded),
                 start_new_session=True,
                 pass_fds=inherit,
             )
@@ -274,6 +299,11 @@ def checkout_environment(cwd: Path) -> dict[str, str]:
     found = _trust.environment("checkout", cwd, _asked)
     found |= {key: value for key, value in os.environ.items() if key.startswith("GIT_LFS")}
     return {key: value for key, value in found.items() if key != "GIT_WORK_TREE"}
+
+
+def settings_sign(cwd: Path) -> object:
+    """Returns what changes when the settings of the repository around *cwd* do; ``None`` if nobody knows."""
+    return _trust.sign(cwd)
 
 
 def processes_started() -> int:

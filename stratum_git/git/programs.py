@@ -128,6 +128,14 @@ class Trust:
             rows = _last(now) | quieted(now, known.settings)
         return {key: value for key, value in rows.items() if MERGING.fullmatch(key)}
 
+    def sign(self, cwd: Path) -> Sign | None:
+        """Returns what changes when a file with settings for *cwd* does, where a run has begun."""
+        own, common = places(cwd)
+        known = None if common is None else self._known.get(common)
+        if own is None or known is None:
+            return None
+        return _sign((*known.files, own / "config.worktree"))
+
     def _quiet(
         self, verb: str, cwd: Path, files: tuple[Path, ...], known: Trusted | None, ask: Ask
     ) -> dict[str, str]:

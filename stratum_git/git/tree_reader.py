@@ -24,6 +24,9 @@ REMEMBERED = 50_000
 """Entries of trees that are kept, some ten megabytes. A run looks at the same few trees again and again: the
 base's, and those on the way to a change; of the rest each is seen once or twice."""
 
+COMMITS = 2000
+"""Commits that are kept: those of a landing are asked for a few times each."""
+
 
 class MissingObject(HostError):  # noqa: N818 - reads as what is the matter
     """An object that cannot be read: it is not there, or only where a partial clone is from."""
@@ -42,7 +45,7 @@ class TreeReader:
         self._git: Conversation | None = None
         self._known: OrderedDict[Oid, Entries] = OrderedDict()
         self._kept = 0
-        self._roots: dict[Oid, Oid] = {}
+        self._commits: OrderedDict[Oid, Commit] = OrderedDict()
 
     def __enter__(self) -> Self:
         return self
@@ -59,18 +62,17 @@ class TreeReader:
 
     def root(self, commit: Oid) -> Oid:
         """Returns the tree of a commit."""
-        with self._lock:
-            found = self._roots.get(commit)
-            if found is None:
-                data = self._read(commit)
-                found = Oid(data[5 : data.index(b"\n")].decode("ascii"))
-                self._roots[commit] = found
-        return found
+        return self.commit(commit).tree
 
     def commit(self, oid: Oid) -> Commit:
         """Returns a commit."""
         with self._lock:
-            return parse(oid, self._read(oid))
+            found = self._commits.get(oid)
+            if found is None:
+                found = self._commits[oid] = parse(oid, self._read(oid))
+                while len(self._commits) > COMMITS:
+                    self._commits.popitem(last=False)
+        return found
 
     def entries(self, tree: Oid) -> Entries:
         """Returns what is in a tree, not in those below it."""
@@ -122,9 +124,17 @@ def differences(trees: TreeReader, old: Oid, new: Oid, place: str = "") -> Itera
         return
     before = NOTHING if set(old) == {"0"} else trees.entries(old)
     after = NOTHING if set(new) == {"0"} else trees.entries(new)
+    yield from entry_differences(trees, before, after, place)
+
+
+def entry_differences(
+    trees: TreeReader, before: Entries, after: Entries, place: str = ""
+) -> Iterator[Change]:
+    """Yields what is different of entries, and in the folders among them."""
     changed = {name for name in {*before, *after} if before.get(name) != after.get(name)}
     sides = [(name, side) for name in changed for side in _sides(before.get(name), after.get(name))]
-    zero = Oid("0" * len(old))
+    width = next((len(entry[1]) for side in (before, after) for entry in side.values()), 0)
+    zero = Oid("0" * width)
     for name, (was, now) in sorted(sides, key=_order):
         mode, entry = was or ("000000", zero)
         new_mode, new_entry = now or ("000000", zero)
