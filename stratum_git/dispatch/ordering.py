@@ -40,7 +40,7 @@ def _collisions(
 ) -> list[tuple[int, int]]:
     folder = context.folders.radar(flow)
     try:
-        return list(Matrix(make_scratch(context.repo, folder)).look(sights, kin))
+        return list(Matrix(make_scratch(context.repo, folder), context.merger).look(sights, kin))
     finally:
         discard(folder, context.folders.trash)
         with suppress(OSError):

@@ -15,6 +15,7 @@ from pathlib import Path
 from stratum_git.git.diff import Change
 from stratum_git.git.merge_many import Answer, Trees, merge_many
 from stratum_git.git.scratch import Scratch
+from stratum_git.git.tree_merge import TreeMerger
 from stratum_git.git.tree_reader import TreeReader, differences
 from stratum_git.model.graph import TaskGraph
 from stratum_git.model.ids import Oid
@@ -66,9 +67,13 @@ class Sight:
 
 @dataclass
 class Matrix:
-    """Who conflicts with whom, remembered: a pair of which neither side changed is not merged again."""
+    """Who conflicts with whom, remembered: a pair of which neither side changed is not merged again.
+
+    *merger* spares git the pairs that are plain, where all objects are in the repository.
+    """
 
     scratch: Scratch
+    merger: TreeMerger | None = None
     merged: int = 0
     """Pairs merged so far."""
     _known: dict[tuple[int, int], tuple[Sight, Sight, tuple[str, ...]]] = field(default_factory=dict)
@@ -96,14 +101,19 @@ class Matrix:
     def _merged(self, pairs: Sequence[tuple[Sight, Sight]]) -> list[tuple[str, ...]]:
         """Returns in which paths each pair conflicts."""
         stores = tuple(dict.fromkeys(s for pair in pairs for one in pair for s in one.stores))
-        ready = self._on_one_base(pairs, stores)
+        doubted = [pair for pair in pairs if not self._is_plain(*pair)]
+        ready = self._on_one_base(doubted, stores)
         merges = [trees for trees in ready if trees is not None]
-        places = [place for place, trees in enumerate(ready) if trees is not None]
-        found: list[tuple[str, ...]] = [()] * len(pairs)
-        for place, answer in zip(places, self._asked(merges, stores), strict=True):
-            found[place] = answer.paths
+        asked = [pair for pair, trees in zip(doubted, ready, strict=True) if trees is not None]
+        answers = zip(asked, self._asked(merges, stores), strict=True)
+        found = {(a.index, b.index): answer.paths for (a, b), answer in answers}
         self.merged += len(pairs)
-        return found
+        return [found.get((a.index, b.index), ()) for a, b in pairs]
+
+    def _is_plain(self, a: Sight, b: Sight) -> bool:
+        if self.merger is None or a.base != b.base or a.stores or b.stores:
+            return False
+        return self.merger.is_sure(a.base, a.tree, b.tree)
 
     def _on_one_base(
         self, pairs: Sequence[tuple[Sight, Sight]], stores: tuple[Path, ...]
