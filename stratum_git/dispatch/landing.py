@@ -21,7 +21,7 @@ from stratum_git.git.merge import Conflicted
 from stratum_git.git.objects import Signature
 from stratum_git.git.repository import Repository
 from stratum_git.git.tree_merge import TreeMerger
-from stratum_git.git.tree_reader import TreeReader, changes_of
+from stratum_git.git.tree_reader import TreeReader, changes_of, fetch_differences
 from stratum_git.model.ids import FlowId, Oid, RefName, StepId, TaskId
 from stratum_git.model.messages import DroppedResult, LandedResult, LandingEntry, Mend, ParkedResult
 from stratum_git.model.spec import Merge
@@ -130,8 +130,11 @@ class Queue:
     def __post_init__(self) -> None:
         self._late = self.lander.deferring()
         oids = (self.old, *(o for i in self.items for o in (i.change.base, i.change.result)))
-        commit = self.lander.merger.trees.commit
-        self._commits = {oid: commit(oid) for oid in dict.fromkeys(oids)}
+        trees = self.lander.merger.trees
+        trees.fetch_commits(oids)
+        self._commits = {oid: trees.commit(oid) for oid in dict.fromkeys(oids)}
+        sides = ((item.change.base, item.change.result) for item in self.items)
+        fetch_differences(trees, {(self._commits[a].tree, self._commits[b].tree) for a, b in sides})
 
     @property
     def start(self) -> Prefix:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from stratum_git.core import fanout
 from stratum_git.core.landing_order import propose
 from stratum_git.dispatch.context import Context
-from stratum_git.dispatch.sights import Matrix, Sight, doubtful, kin_of, sight_of
+from stratum_git.dispatch.sights import Matrix, Sight, doubtful, kin_of, sights_of
 from stratum_git.git.scratch import make_scratch
 from stratum_git.git.worktree import discard
 from stratum_git.model.ids import FlowId
@@ -27,8 +27,8 @@ def landing_sequence(context: Context, flow: FlowId, step: Step, fan: FannedOut)
     if not isinstance(work, Dispatch) or work.land_order == "graph" or work.merge == "manual":
         return indices
     tasks = ((index, fan.tasks[index]) for index in indices)
-    trees = context.merger.trees
-    sights = [sight_of(trees, index, done) for index, done in tasks if isinstance(done, Verified)]
+    results = [(index, done) for index, done in tasks if isinstance(done, Verified)]
+    sights = sights_of(context.merger.trees, results)
     kin = kin_of(fan.graph)
     if not doubtful(sights, kin):
         return indices

@@ -16,7 +16,7 @@ from stratum_git.git.diff import Change
 from stratum_git.git.merge_many import Answer, Trees, merge_many
 from stratum_git.git.scratch import Scratch
 from stratum_git.git.tree_merge import TreeMerger
-from stratum_git.git.tree_reader import TreeReader, differences
+from stratum_git.git.tree_reader import TreeReader, differences, fetch_differences
 from stratum_git.model.graph import TaskGraph
 from stratum_git.model.ids import Oid
 from stratum_git.model.state import Verified
@@ -135,6 +135,13 @@ class Matrix:
 
     def _asked(self, merges: list[Trees], stores: tuple[Path, ...]) -> list[Answer]:
         return merge_many(self.scratch, merges, stores)
+
+
+def sights_of(trees: TreeReader, results: Sequence[tuple[int, Verified]]) -> list[Sight]:
+    """Returns what verified results change, each with its index in the graph."""
+    trees.fetch_commits(oid for _, done in results for oid in (done.base, done.result))
+    fetch_differences(trees, {(trees.root(done.base), trees.root(done.result)) for _, done in results})
+    return [sight_of(trees, index, done) for index, done in results]
 
 
 def sight_of(trees: TreeReader, index: int, done: Verified) -> Sight:

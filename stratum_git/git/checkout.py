@@ -301,7 +301,8 @@ def _flush_files(tree: _Tree, changes: Sequence[Change]) -> None:
         # The index had them before a power cut, and they had not been flushed.
         stdin = b"\0".join(os.fsencode(change.path) for change in lost)
         tree.git("checkout-index", "-f", "-u", "-q", "-z", "--stdin", stdin=stdin)
-    above = dict.fromkeys(p for file in files for p in file.parents if p.is_relative_to(checkout))
+    inner = dict.fromkeys(p for change in changes for p in PurePosixPath(change.path).parents)
+    above = [checkout / p for p in inner]
     flush([path for path in (*files, *above) if path.is_dir() or _is_file(path)])
 
 

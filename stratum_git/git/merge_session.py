@@ -44,10 +44,18 @@ class MergeSession:
     ``is_prompt`` says whether it is tried at all.
     """
 
-    def __init__(self, repo: Repository, attributes: Attributes, *, is_prompt: bool | None = None) -> None:
+    def __init__(
+        self,
+        repo: Repository,
+        attributes: Attributes,
+        *,
+        is_prompt: bool | None = None,
+        patience: float = PATIENCE,
+    ) -> None:
         self._repo = repo
         self._attributes = attributes
         self._is_prompt = git_version() >= SINCE if is_prompt is None else is_prompt
+        self._patience = patience
         self._lock = threading.Lock()
         self._git: Conversation | None = None
         self._state: object = None
@@ -63,6 +71,11 @@ class MergeSession:
         """Ends the git, if there is one. The session can be used again."""
         with self._lock:
             self._end()
+
+    @property
+    def pid(self) -> int | None:
+        """Returns the process of the git that is at hand."""
+        return None if self._git is None else self._git.process.pid
 
     def ask(self, tree: Oid, ours: Oid, theirs: Oid) -> Said | None:
         """Merges two commits, *tree* being that of ours; ``None`` where another git has to be asked."""
@@ -95,7 +108,7 @@ class MergeSession:
         if self._git is None or not self._git.send(question):
             return None
         data = b""
-        while (chunk := self._git.chunk(CHUNK, PATIENCE)) is not None:
+        while (chunk := self._git.chunk(CHUNK, self._patience)) is not None:
             data += chunk
             said = read_answer(data)
             if said is not None or not chunk:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Self, TypeAlias
 
 from stratum_git.errors import HostError
@@ -20,10 +21,13 @@ Entry: TypeAlias = tuple[str, Oid]
 Entries: TypeAlias = Mapping[str, Entry]
 
 NOTHING: Entries = {}
+NAMES, UNDECODED = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
 REMEMBERED = 50_000
 """Entries of trees that are kept, some ten megabytes. A run looks at the same few trees again and again: the
 base's, and those on the way to a change; of the rest each is seen once or twice."""
 
+ASKED = 500
+"""Objects that are asked for at once: their names are fewer bytes than a pipe holds, so that nobody waits."""
 COMMITS = 2000
 """Commits that are kept: those of a landing are asked for a few times each."""
 
@@ -85,6 +89,20 @@ class TreeReader:
                 self._known.move_to_end(tree)
         return found
 
+    def fetch_commits(self, oids: Iterable[Oid]) -> None:
+        """Reads commits that are going to be asked for, many at a time; what cannot be read is left out."""
+        with self._lock:
+            wanted = [oid for oid in dict.fromkeys(oids) if oid not in self._commits]
+            for oid, data in self._read_many(wanted[:COMMITS]):
+                self._commits[oid] = parse(oid, data)
+
+    def fetch(self, trees: Iterable[Oid]) -> None:
+        """Does the same with trees."""
+        with self._lock:
+            wanted = [oid for oid in dict.fromkeys(trees) if oid not in self._known]
+            for oid, data in self._read_many(wanted):
+                self._remember(oid, _parsed(data, len(oid) // 2))
+
     def data(self, oid: Oid) -> bytes:
         """Returns what is in an object; raises MissingObject."""
         with self._lock:
@@ -102,6 +120,24 @@ class TreeReader:
         while self._kept > REMEMBERED and len(self._known) > 1:
             _, old = self._known.popitem(last=False)
             self._kept -= len(old) + 1
+
+    def _read_many(self, oids: Sequence[Oid]) -> Iterator[tuple[Oid, bytes]]:
+        """Yields what can be read. Many are asked for at once: to wait takes longer than to read."""
+        for start in range(0, len(oids), ASKED):
+            some = oids[start : start + ASKED]
+            self._git = self._git or self._repo.git.talk("cat-file", "--batch")
+            if not self._git.send("".join(f"{oid}\n" for oid in some).encode("ascii")):
+                return
+            for oid in some:
+                head = self._git.line().split()
+                if head[1:] == [b"missing"]:
+                    continue
+                if len(head) != 3 or not head[2].isdigit():
+                    # Whoever asks for it alone is told what the matter is.
+                    git, self._git = self._git, None
+                    git.close()
+                    return
+                yield oid, self._git.read(int(head[2]) + 1)[:-1]
 
     def _read(self, oid: Oid) -> bytes:
         self._git = self._git or self._repo.git.talk("cat-file", "--batch")
@@ -144,6 +180,27 @@ def entry_differences(
             yield from differences(trees, entry, new_entry, f"{path}/")
 
 
+def fetch_differences(trees: TreeReader, pairs: Iterable[tuple[Oid, Oid]]) -> None:
+    """Reads what :func:`differences` will look at of each pair of trees, all that are as deep at once."""
+    left = {pair for pair in pairs if pair[0] != pair[1]}
+    while left:
+        trees.fetch(tree for pair in left for tree in pair if set(tree) != {"0"})
+        try:
+            left = {inner for old, new in left for inner in _folder_pairs(trees, old, new)}
+        except MissingObject:
+            # Who needs it will say so.
+            return
+
+
+def _folder_pairs(trees: TreeReader, old: Oid, new: Oid) -> Iterator[tuple[Oid, Oid]]:
+    """Yields the folders that differ and are on both sides."""
+    before, after = trees.entries(old), trees.entries(new)
+    for name, entry in after.items():
+        was = before.get(name)
+        if was is not None and was != entry and was[0] == entry[0] == FOLDER:
+            yield was[1], entry[1]
+
+
 def changes_of(trees: TreeReader, old: Oid, new: Oid) -> tuple[Change, ...] | None:
     """Returns every file in which two commits differ, ``None`` where that cannot be read without a remote."""
     try:
@@ -180,5 +237,6 @@ def _parsed(data: bytes, width: int) -> Entries:
         end = data.index(b"\0", space)
         mode = data[at:space].decode("ascii").rjust(6, "0")
         at = end + 1 + width
-        found[os.fsdecode(data[space + 1 : end])] = (mode, Oid(data[end + 1 : at].hex()))
+        # As `os.fsdecode` does it, which takes longer than all the rest here.
+        found[str(data[space + 1 : end], NAMES, UNDECODED)] = (mode, Oid(data[end + 1 : at].hex()))
     return found
