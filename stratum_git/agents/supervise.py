@@ -16,11 +16,13 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
 import trio
 
+from stratum_git.agents.hearing import hear
 from stratum_git.agents.holder import Tether, start_tether
 from stratum_git.agents.output import LogFile, Output
 from stratum_git.agents.secrets import NONE, Secrets
@@ -35,7 +37,6 @@ GRACE = 2.0
 PATIENCE = 5.0
 """Seconds beyond the grace that the tether may take to end everything, before it is killed itself."""
 LOG_LIMIT = 64 * 1024 * 1024
-CHUNK = 64 * 1024
 DRAIN = 1.0
 """Seconds that output may still come after every process of the attempt is gone."""
 TOO_LONG = "the command and its environment are too long"
@@ -249,11 +250,13 @@ async def _attend(held: _Held, output: Output, limit: trio.CancelScope) -> str:
     listening = trio.CancelScope(shield=True)
     try:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_listen, held.process, output, listening)
+            over = trio.Event()
+            nursery.start_soon(_listen, held.process, output, listening, over)
             try:
                 with limit:
                     await held.process.wait()
             finally:
+                over.set()
                 await held.end()
                 listening.deadline = trio.current_time() + DRAIN
     finally:
@@ -262,19 +265,15 @@ async def _attend(held: _Held, output: Output, limit: trio.CancelScope) -> str:
     return output.line.close()
 
 
-async def _listen(process: Tether, output: Output, listening: trio.CancelScope) -> None:
+async def _listen(process: Tether, output: Output, listening: trio.CancelScope, over: trio.Event) -> None:
     with listening:
         async with trio.open_nursery() as telling:
             telling.start_soon(output.line.run)
             async with trio.open_nursery() as hearing:
-                hearing.start_soon(_hear, process.stdout, output, 0)
-                hearing.start_soon(_hear, process.stderr, output, 1)
+                for stream, source in enumerate((process.stdout, process.stderr)):
+                    if source is not None:
+                        hearing.start_soon(hear, source, partial(output.hear, stream), over)
             telling.cancel_scope.cancel()
-
-
-async def _hear(source: trio.abc.ReceiveStream | None, output: Output, stream: int) -> None:
-    while source is not None and (data := await source.receive_some(CHUNK)):
-        output.hear(stream, bytes(data))
 
 
 async def _hear_out(pipe: int, heard: bytearray) -> None:
