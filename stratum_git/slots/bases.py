@@ -17,6 +17,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, Timeout
@@ -131,7 +132,7 @@ class Bases:
 
     def _ready(self, key: str) -> Base | None:
         base = self._known.get(key) or self._read(key)
-        if base is None or not (base.flushed or base.boot == _boot()):
+        if base is None or not (base.flushed or base.boot == this_boot()):
             # A power cut may have torn its files: nobody waited for the disk yet.
             return None
         is_new = key not in self._known
@@ -170,7 +171,7 @@ class Bases:
             below = self._written(commit, key, fresh)
             # The clock of the file system, which gave the files their times.
             finished = int((fresh / "index").stat().st_mtime) + 1
-            base = Base(place, commit, below, finished, _boot())
+            base = Base(place, commit, below, finished, this_boot())
             _note(fresh, base)
             fresh.rename(place)
         except BaseException:
@@ -211,7 +212,8 @@ class Bases:
         rows = []
         for path in self.folders.bases.glob(f"*-{digest}"):
             base = self._known.get(path.name) or self._read(path.name)
-            if base is not None and len(base.below) + 1 < DEEPEST and (base.flushed or base.boot == _boot()):
+            is_good = base is not None and (base.flushed or base.boot == this_boot())
+            if base is not None and is_good and len(base.below) + 1 < DEEPEST:
                 with suppress(OSError):
                     rows.append(((path / FACTS).stat().st_mtime_ns, base))
         return [base for _, base in sorted(rows, key=lambda row: row[0], reverse=True)]
@@ -349,7 +351,9 @@ def _note(place: Path, base: Base) -> None:
     fresh.replace(place / FACTS)
 
 
-def _boot() -> str:
+@cache
+def this_boot() -> str:
+    """Returns the boot of the machine that this process is of."""
     return own_identity().boot_id
 
 

@@ -10,6 +10,7 @@ import re
 import stat
 import tempfile
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from stratum_git.errors import BugError, HostError, UserError
@@ -179,6 +180,12 @@ def _spread_out(root: Path, name: str) -> Path:
     path = root / name
     if not path.is_dir():
         _spread(_made(root, name))
+    return _resolved(path)
+
+
+@cache
+def _resolved(path: Path) -> Path:
+    # Once for all: each lease asks for some of them, and what leads there does not change under a process.
     return path.resolve()
 
 

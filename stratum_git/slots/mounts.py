@@ -5,7 +5,6 @@ Whoever empties a slot would empty them too: what is mounted there is not the sl
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import errno
 import functools
@@ -24,12 +23,8 @@ PAGE = 4096
 
 def mounted_in(place: Path) -> tuple[Path, ...]:
     """Returns where something is mounted at or below *place*, the innermost first. Linux only."""
-    try:
-        rows = TABLE.read_bytes().splitlines()
-    except OSError:
-        return ()
     top = os.fsencode(place.resolve())
-    found = {_unescaped(row.split(b" ")[4]) for row in rows}
+    found = {_place_of(row) for row in _rows_with(top)}
     inside = (path for path in found if path == top or path.startswith(top + b"/"))
     return tuple(Path(os.fsdecode(path)) for path in sorted(inside, reverse=True))
 
@@ -96,12 +91,9 @@ def take_off(place: Path) -> None:
 
 def is_laid_over(place: Path, upper: Path) -> bool:
     """Returns whether an overlay with this *upper* is what one sees at *place*."""
-    target, seen = os.fsencode(place), b""
-    with contextlib.suppress(OSError):
-        for row in TABLE.read_bytes().splitlines():
-            # What was mounted last comes last.
-            if _unescaped(row.split(b" ", 5)[4]) == target:
-                seen = row
+    target = os.fsencode(place)
+    # What was mounted last comes last.
+    seen = next((row for row in reversed(_rows_with(target)) if _place_of(row) == target), b"")
     kind, _, rest = seen.partition(b" - ")[2].partition(b" ")
     return kind == b"overlay" and b"upperdir=" + os.fsencode(upper) in rest.rpartition(b" ")[2].split(b",")
 
@@ -109,6 +101,20 @@ def is_laid_over(place: Path, upper: Path) -> bool:
 @functools.cache
 def _libc() -> ctypes.CDLL:
     return ctypes.CDLL(None, use_errno=True)
+
+
+def _rows_with(path: bytes) -> list[bytes]:
+    """Returns the rows of the table that have *path* in them: of thousands, hardly any is looked at closely."""
+    try:
+        table = TABLE.read_bytes()
+    except OSError:
+        return []
+    written = re.sub(rb"[\x00- #\\]", lambda found: b"\\%03o" % ord(found[0]), path)
+    return [row for row in table.splitlines() if written in row] if written in table else []
+
+
+def _place_of(row: bytes) -> bytes:
+    return _unescaped(row.split(b" ", 5)[4])
 
 
 def _unescaped(path: bytes) -> bytes:

@@ -16,7 +16,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from stratum_git.agents.identity import own_identity
 from stratum_git.errors import HostError
 from stratum_git.git.base_checkout import write_out
 from stratum_git.git.layers import Layer
@@ -24,7 +23,7 @@ from stratum_git.git.torn_files import restore_torn
 from stratum_git.git.tree_reader import TreeReader
 from stratum_git.git.worktree import discard
 from stratum_git.model.ids import Oid
-from stratum_git.slots.bases import Base, Bases
+from stratum_git.slots.bases import Base, Bases, this_boot
 from stratum_git.slots.folders import StateFolders
 from stratum_git.slots.materialising import apply_upper, has_moved, sees_all_marks
 from stratum_git.slots.mounts import is_laid_over, lay_over, take_off
@@ -108,11 +107,11 @@ class Overlay:
         base = (self.bases.named(laid.base) if laid is not None else None) or self.bases.ensure(commit)
         self._note(home, base, laid)
         try:
-            self._mount(place, home, base)
+            self._mount(place, home, base, by_user=self.is_private if laid is None else laid.is_private)
         except OSError as error:
             self._check_readable(place, laid, error)
             self._materialise(place, home, commit)
-        if laid is None or laid.boot != own_identity().boot_id:
+        if laid is None or laid.boot != this_boot():
             restore_torn(self.bases.repo, place)
 
     def clear(self, slot: Slot, folders: Collection[str]) -> None:
@@ -168,7 +167,7 @@ class Overlay:
             self._note(home, base)
             self.registry.add_apart(place, home / "upper", base.commit, base.index)
             place.mkdir(mode=0o700)
-            self._mount(place, home, base)
+            self._mount(place, home, base, by_user=self.is_private)
         except OSError as error:
             if error.errno not in GONE or base.index.exists():
                 raise
@@ -178,11 +177,11 @@ class Overlay:
             return False
         return True
 
-    def _mount(self, place: Path, home: Path, base: Base) -> None:
+    def _mount(self, place: Path, home: Path, base: Base, *, by_user: bool) -> None:
         # New each time: a layer that was not waited for is refused with the old one.
         work = home / f"work-{secrets.token_hex(3)}"
         work.mkdir(mode=0o700)
-        lay_over(base.lowers, home / "upper", work, place, by_user=self.is_private)
+        lay_over(base.lowers, home / "upper", work, place, by_user=by_user)
 
     def _check_readable(self, place: Path, laid: Laid | None, error: OSError) -> None:
         """Raises HostError where it cannot be told which folders of a slot were made anew."""
@@ -216,7 +215,7 @@ class Overlay:
             "base": base.key,
             "below": base.below,
             "commit": base.commit,
-            "boot": own_identity().boot_id,
+            "boot": this_boot(),
             "private": self.is_private if was is None else was.is_private,
             "kept": was is not None and was.is_kept,
         }
