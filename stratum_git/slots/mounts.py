@@ -10,6 +10,8 @@ import errno
 import functools
 import os
 import re
+import struct
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +21,10 @@ DETACH, NOFOLLOW = 2, 8
 SPECIAL = (b",", b":", b"\\", b'"', b"\n")
 """What would have to be written otherwise in the options of a mount, and not by all kernels alike."""
 PAGE = 4096
+AT_CWD, AT_NOFOLLOW, STATX_UNIQUE, MOUNT_FIELD = -100, 0x100, 0x4000, 0x90
+"""Of ``statx``: what is asked, and where in its answer the number of the mount is."""
+LISTMOUNT = 458
+"""The number of that call, the same on all machines."""
 
 
 def mounted_in(place: Path) -> tuple[Path, ...]:
@@ -41,6 +47,9 @@ def detach(place: Path, *, inner: bool = False) -> bool:
     *inner*: what is mounted at the place itself stays, and does not count.
     """
     top = place.resolve()
+    if inner and (number := mount_of(top)) and number != mount_of(top.parent) and not has_inner(number):
+        # The table of a thousand mounts takes the kernel ten milliseconds.
+        return True
     mounted = [path for path in mounted_in(place) if not (inner and path == top)]
     if not mounted:
         return True
@@ -98,13 +107,33 @@ def is_laid_over(place: Path, upper: Path) -> bool:
     return kind == b"overlay" and b"upperdir=" + os.fsencode(upper) in rest.rpartition(b" ")[2].split(b",")
 
 
+def mount_of(place: Path) -> int:
+    """Returns the number of the mount that *place* is in, which no other one ever has.
+
+    It is 0 where the kernel does not tell; that of Linux 6.8 does.
+    """
+    facts = ctypes.create_string_buffer(256)
+    try:
+        done = _libc().statx(AT_CWD, os.fsencode(place), AT_NOFOLLOW, STATX_UNIQUE, facts)
+    except AttributeError:
+        return 0
+    told = done == 0 and int.from_bytes(facts.raw[:4], sys.byteorder) & STATX_UNIQUE
+    return int.from_bytes(facts.raw[MOUNT_FIELD : MOUNT_FIELD + 8], sys.byteorder) if told else 0
+
+
+def has_inner(mount: int) -> bool:
+    """Returns whether something is mounted inside of a mount, by its number; ``True`` if it is not told."""
+    asked = struct.pack("=IIQQ", 24, 0, mount, 0)
+    return bool(_libc().syscall(LISTMOUNT, asked, ctypes.create_string_buffer(8), 1, 0) != 0)
+
+
 @functools.cache
 def _libc() -> ctypes.CDLL:
     return ctypes.CDLL(None, use_errno=True)
 
 
 def _rows_with(path: bytes) -> list[bytes]:
-    """Returns the rows of the table that have *path* in them: of thousands, hardly any is looked at closely."""
+    """Returns the rows of the table that have *path* in them."""
     try:
         table = TABLE.read_bytes()
     except OSError:

@@ -42,6 +42,8 @@ REASON = "stratum-git slot"
 UP = "../.."
 """Where an entry has the repository that it is of."""
 NO_SUCH_COMMIT = 129
+MUCH = 8192
+"""Bytes of a HEAD: the name of a branch has four thousand at most."""
 
 
 class BranchInUse(UserError):  # noqa: N818 - reads as what is the matter
@@ -138,7 +140,8 @@ class Registry:
         if tip_nowait(self.repo, branch) is None:
             # A slot cannot be at a commit of a branch that is not there, so there is nothing to take.
             names = [name for name in names if not SLOT.fullmatch(name)]
-        for entry in (common, *(others / name for name in names)):
+        at = os.fsencode(branch)
+        for entry in (common, *(others / name for name in names if _may_be_at(f"{others}/{name}/HEAD", at))):
             # Its HEAD first: there are many slots, and where they are takes longer to find out.
             place = self._place_of(entry) if branch_at(entry) == branch else None
             if place is None:
@@ -248,6 +251,22 @@ def _is_whole(entry: Path) -> bool:
     with contextlib.suppress(OSError):
         return read_pointer(entry / "commondir") == UP and HEAD.fullmatch(_head(entry)) is not None
     return False
+
+
+def _may_be_at(head: str, branch: bytes) -> bool:
+    """Returns whether a HEAD has to be looked at closely: it has the name of the branch in it, or is odd."""
+    try:
+        handle = os.open(head, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    try:
+        return branch in os.read(handle, MUCH)
+    except OSError:
+        return True
+    finally:
+        os.close(handle)
 
 
 def _head(entry: Path) -> str:

@@ -13,7 +13,7 @@ import os
 import secrets
 from collections.abc import Collection
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from stratum_git.errors import HostError
@@ -26,7 +26,7 @@ from stratum_git.model.ids import Oid
 from stratum_git.slots.bases import Base, Bases, this_boot
 from stratum_git.slots.folders import StateFolders
 from stratum_git.slots.materialising import apply_upper, has_moved, sees_all_marks
-from stratum_git.slots.mounts import is_laid_over, lay_over, take_off
+from stratum_git.slots.mounts import is_laid_over, lay_over, mount_of, take_off
 from stratum_git.slots.occupancy import Occupied, forget, read_record, try_lock
 from stratum_git.slots.registry import Registry
 from stratum_git.slots.rungs.base import Declined
@@ -67,6 +67,7 @@ class Overlay:
     trees: TreeReader | None = None
     name: str = "overlay"
     is_mount: bool = True
+    _mounts: dict[str, int] = field(default_factory=dict)
 
     def keeps(self, slot: Slot) -> bool:
         """Returns whether ignored files are to stay: else a new slot is quicker than a clean one."""
@@ -95,7 +96,7 @@ class Overlay:
         """Lays the slot over its base again, where nothing is mounted or something else."""
         home = self._home(place)
         upper = home / "upper"
-        if not upper.is_dir() or is_laid_over(place, upper):
+        if not upper.is_dir() or self._is_as_mounted(place) or is_laid_over(place, upper):
             return
         if (home / WHOLE).exists():
             self._settle(place, home)
@@ -126,6 +127,7 @@ class Overlay:
     def discard(self, place: Path) -> None:
         """Takes the mount away, then renames what changed into the trash."""
         take_off(place)
+        self._mounts.pop(place.name, None)
         discard(self._home(place), self.folders.trash)
         try:
             place.rmdir()
@@ -182,6 +184,12 @@ class Overlay:
         work = home / f"work-{secrets.token_hex(3)}"
         work.mkdir(mode=0o700)
         lay_over(base.lowers, home / "upper", work, place, by_user=by_user)
+        self._mounts[place.name] = mount_of(place)
+
+    def _is_as_mounted(self, place: Path) -> bool:
+        """Returns whether one still sees the mount that this process made."""
+        number = self._mounts.get(place.name, 0)
+        return number != 0 and mount_of(place) == number
 
     def _check_readable(self, place: Path, laid: Laid | None, error: OSError) -> None:
         """Raises HostError where it cannot be told which folders of a slot were made anew."""
