@@ -118,7 +118,7 @@ def _git_dir(repo: Repository, commit: Oid, place: Path) -> Iterator[Path]:
     """Gives a git directory for ``place/tree``, made, that is gone at the end."""
     folder, marker = place / "git", place / "tree/.git"
     folder.mkdir()
-    (place / "tree").mkdir(mode=0o700)
+    (place / "tree").mkdir(mode=0o700, exist_ok=True)
     (folder / "HEAD").write_bytes(commit.encode() + b"\n")
     (folder / "commondir").write_bytes(os.fsencode(repo.common_dir.resolve()) + b"\n")
     (folder / "gitdir").write_bytes(os.fsencode(marker.resolve()) + b"\n")

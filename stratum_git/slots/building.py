@@ -6,17 +6,20 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from threading import Lock
 
 from stratum_git.git.repository import Repository
 from stratum_git.git.tree_reader import TreeReader
-from stratum_git.slots import trials
+from stratum_git.slots import btrfs, trials
 from stratum_git.slots.bases import Bases
 from stratum_git.slots.folders import StateFolders
 from stratum_git.slots.ladder import ORDER, Ladder, place_of_warm
+from stratum_git.slots.originals import Originals
 from stratum_git.slots.probing import Probed, Trial, probe
 from stratum_git.slots.registry import registry_of
 from stratum_git.slots.rungs.base import Rung
+from stratum_git.slots.rungs.copied import Reflink, Snapshot
 from stratum_git.slots.rungs.overlay import Overlay
 from stratum_git.slots.rungs.plain import Cold
 from stratum_git.spawn.namespace import is_entered
@@ -44,20 +47,30 @@ class Possible:
 
 def trials_here() -> Mapping[str, Trial]:
     """Returns how each way is tried by this process; what is not among them works everywhere."""
-    return {"overlay": partial(trials.overlay, by_user=_is_private())}
+    overlay = partial(trials.overlay, by_user=_is_private())
+    return {"overlay": overlay, "snapshot": trials.snapshot, "reflink": trials.reflink}
 
 
 def ladder_of(
     repo: Repository, folders: StateFolders, *, forced: str = "auto", trees: TreeReader | None = None
 ) -> Ladder:
     """Returns the ladder of *repo*. *forced* is the way that its settings name: what is above is left out."""
-    registry = registry_of(repo, folders)
+    registry, trash = registry_of(repo, folders), folders.trash
+    reflink = Reflink(registry, trash, Originals(repo, folders, "files", Path.mkdir, trees), trees)
     rungs: tuple[Rung, ...] = (
         Overlay(registry, folders, Bases(repo, folders, trees), is_private=_is_private(), trees=trees),
-        Cold(registry, folders.trash, trees),
+        Snapshot(registry, trash, Originals(repo, folders, "subvolume", btrfs.create, trees), trees),
+        reflink,
+        Cold(registry, trash, trees),
     )
     warm, first = place_of_warm(rungs, forced)
-    return Ladder(rungs, warm, Possible(folders).has, first)
+    possible = Possible(folders)
+
+    def is_taken(rung: Rung) -> bool:
+        # What is slower than git is only done when somebody says so.
+        return possible.has(rung) and (rung.name != reflink.name or forced == rung.name or reflink.pays())
+
+    return Ladder(rungs, warm, is_taken, first)
 
 
 def chosen(obstacles: Mapping[str, str], forced: str, *, visible: bool) -> str:

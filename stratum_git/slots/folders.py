@@ -41,6 +41,11 @@ class StateFolders:
         return _spread_out(self.root, "bases")
 
     @property
+    def originals(self) -> Path:
+        """Returns the folder of checkouts that slots are copied from, resolved."""
+        return _spread_out(self.root, "originals")
+
+    @property
     def layers(self) -> Path:
         """Returns the folder of what changed in slots that are laid over a base, resolved."""
         return _spread_out(self.root, "layers")

@@ -7,7 +7,10 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from stratum_git.slots import btrfs
 from stratum_git.slots.mounts import lay_over, take_off
+from stratum_git.slots.reflinks import clone
+from stratum_git.slots.rungs.copied import refused
 
 FORBIDDEN = {errno.EPERM, errno.EACCES}
 TEXT = "as it was\n"
@@ -55,3 +58,32 @@ def _walked(lower: Path, upper: Path, top: Path) -> str:
 def _sign(path: Path) -> tuple[int, int, int]:
     at = path.stat()
     return at.st_ino, at.st_mtime_ns, at.st_ctime_ns
+
+
+def snapshot(place: Path) -> str:
+    """Returns why no subvolume can be copied in *place*, an empty folder; else nothing."""
+    source, copy = place / "source", place / "copy"
+    try:
+        btrfs.create(source)
+        (source / "file").write_text(TEXT)
+        btrfs.snapshot(source, copy)
+    except OSError as error:
+        return refused(error)
+    finally:
+        btrfs.destroy(source)
+    try:
+        return "" if (copy / "file").read_text() == TEXT else "a snapshot has other files"
+    finally:
+        btrfs.destroy(copy)
+
+
+def reflink(place: Path) -> str:
+    """Returns why files cannot share their blocks in *place*, an empty folder; else nothing."""
+    (place / "source").write_text(TEXT)
+    try:
+        clone(place / "source", place / "copy")
+    except OSError as error:
+        return refused(error)
+    with (place / "copy").open("r+") as file:
+        file.write("new")
+    return "" if (place / "source").read_text() == TEXT else "a change in one file comes up in the other"
