@@ -28,6 +28,7 @@ from stratum_git.git.repository import Repository, identity
 from stratum_git.git.tree_merge import TreeMerger
 from stratum_git.git.tree_reader import TreeReader
 from stratum_git.slots.building import ladder_of
+from stratum_git.slots.folders import StateFolders
 from stratum_git.slots.pool import SlotPool
 from stratum_git.store.resolutions import Resolutions
 
@@ -58,15 +59,7 @@ def make_context(around: Surroundings, repo: Repository, agents: Sequence[str]) 
         merger=merger,
         identity=signature(repo),
         folders=folders,
-        pool=SlotPool(
-            repo,
-            folders,
-            keep=config.slots_keep,
-            refs=branches,
-            trees=trees,
-            ladder=ladder_of(repo, folders, forced=config.slots_rung, trees=trees),
-            background=True,
-        ),
+        pool=_pool(repo, folders, config, branches, trees),
         agents={name: agent_of(spec, around.environment, secrets) for name, spec in specs.items()},
         environment=around.environment,
         fence=Fence(repo, folders.fence),
@@ -78,6 +71,20 @@ def make_context(around: Surroundings, repo: Repository, agents: Sequence[str]) 
         ladder=Ladder(repo, merger, Resolutions(repo, trees), folders, drivers_of(around, repo, config)),
         radar=Pace() if config.radar else None,
     )
+
+
+def _pool(
+    repo: Repository, folders: StateFolders, config: Config, refs: RefSession, trees: TreeReader
+) -> SlotPool:
+    def tell(text: str) -> None:
+        # A run has these lines told where its own are.
+        pool.tell(text)
+
+    ladder = ladder_of(repo, folders, forced=config.slots_rung, trees=trees, tell=tell)
+    pool = SlotPool(
+        repo, folders, keep=config.slots_keep, refs=refs, trees=trees, ladder=ladder, background=True
+    )
+    return pool
 
 
 def _specs(config: Config, options: Sequence[str]) -> dict[str, AgentSpec]:

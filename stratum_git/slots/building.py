@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -40,10 +40,6 @@ class Possible:
                 self._found = probe(self.folders, trials_here(), afresh=afresh)
             return self._found.obstacles
 
-    def has(self, rung: Rung) -> bool:
-        """Returns whether slots can be made on a rung."""
-        return not self.obstacles().get(rung.name, "")
-
 
 def trials_here() -> Mapping[str, Trial]:
     """Returns how each way is tried by this process; what is not among them works everywhere."""
@@ -52,13 +48,22 @@ def trials_here() -> Mapping[str, Trial]:
 
 
 def ladder_of(
-    repo: Repository, folders: StateFolders, *, forced: str = "auto", trees: TreeReader | None = None
+    repo: Repository,
+    folders: StateFolders,
+    *,
+    forced: str = "auto",
+    trees: TreeReader | None = None,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Ladder:
-    """Returns the ladder of *repo*. *forced* is the way that its settings name: what is above is left out."""
+    """Returns the ladder of *repo*.
+
+    *forced* is the way that its settings name: what is above is left out. *tell* hears, in a line, why a way
+    is not taken that should be.
+    """
     registry, trash = registry_of(repo, folders), folders.trash
     reflink = Reflink(registry, trash, Originals(repo, folders, "files", Path.mkdir, trees), trees)
     rungs: tuple[Rung, ...] = (
-        Overlay(registry, folders, Bases(repo, folders, trees), is_private=_is_private(), trees=trees),
+        Overlay(registry, folders, Bases(repo, folders, trees, tell), is_private=_is_private(), trees=trees),
         Snapshot(registry, trash, Originals(repo, folders, "subvolume", btrfs.create, trees), trees),
         reflink,
         Cold(registry, trash, trees),
@@ -67,8 +72,11 @@ def ladder_of(
     possible = Possible(folders)
 
     def is_taken(rung: Rung) -> bool:
+        why = possible.obstacles().get(rung.name, "")
+        if why and rung.name == forced:
+            tell(f"slots: the settings want {forced}, which is not possible: {why}")
         # What is slower than git is only done when somebody says so.
-        return possible.has(rung) and (rung.name != reflink.name or forced == rung.name or reflink.pays())
+        return not why and (rung.name != reflink.name or forced == rung.name or reflink.pays())
 
     return Ladder(rungs, warm, is_taken, first)
 

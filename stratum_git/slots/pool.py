@@ -282,6 +282,10 @@ class SlotPool:
                 return self._ready(slot, rung, recorded=recorded)
             except Declined as error:
                 self.tell(f"slots: {name} declined: {error.message}")
+            except SlotFailed as error:
+                if rung is not None or kind != "worktree":
+                    raise
+                self.tell(f"slots: an idle one was given up: {error.message}")
         raise BugError("no rung was left that works everywhere")
 
     def _ready(self, slot: Slot, rung: Rung | None, *, recorded: bool) -> Slot:

@@ -7,6 +7,7 @@ branches, configuration) is not a slot's to undo.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Collection
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from stratum_git.git.diff import FOLDER
 from stratum_git.git.process import Git
+from stratum_git.git.programs import LINK
 from stratum_git.git.tree_reader import Entries, TreeReader
 from stratum_git.git.worktree import check_out, clean, discard, git_dir_of
 from stratum_git.model.ids import Oid
@@ -55,7 +57,8 @@ def scrub(
         if entry.name not in OWN and not entry.name.startswith("sharedindex."):
             _remove(entry)
     check_out(slot, commit, None)
-    if (slot / ".gitmodules").exists():
+    # Not by `.gitmodules`: there may be links to other repositories without it.
+    if LINK in (folder / "index").read_bytes():
         _empty_submodules(slot, trash)
     if trees is None or len(folders) > FEW or not _is_pristine(slot, trees, trees.root(commit)):
         clean(slot, folders, keep)
@@ -87,8 +90,18 @@ def _empty_submodules(slot: Path, trash: Path) -> None:
         facts, _, name = os.fsdecode(row).partition("\t")
         path = slot / name
         if facts.startswith(GITLINK) and path.is_dir() and any(path.iterdir()):
-            discard(path, trash)
+            _put_away(path, trash)
             path.mkdir()
+
+
+def _put_away(folder: Path, trash: Path) -> None:
+    try:
+        discard(folder, trash)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        # A slot that is a mount, or a subvolume: nothing can be renamed out of it.
+        shutil.rmtree(folder)
 
 
 def _remove(path: Path) -> None:

@@ -7,7 +7,7 @@ alone: making a file costs more than writing a small one, so they pay where file
 from __future__ import annotations
 
 import errno
-import secrets
+import shutil
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from stratum_git.errors import HostError
 from stratum_git.git.layers import Layer
 from stratum_git.git.stat_data import UnknownIndex, entries, matched
 from stratum_git.git.tree_reader import TreeReader
-from stratum_git.git.worktree import check_out, discard
+from stratum_git.git.worktree import check_out, discard, git_dir_of
 from stratum_git.model.ids import Oid
 from stratum_git.slots import btrfs
 from stratum_git.slots.occupancy import Occupied
@@ -91,8 +91,19 @@ class Snapshot(Copied):
         return bool(slot.keep_ignored)
 
     def _copy(self, original: Original, place: Path) -> None:
+        apart = _apart(place)
+        apart.mkdir(mode=0o700)
+        # Where git registers it, it wants an empty folder.
+        self.registry.add_apart(place, apart, original.commit, original.index)
         btrfs.snapshot(original.tree, place)
-        self.registry.add_apart(place, place, original.commit, original.index)
+        # Nothing is renamed into another subvolume.
+        (place / ".git").write_bytes((apart / ".git").read_bytes())
+        shutil.rmtree(apart)
+
+    def discard(self, place: Path) -> None:
+        """Renames the worktree into the trash, and what was half made."""
+        discard(place, self.trash)
+        discard(_apart(place), self.trash)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +129,16 @@ class Reflink(Copied):
     def _copy(self, original: Original, place: Path) -> None:
         index, width = original.index.read_bytes(), len(original.commit) // 2
         place.mkdir(mode=0o700)
+        self.registry.add_apart(place, place, original.commit, original.index)
         clone_files(original.tree, place, index, width)
-        fitting = original.index.with_name(f"index-{secrets.token_hex(4)}")
-        try:
-            fitting.write_bytes(matched(index, width, place))
-            self.registry.add_apart(place, place, original.commit, fitting)
-        finally:
-            fitting.unlink(missing_ok=True)
+        # Of what was made now, and not of what it was copied from.
+        fitting = git_dir_of(place) / "index.new"
+        fitting.write_bytes(matched(index, width, place))
+        fitting.replace(fitting.with_name("index"))
+
+
+def _apart(place: Path) -> Path:
+    return place.with_name(f"{place.name}.apart")
 
 
 def refused(error: OSError) -> str:
