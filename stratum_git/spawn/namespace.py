@@ -20,9 +20,12 @@ from pathlib import Path
 
 from stratum_git.errors import HostError
 from stratum_git.spawn.outside import leave_lookout, recall_lookout
+from stratum_git.spawn.ssh_settings import included, show_as_own
 
 NEW_USERS, NEW_MOUNTS = 0x10000000, 0x00020000
 RECURSIVE, SLAVE = 0x4000, 1 << 19
+DETACH = 2
+"""Of ``umount2``: though it is in use."""
 ADMIN = 21
 """Number of the capability with which one may mount."""
 SELF = Path("/proc/self")
@@ -79,10 +82,10 @@ def enter() -> None:
     refuses all the same: it may have done so halfway, so there is nothing to go on with.
     """
     leave_lookout()
-    uid, gid = os.getuid(), os.getgid()
+    uid, gid, files = os.getuid(), os.getgid(), included()
     try:
         _unshare()
-        _settle(uid, gid)
+        _settle(uid, gid, files)
     except OSError as error:
         recall_lookout()
         raise HostError(f"no namespace could be entered: {_words(error)}", hint="try again") from error
@@ -93,13 +96,22 @@ def _unshare() -> None:
     called(_libc().unshare(NEW_USERS | NEW_MOUNTS), "unshare")
 
 
-def _settle(uid: int, gid: int) -> None:
+def _settle(uid: int, gid: int, files: frozenset[Path]) -> None:
     """Makes user and group what they were, and keeps to itself what is mounted from now on."""
     # Who could drop groups in there would get past files that say what a group may not.
     (SELF / "setgroups").write_text("deny", encoding="ascii")
     (SELF / "uid_map").write_text(f"{uid} {uid} 1", encoding="ascii")
     (SELF / "gid_map").write_text(f"{gid} {gid} 1", encoding="ascii")
     called(_libc().mount(None, b"/", None, RECURSIVE | SLAVE, None), "mount")
+    show_as_own(files, _mount, _unmount)
+
+
+def _mount(source: bytes, place: Path, kind: bytes, flags: int) -> None:
+    called(_libc().mount(source, os.fsencode(place), kind, flags, None), "mount")
+
+
+def _unmount(place: Path) -> None:
+    called(_libc().umount2(os.fsencode(place), DETACH), "umount2")
 
 
 def called(answer: int, name: str) -> None:
@@ -118,9 +130,9 @@ def _try(writer: int, trial: Callable[[], str]) -> None:
     try:
         signal.alarm(LIMIT)
         # Asked before: inside, nobody is anybody until it is said who.
-        uid, gid = os.getuid(), os.getgid()
+        uid, gid, files = os.getuid(), os.getgid(), included()
         _unshare()
-        _settle(uid, gid)
+        _settle(uid, gid, files)
         os.write(writer, (trial() or DONE).encode()[:LONGEST])
     except OSError as error:
         os.write(writer, f"no namespace can be made: {_words(error)}".encode()[:LONGEST])
