@@ -13,8 +13,8 @@ from stratum_git.git.layout import Layout
 from stratum_git.git.repository import Repository
 from stratum_git.git.whereabouts import checkout_at
 from stratum_git.slots.folders import StateFolders
-from stratum_git.slots.private import why_not
-from stratum_git.spawn.namespace import enter, may_mount
+from stratum_git.slots.private import sees_mounts, why_not
+from stratum_git.spawn.namespace import enter
 from stratum_git.spawn.outside import recall_lookout
 
 MOUNTED = ("auto", "overlay")
@@ -28,7 +28,9 @@ def mounting(around: Surroundings) -> Iterator[str]:
     of a run, and before there are threads. What is wrong with the repository or its settings is said by
     whoever goes on.
     """
-    folders = None if may_mount() else _folders(around)
+    folders = _folders(around)
+    if folders is not None and sees_mounts(folders):
+        folders = None
     reason = "" if folders is None else why_not(folders)
     entered = folders is not None and not reason
     if entered:

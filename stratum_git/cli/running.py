@@ -20,7 +20,7 @@ from stratum_git.app.surroundings import Surroundings
 from stratum_git.cli.inputs import read_input
 from stratum_git.cli.progress import Live, Plain, make_progress
 from stratum_git.cli.words import say
-from stratum_git.dispatch.notices import Watcher
+from stratum_git.dispatch.notices import Remark, Watcher
 from stratum_git.errors import StratumError
 from stratum_git.model.ids import FlowId
 from stratum_git.model.state import Failed, FlowState, Landing
@@ -53,8 +53,8 @@ def run(options: argparse.Namespace, cwd: Path, environment: Mapping[str, str]) 
         target=options.target,
     )
     around = Surroundings(cwd, environment)
-    with mounting(around):
-        return _watched(options, partial(running.run, around, request))
+    with mounting(around) as why_not:
+        return _watched(options, partial(running.run, around, request), why_not)
 
 
 def resume_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,8 +66,9 @@ def resume_arguments(parser: argparse.ArgumentParser) -> None:
 def resume(options: argparse.Namespace, cwd: Path, environment: Mapping[str, str]) -> int:
     """Takes a flow up; answers as ``run`` does."""
     around = Surroundings(cwd, environment)
-    with mounting(around):
-        return _watched(options, partial(running.resume, around, FlowId(options.flow), options.agent))
+    with mounting(around) as why_not:
+        work = partial(running.resume, around, FlowId(options.flow), options.agent)
+        return _watched(options, work, why_not)
 
 
 def cancel_arguments(parser: argparse.ArgumentParser) -> None:
@@ -103,8 +104,10 @@ def _common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="say nothing while it runs")
 
 
-def _watched(options: argparse.Namespace, work: Work) -> int:
+def _watched(options: argparse.Namespace, work: Work, why_not: str = "") -> int:
     progress = make_progress(sys.stderr, quiet=options.quiet)
+    if why_not:
+        progress(Remark(f"slots: nothing can be mounted: {why_not}"))
     ended: tuple[FlowState, bool] | BaseExceptionGroup[StratumError | OSError]
     try:
         ended = trio.run(partial(_supervised, work, progress))

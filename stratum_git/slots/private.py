@@ -8,8 +8,15 @@ from pathlib import Path
 
 from stratum_git.git.worktree import discard
 from stratum_git.slots import trials
+from stratum_git.slots.building import Possible
 from stratum_git.slots.folders import StateFolders
-from stratum_git.spawn.namespace import hindrance
+from stratum_git.spawn.namespace import hindrance, may_mount
+
+
+def sees_mounts(folders: StateFolders) -> bool:
+    """Returns whether this process may mount slots where it is: as root on the host, or where it went."""
+    # Root in a container may have the right, and no file system that lets him use it.
+    return may_mount() and not Possible(folders).obstacles().get("overlay")
 
 
 def why_not(folders: StateFolders) -> str:

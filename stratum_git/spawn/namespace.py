@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import signal
 import sys
@@ -34,6 +35,10 @@ LONGEST = 4000
 LIMIT = 10
 """Seconds after which a trial that hangs is over."""
 DONE = "done"
+FORBIDDING = (
+    "who is not root may be forbidden to: sysctl kernel.unprivileged_userns_clone, "
+    "kernel.apparmor_restrict_unprivileged_userns, or the seccomp rules of a container"
+)
 
 _entered: list[int] = []
 
@@ -135,9 +140,19 @@ def _try(writer: int, trial: Callable[[], str]) -> None:
         _settle(uid, gid, files)
         os.write(writer, (trial() or DONE).encode()[:LONGEST])
     except OSError as error:
-        os.write(writer, f"no namespace can be made: {_words(error)}".encode()[:LONGEST])
+        os.write(writer, _reason(error).encode()[:LONGEST])
     finally:
         os._exit(0)
+
+
+def _reason(error: OSError) -> str:
+    """Returns why the system let no namespace be made, and what decides that, as far as it is known."""
+    what = f"no namespace can be made: {_words(error)}"
+    if error.errno == errno.ENOSPC:
+        return f"{what}; there may be no more of them: sysctl user.max_user_namespaces"
+    if error.errno in {errno.EPERM, errno.EACCES}:
+        return f"{what}; {FORBIDDING}"
+    return what
 
 
 def _words(error: OSError) -> str:

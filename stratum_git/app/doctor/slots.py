@@ -9,6 +9,7 @@ from stratum_git.app.doctor.finding import Finding
 from stratum_git.slots.building import Possible, chosen
 from stratum_git.slots.folders import StateFolders
 from stratum_git.slots.ladder import ORDER
+from stratum_git.slots.private import why_not
 
 WHAT = {
     "overlay": "laid over a checkout that all share: milliseconds, however many files there are",
@@ -18,15 +19,23 @@ WHAT = {
     "cold": "checked out by git: always possible",
 }
 
+APART = "; in a namespace that a run enters, where agents have no `sudo` and containers do not see the files"
+
 
 def ways(folders: StateFolders, config: Config) -> Iterator[Finding]:
     """Says of each way whether it is possible or why not, and which are taken. All are tried again."""
-    obstacles = Possible(folders).obstacles(afresh=True)
+    obstacles = dict(Possible(folders).obstacles(afresh=True))
+    clients, apart = chosen(obstacles, config.slots_rung, visible=True), False
+    if obstacles.get("overlay"):
+        # Runs go there, and this process does not.
+        why = why_not(folders)
+        apart = not why
+        obstacles["overlay"] = f"{obstacles['overlay']}; in a namespace: {why}" if why else ""
     for way in ORDER:
-        why = obstacles.get(way, "")
-        yield Finding(f"slots: {way}", "ok", f"not possible: {why}" if why else WHAT[way])
+        why, where = obstacles.get(way, ""), APART if way == "overlay" and apart else ""
+        yield Finding(f"slots: {way}", "ok", f"not possible: {why}" if why else f"{WHAT[way]}{where}")
     forced = config.slots_rung
-    agents, clients = (chosen(obstacles, forced, visible=visible) for visible in (False, True))
+    agents = chosen(obstacles, forced, visible=False)
     why = obstacles.get(forced, "")
     if why:
         detail = f"the settings want {forced}, which is not possible: {agents} is taken"

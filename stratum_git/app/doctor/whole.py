@@ -37,12 +37,20 @@ def examine(around: Surroundings) -> tuple[Finding, ...]:
         *_guarded("repository", opened),
     ]
     repo = repos[0] if repos else None
+    if repo is not None:
+        # Before there are threads: one way is tried by a child.
+        found += _guarded("slots", partial(_ways, around, repo))
     with ThreadPoolExecutor(AT_ONCE) as pool:
         slow = [pool.submit(_guarded, *check) for check in _asked(around, repo)]
         for check in [] if repo is None else _looked(around, repo):
             found += _guarded(*check)
         found += _in_order(slow)
     return tuple(found)
+
+
+def _ways(around: Surroundings, repo: Repository) -> Iterator[Finding]:
+    config = read_config(repo.root)
+    yield from slots.ways(folders_of(around, repo, config), config)
 
 
 def _looked(around: Surroundings, repo: Repository) -> list[Check]:
@@ -52,7 +60,6 @@ def _looked(around: Surroundings, repo: Repository) -> list[Check]:
         config = read_config(repo.root)
         yield from settings.agents(around, repo, config)
         yield from settings.room(folders_of(around, repo, config))
-        yield from slots.ways(folders_of(around, repo, config), config)
 
     def left() -> Iterator[Finding]:
         yield from leftovers(repo, folders_of(around, repo, read_config(repo.root)))
