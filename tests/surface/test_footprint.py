@@ -180,6 +180,7 @@ def test_every_verb_leaves_what_is_listed_and_nothing_else(watch: Watch) -> None
     assert shell.repo.git("for-each-ref", "refs/stratum/verdicts")
     watch.run("gate", "approve", flow, "pass")
     watch.run("salvage", flow, "one", "--attempt", "1", "--branch", "back")
+    watch.run("shell", flow, "one", "--", "touch", "mine")
     watch.run("undo", flow, "--dry-run", nothing=True)
     watch.run("undo", flow)
     watch.run("land", flow, code=1)
