@@ -230,7 +230,7 @@ def _driver(context: Context, journal: Journal, watch: Watcher, handle: Handle) 
     timeouts = (work.timeout or 0.0 for work in works if isinstance(work, Dispatch))
     # An attempt may wait for room at its model's server beside the time that it has.
     lifetime = max(DEFAULT_TIMEOUT, *timeouts, 0.0) + PATIENCE
-    leases = Leases(context.writer, journal.state.flow, context.holder, own_identity(), lifetime)
+    leases = Leases(journal.log.writer, journal.state.flow, context.holder, own_identity(), lifetime)
     context.pool.tell = _from_threads(watch)
     handle.driver = Driver(context, journal, leases, watch)
     return handle.driver

@@ -12,7 +12,7 @@ import ast
 import dataclasses
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from types import ModuleType
 from typing import Literal, TypeAlias, TypeVar, cast, get_args, get_origin
@@ -57,6 +57,11 @@ NAMES: Mapping[str, re.Pattern[str]] = {
 }
 """What the names of the model look like. Whoever wrote a flow's ref may have written anything into it."""
 
+REMEMBERED = 4096
+"""Items whose lines are remembered."""
+SHORT = 2000
+"""Characters of a line that is."""
+_LINES: dict[tuple[int, object], tuple[object, str]] = {}
 _ENCODER = json.JSONEncoder(sort_keys=True, ensure_ascii=False)
 
 
@@ -129,6 +134,30 @@ def dump(data: Json) -> bytes:
     else:
         text = _line(data)
     return text.encode("utf-8", "surrogatepass") + b"\n"
+
+
+def dump_all(items: Iterable[object], encoding: Callable[[T], Json]) -> bytes:
+    """Returns what :func:`dump` does of the list of *items*, each encoded by *encoding*.
+
+    Most are the very objects of the last time: their lines are remembered.
+    """
+    lines = [_line_of(item, encoding) for item in items]
+    text = "[\n" + ",\n".join(lines) + "\n]" if lines else "[]"
+    return text.encode("utf-8", "surrogatepass") + b"\n"
+
+
+def _line_of(item: object, encoding: Callable[[T], Json]) -> str:
+    key = id(item), encoding
+    known = _LINES.get(key)
+    # The item is kept with its line, so no other one can have its number.
+    if known is not None and known[0] is item:
+        return known[1]
+    line = _line(encoding(cast("T", item)))
+    if len(line) <= SHORT:
+        if len(_LINES) >= REMEMBERED:
+            _LINES.clear()
+        _LINES[key] = (item, line)
+    return line
 
 
 def _line(data: Json) -> str:

@@ -247,7 +247,7 @@ def _numbered(
 
 
 def _rows(encode: Callable[[T], Json], part: tuple[T, ...]) -> bytes:
-    return codec.dump([encode(item) for item in part])
+    return codec.dump_all(part, encode)
 
 
 def _encoded(value: object) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from functools import cache
@@ -11,6 +11,8 @@ from pathlib import Path
 
 WIDTH = 3
 """Threads that wait for the disk, the caller's included: it gains a tenth over one, and more gain nothing."""
+FEW = 4
+"""Files for which handing some to another thread takes longer than it saves."""
 OPEN = 96
 """Files that are open at the same time."""
 
@@ -32,7 +34,18 @@ def flush(paths: Iterable[Path]) -> None:
             _flush_handles(handles)
 
 
+def beginning(handle: int) -> Callable[[], None]:
+    """Has another thread put what was written to a new file on the disk; returns what waits for that.
+
+    Its size is among it, its times are not: nobody needs those, and it takes a third less.
+    """
+    return _pool().submit(os.fdatasync, handle).result
+
+
 def _flush_handles(handles: Sequence[int]) -> None:
+    if len(handles) <= FEW:
+        _wait(handles)
+        return
     others = [_pool().submit(_wait, handles[n::WIDTH]) for n in range(1, min(WIDTH, len(handles)))]
     try:
         _wait(handles[::WIDTH])

@@ -76,6 +76,8 @@ GUARDS = (
 
 PATIENCE = 2.0
 """Seconds after which it is looked whether git waits for something that never comes."""
+GENTLE = 10
+"""How nice a git is whose work has time."""
 DEADLINE = 3600.0
 """Seconds that any one git may take: a checkout of millions of files is done, one that hangs is not."""
 
@@ -205,11 +207,12 @@ class Git:
         config: tuple[str, ...] = (),
         timeout: float = DEADLINE,
         within: Path | None = None,
+        gently: bool = False,
     ) -> Done:
         """Runs git and returns what it gave; raises GitFailed when its exit code is not one of *ok*.
 
         Raises GitHung after *timeout* seconds, when git and what it started are dead. With *within* it is
-        started there, and still only starts what is trusted in ``cwd``.
+        started there, and still only starts what is trusted in ``cwd``. *gently*: others come first.
         """
         guarded = {**_trust.environment(args[0], self.cwd, _asked), **(env or {})}
         with self._starting():
@@ -225,6 +228,8 @@ class Git:
             )
         with process:
             try:
+                if gently:
+                    os.setpriority(os.PRIO_PROCESS, process.pid, GENTLE)
                 stdout, stderr = _ended(process, stdin, self.cwd, timeout)
             except BaseException as error:
                 # The whole session: a filter that git started would hold the pipes open.

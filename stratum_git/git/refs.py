@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from stratum_git.errors import HostError
+from stratum_git.errors import BugError, HostError
 from stratum_git.git import stale_locks
-from stratum_git.git.flushing import flush
 from stratum_git.git.process import Conversation, Done, GitFailed
+from stratum_git.git.ref_flushing import RefFolders, are_many, flush_prepared
 from stratum_git.git.repository import Repository
 from stratum_git.model.ids import Oid, RefName
 
@@ -22,6 +22,8 @@ WAITING = ("core.filesRefLockTimeout=2000", "core.packedRefsTimeout=2000")
 """Git waits this many ms for a lock of somebody else's, with pauses of its own; its default is 100."""
 ATTEMPTS = 5
 """A directory of refs that another git removes, being empty, while this one locks a ref in it: again."""
+LIFETIME = 256
+"""Transactions after which a git is replaced: it remembers every pack that it ever saw."""
 OID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 HELD = re.compile(r"Unable to create '([^']+\.lock)': File exists")
 PASSING = re.compile(r"Unable to create '[^']+\.lock': (No such file or directory|Not a directory)")
@@ -37,6 +39,10 @@ class RefUpdate:
     ref: RefName
     new: Oid | None
     old: Oid | None
+
+
+class _Unsure:
+    """Values were not where they were to be flushed; nothing moved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +74,9 @@ class RefSession:
         self._message = message
         self._durable = durable
         self._lock = threading.Lock()
-        self._git: Conversation | None = None
+        self._gits: dict[bool, Conversation] = {}
+        self._folders = RefFolders(repo.common_dir)
+        self._moves = 0
         self._stack = contextlib.ExitStack()
         self._handle = -1
 
@@ -89,13 +97,13 @@ class RefSession:
         if not updates:
             return Applied()
         said, left = "", updates
-        folders = _folders(self._repo, updates)
+        packed = self._folders.packed()
         for _ in range(ATTEMPTS):
             with self._lock:
                 failed = self._try(left, first) if left else None
             if failed is None:
                 if self._durable:
-                    flush(folders)
+                    self._folders.flush(updates, packed)
                 return Applied()
             said = failed.stderr.decode("utf-8", "replace")
             if failed.code < 0:
@@ -112,9 +120,8 @@ class RefSession:
     def close(self) -> None:
         """Ends the git, if there is one. The session can be used again."""
         with self._lock:
-            git, self._git = self._git, None
-            if git is not None:
-                git.close()
+            self._end()
+            self._folders.close()
             self._stack.close()
             self._handle = -1
 
@@ -143,22 +150,48 @@ class RefSession:
             return self._moved(updates, first)
 
     def _moved(self, updates: Sequence[RefUpdate], first: Callable[[], None]) -> Done | None:
-        git, self._git = self._git or self._start(), None
+        self._moves += 1
+        if self._moves % LIFETIME == 0:
+            self._end()
+        if self._durable and are_many(self._repo.common_dir, updates):
+            done = self._commit(updates, first, flushes=True)
+            if not isinstance(done, _Unsure):
+                return done
+        done = self._commit(updates, first, flushes=False)
+        if isinstance(done, _Unsure):
+            raise BugError("git itself was to flush what it prepared")
+        return done
+
+    def _commit(
+        self, updates: Sequence[RefUpdate], first: Callable[[], None], *, flushes: bool
+    ) -> Done | _Unsure | None:
+        """Does one transaction; with *flushes* the values are flushed here, else git does that itself."""
+        git = self._gits.pop(flushes, None) or self._start(flushes=flushes)
         moves = b"".join(_command(update) for update in updates)
         is_sent = git.send(b"start\0" + moves + b"prepare\0")
         try:
             first()
+            is_ready = is_sent and git.heard(2)
+            is_flushed = not (flushes and is_ready) or flush_prepared(self._repo.common_dir, updates)
         except BaseException:
             git.close()
             raise
-        if is_sent and git.heard(2) and git.send(b"commit\0") and git.heard(1):
-            self._git = git
+        if not is_flushed:
+            git.close()
+            return _Unsure()
+        if is_ready and git.send(b"commit\0") and git.heard(1):
+            self._gits[flushes] = git
             return None
         return git.close()
 
-    def _start(self) -> Conversation:
+    def _end(self) -> None:
+        for git in self._gits.values():
+            git.close()
+        self._gits = {}
+
+    def _start(self, *, flushes: bool) -> Conversation:
         # The value must be on the disk before the rename: a ref that a power cut left empty blocks readers.
-        config = (*WAITING, "core.fsync=reference") if self._durable else WAITING
+        config = (*WAITING, "core.fsync=reference") if self._durable and not flushes else WAITING
         words = ("update-ref", "-m", self._message, "--stdin", "-z")
         return self._repo.git.talk(*words, config=config, inherit=(self._handle,))
 
@@ -260,16 +293,3 @@ def _shared_locks(repo: Repository, updates: Sequence[RefUpdate]) -> list[Path]:
     if any(update.new is None and update.old is not None for update in updates):
         locks.append(repo.common_dir / "packed-refs.lock")
     return locks
-
-
-def _folders(repo: Repository, updates: Sequence[RefUpdate]) -> list[Path]:
-    """Returns the directories in which *updates* may make or remove names: git flushes none of them."""
-    folders: dict[Path, None] = {}
-    for update in updates:
-        names = update.ref.split("/")[:-1]
-        own = repo.common_dir.joinpath(*names)
-        folders[own] = None
-        if update.old is None or update.new is None or not own.is_dir():
-            # Those above may be new or go themselves, and packed-refs is rewritten when a packed ref goes.
-            folders |= dict.fromkeys(repo.common_dir.joinpath(*names[:n]) for n in range(len(names)))
-    return list(folders)

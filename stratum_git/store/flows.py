@@ -18,8 +18,10 @@ from stratum_git.core.parse import load_spec
 from stratum_git.core.program import compile_program
 from stratum_git.core.rebuild import rebuild
 from stratum_git.git.bounded import read_small_objects
+from stratum_git.git.compaction import WIDTH, compact_soon
 from stratum_git.git.memory import wait_for_pruning
 from stratum_git.git.objects import ObjectWriter, Signature, read_objects, read_tree
+from stratum_git.git.pack_writer import PackWriter
 from stratum_git.git.process import GitFailed
 from stratum_git.git.refs import Applied, LostRace, RefSession, RefUpdate, read_ref
 from stratum_git.git.repository import Repository
@@ -44,6 +46,8 @@ from stratum_git.store.trees import TreeCache, names_of
 
 HEALINGS = 20
 """How often a move of refs is tried again because a git of somebody's deleted what they were to point to."""
+LOOKING = 16
+"""Events after which is looked whether all that was written last is still there; and at the end."""
 LARGEST = 64 * 1024 * 1024
 """Bytes of one file of a flow: the largest are outputs, and a result has 16 MiB at most."""
 WHOLE = 1024 * 1024 * 1024
@@ -88,13 +92,19 @@ class FlowLog:
         self._repo = repo
         self._writer = writer
         self._committer = committer
-        # Nobody reads an event before the ref moves, so its objects are flushed together.
-        self._own = ObjectWriter(repo, durable=writer.durable, late=True)
+        # Nobody reads an event before the ref moves, so its objects come to be together.
+        self._own = PackWriter(repo, durable=writer.durable, late=True)
         self.spec = self._own.blob(spec.encode())
         self._trees = TreeCache(self._own)
         # Whoever writes many flows gives one session for all of them, and closes it himself.
         self._refs = refs or RefSession(repo, "stratum-git", durable=writer.durable)
         self._is_shared = refs is not None
+        self._appended = 0
+
+    @property
+    def writer(self) -> ObjectWriter:
+        """Returns what writes objects that come to be with the next event, and not without one."""
+        return self._own
 
     def __enter__(self) -> Self:
         return self
@@ -104,6 +114,8 @@ class FlowLog:
         self.heal()
         if not self._is_shared:
             self._refs.close()
+        if self._appended:
+            compact_soon(self._repo)
 
     def append(
         self, flow: FlowId, tip: Oid | None, entries: Sequence[Entry], extra: Sequence[RefUpdate] = ()
@@ -118,7 +130,11 @@ class FlowLog:
         answer = self._moved(updates)
         if isinstance(answer, LostRace):
             return Lost(answer.ref, answer.detail)
-        self.heal()
+        self._appended += 1
+        if self._appended % LOOKING == 0:
+            self.heal()
+        if self._appended % WIDTH == 0:
+            compact_soon(self._repo)
         self._own.settle()
         self._writer.settle()
         return Stored(commit, entries[-1].after)

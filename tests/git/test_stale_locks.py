@@ -180,7 +180,7 @@ def test_a_lock_that_was_claimed_before_it_was_taken_is_deleted_when_its_claiman
         "session = RefSession(repo, 'test', durable=True)\n"
         "start = session._start\n"
         "made = []\n"
-        "session._start = lambda: made.append(start()) or made[0]\n"
+        "session._start = lambda **how: made.append(start(**how)) or made[0]\n"
         "git = lambda: made[0]\n"
         f"session.transact([RefUpdate({MAIN!r}, {new!r}, {old!r}),"
         f" RefUpdate({FLOW!r}, {new!r}, None)], dies)\n"
@@ -203,8 +203,7 @@ def test_a_git_that_is_killed_in_the_middle_of_a_move_is_replaced(
     session = RefSession(repo, "test", durable=False)
     with session:
         assert session.transact([RefUpdate(BRANCH, Oid(scratch.head()), None)]) == Applied()
-        git = session._git
-        assert git is not None
+        git = session._gits[False]
 
         def kill() -> None:
             git.process.kill()

@@ -1,0 +1,172 @@
+"""Writes what belongs together, as the objects of an event do, as one small pack.
+
+That is two files and a directory to flush, where loose objects are a file and a directory each. Beside it
+lies a file ``.keep``: as long as that is there, no git deletes the pack, or takes objects out of it, whoever
+runs ``gc``, ``prune`` or ``repack`` while no ref has them yet. ``git/compaction.py`` makes few packs of many.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from stratum_git.errors import HostError
+from stratum_git.git.flushing import beginning, flush
+from stratum_git.git.objects import ObjectWriter
+from stratum_git.git.packs import Packed, entry, packed
+from stratum_git.git.repository import Repository
+from stratum_git.model.ids import Oid
+
+MARK = "57a7"
+"""How the names of our packs begin, after ``pack-``; a digit follows, how often it was put together."""
+WHY = b"stratum-git: these objects belong to events; it lets go of the pack by itself\n"
+
+
+@dataclass
+class PackWriter(ObjectWriter):
+    """An object writer whose objects come to be together, at :meth:`reveal`. Safe for several threads."""
+
+    made: list[Path] = field(default_factory=list)
+    """The packs that it made, by their paths without an ending."""
+    _unsure: bool = False
+    _entries: dict[str, bytes] = field(default_factory=dict, repr=False)
+
+    def reveal(self) -> None:
+        """Makes a pack of what was written: its files are on the disk, their names are after :meth:`sync`."""
+        super().reveal()
+        with self._flushing:
+            with self._lock:
+                entries = dict(self._entries)
+            if not entries:
+                return
+            try:
+                path = place(self.repo, packed(entries, self.repo.object_format), 0, durable=self.durable)
+            except OSError as error:
+                raise HostError(f"objects could not be written to the disk: {error.strerror}") from error
+            with self._lock:
+                self.made.append(path)
+                self._unsure = self.durable
+                for oid in entries:
+                    del self._entries[oid]
+
+    def sync(self) -> None:
+        """Flushes what was written since the last call."""
+        self.reveal()
+        with self._flushing:
+            with self._lock:
+                unsure, self._unsure = self._unsure, False
+            try:
+                if unsure:
+                    flush([self.repo.common_dir / "objects" / "pack"])
+            except OSError as error:
+                with self._lock:
+                    self._unsure = True
+                raise HostError(f"objects could not be flushed to the disk: {error.strerror}") from error
+        super().sync()
+
+    def _write(self, kind: bytes, data: bytes, *, passing: bool = False) -> Oid:
+        if self.repo.shared_permissions:
+            # What others may read and write is git's to decide.
+            return super()._write(kind, data, passing=passing)
+        store = kind + b" " + str(len(data)).encode() + b"\0" + data
+        oid = Oid(hashlib.new(self.repo.object_format, store, usedforsecurity=False).hexdigest())
+        if oid not in self._entries:
+            row = entry(kind, data)
+            with self._lock:
+                self._entries[oid] = row
+        return oid
+
+
+def place(repo: Repository, content: Packed, level: int, *, durable: bool) -> Path:
+    """Writes a pack that nobody deletes; returns its path without an ending. Raises OSError."""
+    name = _fresh_name(repo, level)
+    handles: list[int] = []
+    try:
+        # Git knows a pack by its index: before that has its name, the others are nothing to anybody.
+        _keep(repo, name)
+        handles.append(_filled(name + ".pack", content.pack))
+        wait = beginning(handles[0]) if durable else None
+        try:
+            handles.append(_filled(name + ".idx-new", content.index))
+            if durable:
+                os.fdatasync(handles[1])
+        finally:
+            if wait is not None:
+                wait()
+        Path(name + ".idx-new").rename(name + ".idx")
+    except BaseException:
+        _drop(name, ".idx-new", ".pack", ".keep")
+        raise
+    finally:
+        for handle in handles:
+            os.close(handle)
+    return Path(name)
+
+
+def adopt(repo: Repository, made: Path, level: int) -> Path:
+    """Takes a pack that git made elsewhere on the same disk, as :func:`place` does."""
+    name = _fresh_name(repo, level)
+    flush([made.with_suffix(".pack"), made.with_suffix(".idx")])
+    try:
+        _keep(repo, name)
+        made.with_suffix(".pack").rename(f"{name}.pack")
+        made.with_suffix(".idx").rename(f"{name}.idx")
+    except BaseException:
+        _drop(name, ".pack", ".keep")
+        raise
+    return Path(name)
+
+
+def _fresh_name(repo: Repository, level: int) -> str:
+    size = len(repo.zero) - len(MARK) - 1
+    return f"{repo.common_dir}/objects/pack/pack-{MARK}{level}{secrets.token_hex(size)[:size]}"
+
+
+def _keep(repo: Repository, name: str) -> None:
+    """Makes the file that keeps a pack: a further name of one that is there, since that needs no new file."""
+    source = repo.common_dir / "stratum" / "keep"
+    for _ in range(2):
+        try:
+            os.link(source, f"{name}.keep")
+        except FileNotFoundError:
+            _make_source(source)
+        except OSError:
+            break
+        else:
+            return
+    # So many names, or any second one, this disk does not give.
+    os.close(_filled(f"{name}.keep", WHY))
+
+
+def _drop(name: str, *endings: str) -> None:
+    for ending in endings:
+        with contextlib.suppress(OSError):
+            Path(name + ending).unlink()
+
+
+def _make_source(source: Path) -> None:
+    source.parent.mkdir(parents=True, exist_ok=True)
+    temporary = source.with_name(f"keep-{secrets.token_hex(8)}")
+    handle = _filled(str(temporary), WHY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    temporary.replace(source)
+
+
+def _filled(path: str, data: bytes) -> int:
+    """Makes a file; returns it open."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o444)
+    try:
+        left = memoryview(data)
+        while left:
+            left = left[os.write(handle, left) :]
+    except BaseException:
+        os.close(handle)
+        raise
+    return handle
