@@ -35,7 +35,7 @@ from stratum_git.model.effects import Consider, Open
 from stratum_git.model.ids import FlowId, Oid, RefName, StepId
 from stratum_git.model.messages import Considered, Event, Started
 from stratum_git.model.state import FlowState, Program
-from stratum_git.store.flows import Entry, FlowLog, Lost, Stored, first_spec, load, spec_at
+from stratum_git.store.flows import Entry, FlowLog, Lost, Stored, first_spec, load, spec_at, tidy_up
 from stratum_git.store.listing import UnknownFlowError, flow_ref
 
 KEPT = 64
@@ -122,6 +122,7 @@ class Desk:
                 with suppress(StratumError, OSError):
                     # The client has left: nobody is there to be told, and the next one does it as well.
                     tidy(self._context, TIDYING)
+                    tidy_up(self._context.repo)
             if self._refs is not None:
                 self._refs.close()
             if self._context is not None:

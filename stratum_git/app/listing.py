@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from stratum_git.app.surroundings import Surroundings
 from stratum_git.core.wording import SCHEMA_VERSION, status_word, terminal_word
 from stratum_git.model.ids import Json
-from stratum_git.store.listing import Header, list_flows
+from stratum_git.store.listing import Header, list_flows, list_open
 
 OVER = frozenset({"complete", "failed", "cancelled", "killed"})
 
@@ -39,7 +39,7 @@ def brief_flows(around: Surroundings) -> Listed:
 
 def gates(around: Surroundings) -> Listed:
     """Returns the gates at which flows wait for a decision, with the protocol's keys."""
-    found = list_flows(around.repository())
+    found = list_open(around.repository())
     return Listed([_gate(h) for h in found.headers if h.status == "awaiting_gate"], found.remarks)
 
 

@@ -36,7 +36,7 @@ from stratum_git.slots.leases import (
     read_leases,
     write_lease,
 )
-from stratum_git.store.listing import list_flows
+from stratum_git.store.listing import list_open
 
 RACES = 100
 WORDS = ("complete", "failed")
@@ -109,7 +109,7 @@ def _flows(desk: Desk, flow: FlowId | None) -> Iterator[FlowId]:
     if flow is not None:
         yield flow
         return
-    for header in list_flows(desk.context.repo).headers:
+    for header in list_open(desk.context.repo).headers:
         if header.status == "running" and header.driver == "client" and header.tasks:
             yield header.flow
 

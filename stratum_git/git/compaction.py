@@ -2,8 +2,8 @@
 
 Eight of one size become one of the next, so there are never more than some forty, and an object is copied
 some five times, however many events there are. A pack is whole and on the disk before what it was made from
-goes; who dies between leaves objects twice. The largest are packed by git, which stores what changed only. When
-they are old nobody keeps them any more: they are packs as any others then, and git's own ``gc`` joins them.
+goes; who dies between leaves objects twice. The largest are packed by git, which stores what changed only.
+When they are old nobody keeps them any more: they are packs as any others then, and ``git gc`` joins them.
 
 Only packs with our name and a ``.keep`` are touched. What is in them is copied, whether a ref has it or not:
 somebody may be about to name it.
@@ -102,6 +102,11 @@ def compact_soon(repo: Repository) -> None:
             return
         _waiting.add(repo.common_dir)
     _pool().submit(_compact_now, repo)
+
+
+def compact_at_last(repo: Repository) -> None:
+    """Does so now, after what was begun in the background: nothing of that goes on when this returns."""
+    _pool().submit(_compact_now, repo).result()
 
 
 def _compact_now(repo: Repository) -> None:

@@ -18,11 +18,12 @@ from stratum_git.core.parse import load_spec
 from stratum_git.core.program import compile_program
 from stratum_git.core.rebuild import rebuild
 from stratum_git.git.bounded import read_small_objects
-from stratum_git.git.compaction import WIDTH, compact_soon
+from stratum_git.git.compaction import WIDTH, compact_at_last, compact_soon
 from stratum_git.git.memory import wait_for_pruning
 from stratum_git.git.objects import ObjectWriter, Signature, read_objects, read_tree
 from stratum_git.git.pack_writer import PackWriter
 from stratum_git.git.process import GitFailed
+from stratum_git.git.ref_packing import pack_refs_if_many
 from stratum_git.git.refs import Applied, LostRace, RefSession, RefUpdate, read_ref
 from stratum_git.git.repository import Repository
 from stratum_git.model.effects import Effect
@@ -41,7 +42,7 @@ from stratum_git.model.messages import (
 )
 from stratum_git.model.resolutions import ResolvingBegan, ResolvingEnded
 from stratum_git.model.state import FlowState, Program
-from stratum_git.store.listing import UnknownFlowError, flow_ref
+from stratum_git.store.listing import PREFIX, UnknownFlowError, flow_ref
 from stratum_git.store.trees import TreeCache, names_of
 
 HEALINGS = 20
@@ -115,7 +116,7 @@ class FlowLog:
         if not self._is_shared:
             self._refs.close()
         if self._appended:
-            compact_soon(self._repo)
+            tidy_up(self._repo)
 
     def append(
         self, flow: FlowId, tip: Oid | None, entries: Sequence[Entry], extra: Sequence[RefUpdate] = ()
@@ -170,6 +171,12 @@ class FlowLog:
         committer = Signature(self._committer.name, self._committer.email, entry.event.at, self._committer.tz)
         parents = tuple(dict.fromkeys((parent, *_results(entry.event))))
         return self._own.commit(tree, parents, message, author, committer)
+
+
+def tidy_up(repo: Repository) -> None:
+    """Leaves the repository such that nobody's git is slower for what was written, if that was much."""
+    pack_refs_if_many(repo, PREFIX)
+    compact_at_last(repo)
 
 
 def load(repo: Repository, flow: FlowId) -> tuple[Stored, str]:

@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar, TypeVar
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import ClassVar, TypeVar, cast
 
 from stratum_git.errors import HostError, UserError
 from stratum_git.git.bounded import read_small_objects
 from stratum_git.git.objects import Object, read_objects
+from stratum_git.git.ref_files import Stamp, loose_refs, packed_refs, packed_stamp
 from stratum_git.git.refs import read_ref, survey_refs
 from stratum_git.git.repository import Repository
-from stratum_git.model.ids import FlowId, Json, RefName
+from stratum_git.model.ids import FlowId, Json, Oid, RefName
+from stratum_git.store.header_cache import known_open, known_rows, remember_open, remember_rows
 
 T = TypeVar("T")
 Row = dict[str, Json]
 
 PREFIX = "refs/stratum/flows/"
+OVER = frozenset({"complete", "failed", "cancelled", "killed"})
 HEADER = 16 * 1024 * 1024
 """Bytes of a ``state.json``. It has the newest records and a few states, and they are short."""
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
@@ -92,15 +95,74 @@ def event_count(repo: Repository, flow: FlowId) -> int:
 
 
 def list_flows(repo: Repository) -> Listing:
-    """Returns every flow in short, with two git processes however many there are."""
-    refs, said = survey_refs(repo, PREFIX)
-    found = _read(repo, [f"{tip}:state.json" for tip in refs.values()])
-    flows = [FlowId(ref.removeprefix(PREFIX)) for ref in refs]
-    headers = {flow: _header(flow, item) for flow, item in zip(flows, found, strict=True)}
-    known = sorted((h for h in headers.values() if h is not None), key=lambda h: (h.started, h.flow))
-    lost = (flow for flow, header in headers.items() if header is None)
+    """Returns every flow in short, with a git process or two however many there are."""
+    loose = loose_refs(repo, PREFIX)
+    if loose is None:
+        tips, said = survey_refs(repo, PREFIX)
+        return _listing(repo, tips, said)
+    packed, stamp = packed_refs(repo, PREFIX)
+    found = _listing(repo, {**packed, **loose})
+    _remember_open(repo, stamp, packed, found)
+    return found
+
+
+def list_open(repo: Repository) -> Listing:
+    """Returns the flows that are not over, and sessions that are not closed; others hardly cost anything.
+
+    Some that are over may be among them.
+    """
+    loose = loose_refs(repo, PREFIX)
+    known = None if loose is None else known_open(repo, packed_stamp(repo))
+    if loose is None or known is None:
+        return list_flows(repo)
+    return _told(_read_headers(repo, {**known, **loose}))
+
+
+def _listing(repo: Repository, tips: Mapping[RefName, Oid], said: str = "") -> Listing:
+    kept = known_rows(repo)
+    lines = {ref: _remembered(ref, kept.get(tip)) for ref, tip in tips.items()}
+    known = {ref: header for ref, header in lines.items() if header is not None}
+    fresh = _read_headers(repo, {ref: tip for ref, tip in tips.items() if ref not in known})
+    over = {tips[ref]: cast("Json", asdict(h)) for ref, h in fresh.items() if h is not None and is_over(h)}
+    remember_rows(repo, over, kept, len(tips))
+    return _told({**known, **fresh}, said)
+
+
+def _told(found: Mapping[RefName, Header | None], said: str = "") -> Listing:
+    headers = sorted((h for h in found.values() if h is not None), key=lambda h: (h.started, h.flow))
+    lost = sorted(ref.removeprefix(PREFIX) for ref, header in found.items() if header is None)
     remarks = [*said.splitlines(), *(f"the flow {flow} cannot be read; see `git fsck`" for flow in lost)]
-    return Listing(tuple(known), tuple(remarks))
+    return Listing(tuple(headers), tuple(remarks))
+
+
+def _read_headers(repo: Repository, tips: Mapping[RefName, Oid]) -> dict[RefName, Header | None]:
+    read = _read(repo, [f"{tip}:state.json" for tip in tips.values()])
+    return {ref: _header(_flow(ref), item) for ref, item in zip(tips, read, strict=True)}
+
+
+def _flow(ref: RefName) -> FlowId:
+    return FlowId(ref.removeprefix(PREFIX))
+
+
+def is_over(header: Header) -> bool:
+    """Returns whether nothing is to be done for a flow: it is over, and no session that may go on."""
+    closed = header.session is None or header.session.get("closed") is not None
+    return header.status in OVER and closed
+
+
+def _remember_open(repo: Repository, stamp: Stamp, packed: Mapping[RefName, Oid], found: Listing) -> None:
+    if packed and known_open(repo, stamp) is None:
+        over = {f"{PREFIX}{header.flow}" for header in found.headers if is_over(header)}
+        remember_open(repo, stamp, {ref: tip for ref, tip in packed.items() if ref not in over})
+
+
+def _remembered(ref: RefName, line: bytes | None) -> Header | None:
+    if line is None:
+        return None
+    try:
+        return Header(**{**json.loads(line), "flow": _flow(ref)})
+    except (ValueError, TypeError, RecursionError):
+        return None
 
 
 def _read(repo: Repository, names: Sequence[str]) -> list[Object | None]:

@@ -12,9 +12,10 @@ import json
 import os
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from itertools import count
@@ -27,14 +28,16 @@ from stratum_git.core.program import compile_program
 from stratum_git.dispatch.journal import Journal, Written
 from stratum_git.dispatch.leasing import Leases
 from stratum_git.dispatch.publishing import result_updates
-from stratum_git.git.objects import ObjectWriter, Signature
-from stratum_git.git.refs import RefUpdate
+from stratum_git.git.objects import ObjectWriter, Signature, read_tree
+from stratum_git.git.pack_writer import PackWriter
+from stratum_git.git.refs import RefUpdate, transact
 from stratum_git.git.repository import Repository, head_of, open_repository
 from stratum_git.model.effects import Effect
 from stratum_git.model.ids import FlowId, Oid, RefName, StepId, TaskId
 from stratum_git.model.messages import Completed, Event, Opened, Started, TaskReported
 from stratum_git.model.state import FlowState, Program
 from stratum_git.store.flows import Entry, FlowLog, Stored
+from stratum_git.store.listing import list_flows, list_open
 
 ME = Signature("Bench", "bench@x", 0.0)
 BUILD = StepId("build")
@@ -150,6 +153,55 @@ def measure(repository: Path, rounds: int) -> dict[str, float]:
     }
 
 
+def finish(repo: Repository, many: int, stack: ExitStack) -> None:
+    """Adds flows that are over to a repository: copies of one, packed as they are after a while."""
+    pattern = Flow(repo, f"pattern-{many}", 3, stack)
+    tip = pattern.journal.stored.tip
+    state = json.loads(repo.git.run("cat-file", "blob", f"{tip}:state.json").stdout)
+    files = {path: (entry.mode, entry.oid) for path, entry in read_tree(repo, tip).items() if "/" not in path}
+    writer, updates = PackWriter(repo, durable=False), []
+    for number in range(many):
+        row = {**state, "status": "complete", "flow": f"old-{many}-{number}", "started": float(number)}
+        files["state.json"] = ("100644", writer.blob(json.dumps(row).encode()))
+        root = writer.commit(writer.tree(files), (), f"Flow {number}\n", ME, ME)
+        updates.append(RefUpdate(RefName(f"refs/stratum/flows/old-{many}-{number}"), root, None))
+    writer.sync()
+    transact(repo, updates, message="bench")
+    repo.git.run("pack-refs", "--all")
+
+
+def listing(repository: Path, sizes: Sequence[int], rounds: int) -> dict[str, float]:
+    """Returns how long it takes to look, in repositories with so many flows that are over."""
+    found: dict[str, float] = {}
+    with tempfile.TemporaryDirectory(dir=repository.parent, prefix="state-") as scratch, ExitStack() as stack:
+        for size in sizes:
+            repo = _scratch(Path(scratch) / str(size))
+            finish(repo, size, stack)
+            live = Flow(repo, "live", 4 * rounds + 64, stack)
+            found[f"list_all_first_{size}_ms"] = _timed(partial(list_flows, repo)) * 1000
+            looks: dict[str, Callable[[], object]] = {
+                "list_all": partial(list_flows, repo),
+                "list_open": partial(list_open, repo),
+                "query_flows": partial(_run, repo, "query", "flows"),
+                "query_gates": partial(_run, repo, "query", "gates"),
+                "query_flow": partial(_run, repo, "query", "flow", "live"),
+                "log": partial(_run, repo, "log", "live"),
+            }
+            times: dict[str, list[float]] = {name: [] for name in (*looks, "transition")}
+            for _ in range(rounds):
+                for name, look in looks.items():
+                    times[name].append(_timed(look))
+                times["transition"].append(_timed(partial(live.append, live.decided(live.report()))))
+            found |= {f"{name}_{size}_ms": statistics.median(took) * 1000 for name, took in times.items()}
+    return found
+
+
+def _run(repo: Repository, *words: str) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "stratum_git", *words], cwd=repo.root, check=True, capture_output=True
+    )
+
+
 def _program() -> Program:
     loaded = load_spec(SPEC)
     made = None if loaded.spec is None else compile_program(loaded.spec, None)
@@ -160,6 +212,7 @@ def _program() -> Program:
 
 def _scratch(folder: Path) -> Repository:
     place = folder / "repo"
+    place.mkdir(parents=True)
     subprocess.run(["git", "init", "-q", "-b", "main", place], check=True)
     who = ("-c", "user.name=b", "-c", "user.email=b@x")
     subprocess.run(["git", "-C", place, *who, "commit", "-q", "--allow-empty", "-m", "first"], check=True)
@@ -191,8 +244,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=50)
     parser.add_argument("--repository", type=Path, default=Path.cwd())
+    parser.add_argument("--flows", type=int, nargs="*", default=[10, 1000, 10000], help="flows that are over")
     options = parser.parse_args()
-    print(json.dumps(measure(options.repository, options.rounds), indent=1))
+    found = measure(options.repository, options.rounds)
+    if options.flows:
+        found |= listing(options.repository, options.flows, max(3, options.rounds // 10))
+    print(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from stratum_git.app.hooks.asked import NOTHING, Answer, Asked, Ground
 from stratum_git.app.hooks.tenants import standing_in
 from stratum_git.app.hooks.unreported import all_unreported, repository_of
 from stratum_git.git.files import read_bounded
-from stratum_git.store.listing import Header, Row, list_flows
+from stratum_git.store.listing import Header, Row, list_open
 
 MEMORY = Path(".claude/memory/MEMORY.md")
 OVER = frozenset({"complete", "failed", "cancelled", "killed"})
@@ -35,7 +35,7 @@ def session_start(asked: Asked) -> Answer:
 
 
 def _flows(ground: Ground) -> Iterator[str]:
-    listing = list_flows(repository_of(ground))
+    listing = list_open(repository_of(ground))
     headers = [header for header in listing.headers if header.status not in OVER]
     if not headers:
         return
