@@ -89,10 +89,13 @@ class _Pack:
             self.file(ending).unlink(missing_ok=True)
 
 
-def compact(repo: Repository) -> int:
-    """Joins packs of which there are enough; returns how many are gone. Whoever else is at it does all."""
+def compact(repo: Repository, *, small: int = SMALL) -> int:
+    """Joins packs of which there are enough; returns how many are gone. Whoever else is at it does all.
+
+    What is larger than *small*, in bytes, git joins.
+    """
     with _alone(repo, wait=False) as now:
-        return 0 if now is None else _compact(repo, now)
+        return 0 if now is None else _compact(repo, now, small)
 
 
 def compact_soon(repo: Repository) -> None:
@@ -131,12 +134,12 @@ def let_go(repo: Repository) -> int:
         return len(old)
 
 
-def _compact(repo: Repository, now: float) -> int:
+def _compact(repo: Repository, now: float, small: int) -> int:
     gone = 0
     for level in range(LAST):
         some = [pack for pack in _packs(repo) if pack.level == level and pack.is_whole]
         for start in range(0, len(some) - WIDTH + 1, WIDTH):
-            gone += _join(repo, some[start : start + WIDTH], level + 1)
+            gone += _join(repo, some[start : start + WIDTH], level + 1, small)
     for pack in _packs(repo):
         if not pack.is_whole and pack.is_older(SETTLED, now):
             # Whoever made or deleted it was killed in the middle.
@@ -147,8 +150,8 @@ def _compact(repo: Repository, now: float) -> int:
     return gone
 
 
-def _join(repo: Repository, packs: Sequence[_Pack], level: int) -> int:
-    if level >= DEEP or sum(pack.file("pack").stat().st_size for pack in packs) > SMALL:
+def _join(repo: Repository, packs: Sequence[_Pack], level: int, small: int) -> int:
+    if level >= DEEP or sum(pack.file("pack").stat().st_size for pack in packs) > small:
         made = _packed_by_git(repo, packs, level)
     else:
         entries: dict[str, bytes] = {}

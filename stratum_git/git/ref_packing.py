@@ -1,7 +1,7 @@
 """Has git pack refs when many of ours have files of their own: every git that lists refs opens each of those.
 
-Git packs all refs or none, as its ``gc`` does now and then; what they are at does not change. One at a time, and
-whoever finds a lock of somebody else's leaves it to the next.
+Git packs all refs or none, as its ``gc`` does now and then; what they are at does not change. Whoever finds a
+lock of somebody else's leaves it to the next.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ def pack_refs_if_many(repo: Repository, prefix: str) -> bool:
         return False
     try:
         with taking(repo.common_dir, [repo.common_dir / "packed-refs.lock"]):
-            # On the disk before the files of their own go.
-            repo.git.run("pack-refs", "--all", "--prune", config=("core.fsync=reference",), gently=True)
+            # Once more when that has its name on the disk: only then the files of their own may go.
+            for how in ("--no-prune", "--prune"):
+                repo.git.run("pack-refs", "--all", how, config=("core.fsync=reference",), gently=True)
+                flush([repo.common_dir])
     except GitFailed:
         return False
-    flush([repo.common_dir])
     return True
