@@ -122,7 +122,7 @@ class Desk:
                 with suppress(StratumError, OSError):
                     # The client has left: nobody is there to be told, and the next one does it as well.
                     tidy(self._context, TIDYING)
-                    tidy_up(self._context.repo)
+                    tidy_up(self._context.repo, self._context.writer)
             if self._refs is not None:
                 self._refs.close()
             if self._context is not None:

@@ -25,6 +25,7 @@ from stratum_git.core.resolving import open_resolutions
 from stratum_git.dispatch.clock import monotonic, now, uptime
 from stratum_git.errors import StratumError, UserError
 from stratum_git.git.commits import Commit, commits_of
+from stratum_git.git.compaction import let_go
 from stratum_git.git.refs import LostRace, RefSession, RefUpdate, read_refs, tip_nowait
 from stratum_git.git.registration import checked_out
 from stratum_git.git.repository import Repository
@@ -120,6 +121,8 @@ def retain(
     _orphans(yard, limit, removed)
     if not dry_run:
         _discard(yard.folders, removed)
+        # What is in them and on no ref any more, git deletes; in packs that are kept it would not.
+        let_go(repo)
     lender = Lender(repo, yard.folders, config.slots_keep, config.slots_rung)
     clients = retire(lender, limit, now() if worktrees else limit, dry_run=dry_run)
     removed.refs |= clients.refs

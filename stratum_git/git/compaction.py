@@ -17,18 +17,21 @@ import re
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import ParamSpec
 
 from stratum_git.errors import StratumError
 from stratum_git.git.flushing import flush
 from stratum_git.git.pack_writer import MARK, adopt, place
 from stratum_git.git.packs import NotOurPackError, entries_of, names_of, packed
 from stratum_git.git.repository import Repository
+
+P = ParamSpec("P")
 
 WIDTH = 8
 """Packs of a level that become one of the next."""
@@ -94,7 +97,7 @@ def compact(repo: Repository, *, small: int = SMALL) -> int:
 
     What is larger than *small*, in bytes, git joins.
     """
-    with _alone(repo, wait=False) as now:
+    with alone(repo, wait=False) as now:
         return 0 if now is None else _compact(repo, now, small)
 
 
@@ -109,7 +112,12 @@ def compact_soon(repo: Repository) -> None:
 
 def compact_at_last(repo: Repository) -> None:
     """Does so now, after what was begun in the background: nothing of that goes on when this returns."""
-    _pool().submit(_compact_now, repo).result()
+    background(_compact_now, repo)()
+
+
+def background(work: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> Callable[[], None]:
+    """Does *work* after what was begun so before; returns what waits for it."""
+    return _pool().submit(work, *args, **kwargs).result
 
 
 def _compact_now(repo: Repository) -> None:
@@ -127,7 +135,7 @@ def _pool() -> ThreadPoolExecutor:
 
 def let_go(repo: Repository) -> int:
     """Leaves all packs to git that are so old that whatever is needed of them has a ref; returns how many."""
-    with _alone(repo, wait=True) as now:
+    with alone(repo, wait=True) as now:
         old = [pack for pack in _packs(repo) if pack.is_whole and pack.is_older(SETTLED, now or 0.0)]
         for pack in old:
             pack.file("keep").unlink(missing_ok=True)
@@ -152,7 +160,9 @@ def _compact(repo: Repository, now: float, small: int) -> int:
 
 def _join(repo: Repository, packs: Sequence[_Pack], level: int, small: int) -> int:
     if level >= DEEP or sum(pack.file("pack").stat().st_size for pack in packs) > small:
-        made = _packed_by_git(repo, packs, level)
+        indexes = (pack.file("idx").read_bytes() for pack in packs)
+        names = [oid for index in indexes for oid in names_of(index, repo.object_format)]
+        made = packed_by_git(repo, names, level)
     else:
         entries: dict[str, bytes] = {}
         for pack in packs:
@@ -165,26 +175,25 @@ def _join(repo: Repository, packs: Sequence[_Pack], level: int, small: int) -> i
     return len(packs)
 
 
-def _packed_by_git(repo: Repository, packs: Sequence[_Pack], level: int) -> Path:
-    names = dict.fromkeys(
-        oid for pack in packs for oid in names_of(pack.file("idx").read_bytes(), repo.object_format)
-    )
+def packed_by_git(repo: Repository, names: Iterable[str], level: int) -> Path:
+    """Has git make a pack of these objects; returns its path without an ending. The caller is alone."""
+    wanted = dict.fromkeys(names)
     for left in (repo.common_dir / "stratum").glob(f"{ASIDE}*"):
         # Of one who was killed at it: nobody else is at it now.
         shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=repo.common_dir / "stratum", prefix=ASIDE) as folder:
         asked = ("pack-objects", "-q", "--threads=1", "--delta-base-offset", f"{folder}/pack")
-        stdin = "".join(f"{oid}\n" for oid in names).encode()
+        stdin = "".join(f"{oid}\n" for oid in wanted).encode()
         said = repo.git.run(*asked, stdin=stdin, config=CONFIG, gently=True).stdout.decode().split()
         made = Path(folder, f"pack-{said[0] if said else ''}")
         index = made.with_suffix(".idx").read_bytes()
-        if len(said) != 1 or {*names_of(index, repo.object_format)} != {*names}:
+        if len(said) != 1 or {*names_of(index, repo.object_format)} != {*wanted}:
             raise NotOurPackError("git made another pack than it was asked for")
         return adopt(repo, made, level)
 
 
 @contextmanager
-def _alone(repo: Repository, *, wait: bool) -> Iterator[float | None]:
+def alone(repo: Repository, *, wait: bool) -> Iterator[float | None]:
     """Keeps others from joining packs; gives the time by the disk's clock, ``None`` when others are at it."""
     path = repo.common_dir / "stratum" / "packing"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -33,17 +33,23 @@ class Memory:
 
     _fresh: dict[Path, bytes] = field(default_factory=dict)
     _named: dict[Path, bytes] = field(default_factory=dict)
+    _loose: dict[Path, None] = field(default_factory=dict)
     _size: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def note(self, path: Path, data: bytes) -> None:
-        """Remembers an object."""
+    def note(self, path: Path, data: bytes, *, passing: bool = False) -> None:
+        """Remembers an object; a *passing* one nobody needs for long."""
         with self._lock:
             self._fresh[path] = data
+            if not passing:
+                self._loose[path] = None
 
     def read(self, paths: Iterable[Path]) -> None:
         """Remembers objects that git wrote, but for packed and large ones."""
-        for path in paths:
+        every = list(paths)
+        with self._lock:
+            self._loose.update(dict.fromkeys(every))
+        for path in every[:KEPT]:
             with suppress(OSError):
                 if path not in self._fresh and path not in self._named and path.stat().st_size <= SMALL:
                     self.note(path, path.read_bytes())
@@ -58,6 +64,24 @@ class Memory:
             while self._named and (len(self._named) > KEPT or self._size > LARGEST):
                 oldest = next(iter(self._named))
                 self._size -= len(self._named.pop(oldest))
+
+    @property
+    def loose(self) -> int:
+        """Returns how many objects were made that may be in files of their own."""
+        return len(self._loose)
+
+    def take_loose(self) -> list[Path]:
+        """Returns these files, and forgets which they are."""
+        with self._lock:
+            taken, self._loose = list(self._loose), {}
+        return taken
+
+    def forget(self, paths: Iterable[Path]) -> None:
+        """Forgets objects that nobody can take away any more."""
+        with self._lock:
+            for path in paths:
+                self._fresh.pop(path, None)
+                self._size -= len(self._named.pop(path, b""))
 
     def missing(self) -> dict[Path, bytes]:
         """Returns the objects whose files are not there: they may be in a pack by now."""

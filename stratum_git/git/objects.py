@@ -22,7 +22,7 @@ from pathlib import Path
 
 from stratum_git.errors import BugError, HostError
 from stratum_git.git.flushing import flush
-from stratum_git.git.memory import KEPT, Memory
+from stratum_git.git.memory import Memory
 from stratum_git.git.process import Git
 from stratum_git.git.repository import Repository
 from stratum_git.model.ids import Oid
@@ -101,7 +101,7 @@ class ObjectWriter:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _flushing: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _debt: _Debt = field(default_factory=_Debt, repr=False)
-    _memory: Memory = field(default_factory=Memory, repr=False)
+    memory: Memory = field(default_factory=Memory, repr=False)
 
     def blob(self, data: bytes) -> Oid:
         """Writes a blob."""
@@ -142,7 +142,7 @@ class ObjectWriter:
 
     def deferring(self) -> ObjectWriter:
         """Returns a late writer for the same repository; what it writes is remembered here as well."""
-        return ObjectWriter(self.repo, self.durable, late=True, _memory=self._memory)
+        return ObjectWriter(self.repo, self.durable, late=True, memory=self.memory)
 
     def reveal(self) -> None:
         """Gives late objects their names, once they are on the disk; the names are so after :meth:`sync`."""
@@ -154,18 +154,18 @@ class ObjectWriter:
         with self._settling() as debt:
             self._name(debt.unnamed)
             oids = debt.oids | _reached(self.repo, debt.owed)
-            self._memory.read(_path(self.repo, oid) for oid in sorted(oids)[:KEPT])
+            self.memory.read(_path(self.repo, oid) for oid in sorted(oids))
             _flush(self.repo, oids, debt.folders)
             debt.clear()
 
     def settle(self) -> None:
         """Takes in that refs have what was written."""
-        self._memory.settle()
+        self.memory.settle()
 
     def heal(self) -> int:
         """Writes again what somebody's git has deleted meanwhile; returns how many objects that were."""
         late = self._debt.unnamed
-        missing = {path: data for path, data in self._memory.missing().items() if path not in late}
+        missing = {path: data for path, data in self.memory.missing().items() if path not in late}
         if not missing:
             return 0
         stdin = "".join(f"{path.parent.name}{path.name}\n" for path in missing).encode()
@@ -202,7 +202,7 @@ class ObjectWriter:
             del unnamed[path]
 
     def _again(self, path: Path) -> None:
-        data = self._memory.missing().get(path)
+        data = self.memory.missing().get(path)
         if data is not None:
             write_whole(path, data, flushed=self.durable)
 
@@ -224,7 +224,7 @@ class ObjectWriter:
                 self.owe_objects([] if passing else [oid])
             else:
                 self._place(path, packed, flushed=self.durable and not passing)
-            self._memory.note(path, packed)
+            self.memory.note(path, packed, passing=passing)
         except OSError as error:
             raise HostError(f"an object could not be written to {path.parent}: {error.strerror}") from error
         return oid

@@ -26,6 +26,7 @@ from stratum_git.git.process import GitFailed
 from stratum_git.git.ref_packing import pack_refs_if_many
 from stratum_git.git.refs import Applied, LostRace, RefSession, RefUpdate, read_ref
 from stratum_git.git.repository import Repository
+from stratum_git.git.stowing import stow_soon
 from stratum_git.model.effects import Effect
 from stratum_git.model.ids import FlowId, Oid, RefName
 from stratum_git.model.messages import (
@@ -116,7 +117,7 @@ class FlowLog:
         if not self._is_shared:
             self._refs.close()
         if self._appended:
-            tidy_up(self._repo)
+            tidy_up(self._repo, self._writer)
 
     def append(
         self, flow: FlowId, tip: Oid | None, entries: Sequence[Entry], extra: Sequence[RefUpdate] = ()
@@ -136,6 +137,7 @@ class FlowLog:
             self.heal()
         if self._appended % WIDTH == 0:
             compact_soon(self._repo)
+            stow_soon(self._repo, self._writer.memory)
         self._own.settle()
         self._writer.settle()
         return Stored(commit, entries[-1].after)
@@ -173,9 +175,10 @@ class FlowLog:
         return self._own.commit(tree, parents, message, author, committer)
 
 
-def tidy_up(repo: Repository) -> None:
+def tidy_up(repo: Repository, writer: ObjectWriter) -> None:
     """Leaves the repository such that nobody's git is slower for what was written, if that was much."""
     pack_refs_if_many(repo, PREFIX)
+    stow_soon(repo, writer.memory, at_last=True)
     compact_at_last(repo)
 
 
