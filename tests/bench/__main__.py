@@ -8,6 +8,7 @@ not be measured is named, with the reason. The repositories are made once and ke
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import sys
 import tempfile
@@ -17,7 +18,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from tests.bench import machine, repositories, suite, table
+from tests.bench import machine, mcp_peer, repositories, suite, table
 from tests.bench.results_file import LATEST, Results
 from tests.support import disks
 
@@ -41,6 +42,12 @@ def main() -> int:
             machine=machine.described(work),
             disk_in_file=made,
         )
+        os.environ[mcp_peer.VARIABLE] = str(cache / "peers")
+        missing = (
+            mcp_peer.install(cache / "peers") if "fan_out" in (options.modules or suite.modules()) else ""
+        )
+        if missing:
+            print(missing, file=sys.stderr)
         for name, place in _places(options, cache):
             described = repositories.described(place, made_by_us=options.repository is None)
             results.repositories[name] = asdict(described)
