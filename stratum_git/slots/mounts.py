@@ -12,6 +12,7 @@ import os
 import re
 import struct
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -96,6 +97,24 @@ def take_off(place: Path) -> None:
             flags |= DETACH
         elif number != 0:
             raise OSError(number, os.strerror(number), str(place))
+
+
+def take_off_aside(place: Path) -> None:
+    """Does what :func:`take_off` does, and leaves it to a thread to forget what the kernel knew of the files.
+
+    That takes as long as looking at them did: a tenth of a second where somebody asked for the status of
+    25,000. Whoever has the mount open keeps it, though nobody finds it at its place any more.
+    """
+    try:
+        handle = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        take_off(place)
+        return
+    try:
+        _libc().umount2(os.fsencode(place), NOFOLLOW | DETACH)
+        take_off(place)
+    finally:
+        threading.Thread(target=os.close, args=(handle,), daemon=True, name="unmount").start()
 
 
 def is_laid_over(place: Path, upper: Path) -> bool:

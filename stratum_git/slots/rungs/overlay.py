@@ -26,7 +26,7 @@ from stratum_git.model.ids import Oid
 from stratum_git.slots.bases import Base, Bases, this_boot
 from stratum_git.slots.folders import StateFolders
 from stratum_git.slots.materialising import apply_upper, has_moved, sees_all_marks
-from stratum_git.slots.mounts import is_laid_over, lay_over, mount_of, take_off
+from stratum_git.slots.mounts import is_laid_over, lay_over, mount_of, take_off, take_off_aside
 from stratum_git.slots.occupancy import Occupied, forget, read_record, try_lock
 from stratum_git.slots.registry import Registry
 from stratum_git.slots.rungs.base import Declined
@@ -126,7 +126,7 @@ class Overlay:
 
     def discard(self, place: Path) -> None:
         """Takes the mount away, then renames what changed into the trash."""
-        take_off(place)
+        take_off_aside(place)
         self._mounts.pop(place.name, None)
         discard(self._home(place), self.folders.trash)
         try:
