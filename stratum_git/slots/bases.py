@@ -13,12 +13,14 @@ import json
 import os
 import re
 import secrets
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 from filelock import BaseFileLock, FileLock, Timeout
 
@@ -54,8 +56,14 @@ NEW, GONE = "new-", "gone-"
 KEY = re.compile(r"[0-9a-f]{40,64}-[0-9a-f]{12}")
 SPARE = 4
 """Bases that are kept though no slot is laid over them: the next run begins where the last one ended."""
+OFTEN = 8
+"""Bases that are made until it is looked which nobody needs any more."""
+TIGHT = 0.05
+"""The part of the disk that is free, below which no base is kept for the next run."""
 RECENT = 3
 """Bases that were used last are looked at, when one is wanted for another commit."""
+
+_One = TypeVar("_One")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +110,7 @@ class Bases:
     tell: Callable[[str], None] = lambda _: None
     _known: dict[str, Base] = field(default_factory=dict)
     _settings: tuple[object, tuple[Path, ...], str] = ((), (), "")
+    _made_since: int = 0
     _turn: threading.Lock = field(default_factory=threading.Lock)
 
     def ensure(self, commit: Oid) -> Base:
@@ -178,6 +187,7 @@ class Bases:
             discard(fresh, self.folders.trash)
             raise
         self._known[key] = base
+        self._made_since += 1
         _aside(self._flush, base)
         return base
 
@@ -262,6 +272,24 @@ class Bases:
         finally:
             lock.release()
 
+    def thin_out(self, in_use: Callable[[], frozenset[str]]) -> None:
+        """Does what :meth:`sweep` does while others go on, and deletes what that leaves, where it is time.
+
+        Each task that builds on others may have a base of its own, with an index of megabytes.
+        """
+        if self._made_since < OFTEN:
+            return
+        self._made_since = 0
+
+        def work(_: Base | None) -> None:
+            with suppress(OSError, HostError):
+                self.sweep(in_use)
+                for path in self.folders.trash.iterdir():
+                    if path.name.startswith(GONE):
+                        shutil.rmtree(path, ignore_errors=True)
+
+        _aside(work, None)
+
     def check(self, base: Base) -> str | None:
         """Returns what somebody changed in a base, or in one below it; ``None`` when all is as it was."""
         width = 20 if self.repo.object_format == "sha1" else 32
@@ -294,7 +322,9 @@ class Bases:
             with suppress(OSError):
                 if KEY.fullmatch(path.name):
                     rows.append(((path / FACTS).stat().st_mtime_ns, path.name))
-        for _, key in sorted(rows, reverse=True)[:SPARE]:
+        disk = os.statvfs(self.folders.bases)
+        kept = SPARE if disk.f_bavail > disk.f_blocks * TIGHT else 0
+        for _, key in sorted(rows, reverse=True)[:kept]:
             base = self._read(key)
             yield from () if base is None else (key, *base.below)
 
@@ -334,7 +364,7 @@ class Bases:
         return FileLock(name, thread_local=False, poll_interval=0.02, mode=0o600)
 
 
-def _aside(work: Callable[[Base], None], base: Base) -> None:
+def _aside(work: Callable[[_One], None], base: _One) -> None:
     """Does something while others go on. It may end with the process at any moment."""
     threading.Thread(target=work, args=(base,), daemon=True, name="base").start()
 

@@ -27,7 +27,7 @@ from stratum_git.slots.bases import Base, Bases, this_boot
 from stratum_git.slots.folders import StateFolders
 from stratum_git.slots.materialising import apply_upper, has_moved, sees_all_marks
 from stratum_git.slots.mounts import is_laid_over, lay_over, mount_of, take_off, take_off_aside
-from stratum_git.slots.occupancy import Occupied, forget, read_record, try_lock
+from stratum_git.slots.occupancy import Occupied, forget, is_bare, read_record, try_lock
 from stratum_git.slots.registry import Registry
 from stratum_git.slots.rungs.base import Declined
 from stratum_git.slots.scrub import scrub
@@ -78,6 +78,7 @@ class Overlay:
         try:
             for _ in range(TRIES):
                 if self._is_laid(place, self.bases.ensure(base)):
+                    self.bases.thin_out(self._in_use)
                     return
         except (HostError, OSError) as error:
             reason = error.message if isinstance(error, HostError) else str(error)
@@ -113,7 +114,8 @@ class Overlay:
             self._check_readable(place, laid, error)
             self._materialise(place, home, commit)
         if laid is None or laid.boot != this_boot():
-            restore_torn(self.bases.repo, place)
+            with suppress(OSError):
+                restore_torn(self.bases.repo, place)
 
     def clear(self, slot: Slot, folders: Collection[str]) -> None:
         """Makes the worktree exactly its base again; its layer is no list of changes any more."""
@@ -143,8 +145,8 @@ class Overlay:
             lock = None if home.name in known else try_lock(place)
             if lock is None:
                 continue
-            # It may have come since it was looked which there are.
-            if read_record(place) is None:
+            # It may have come since it was looked which there are. Work without a record is a person's.
+            if read_record(place) is None and is_bare(home / "upper"):
                 self.discard(place)
                 forget(place)
             lock.release()
