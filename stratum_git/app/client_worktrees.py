@@ -83,7 +83,9 @@ class Lender:
     @property
     def pool(self) -> SlotPool:
         """Returns the slots."""
-        ladder = ladder_of(self.repo, self.folders, forced=self.rung)
+        # Their users may remove them with git, which cannot remove a mount.
+        rung = "snapshot" if self.rung in {"auto", "overlay"} else self.rung
+        ladder = ladder_of(self.repo, self.folders, forced=rung)
         return SlotPool(self.repo, self.folders, keep=self.keep, ladder=ladder)
 
     def lend(self, name: str, session: str, owner: ProcessIdentity | None) -> ClientWorktree:

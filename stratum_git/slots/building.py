@@ -33,11 +33,11 @@ class Possible:
     _found: Probed | None = None
     _turn: Lock = field(default_factory=Lock, repr=False)
 
-    def obstacles(self, *, afresh: bool = False) -> Mapping[str, str]:
-        """Returns, for each way by name, why it is not possible, or nothing. *afresh*: now."""
+    def obstacles(self) -> Mapping[str, str]:
+        """Returns, for each way by name, why it is not possible, or nothing."""
         with self._turn:
-            if self._found is None or afresh:
-                self._found = probe(self.folders, trials_here(), afresh=afresh)
+            if self._found is None:
+                self._found = probe(self.folders, trials_here())
             return self._found.obstacles
 
 

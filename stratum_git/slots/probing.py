@@ -43,10 +43,10 @@ class Probed:
         return not self.obstacles.get(name, "")
 
 
-def probe(folders: StateFolders, trials: Mapping[str, Trial], *, afresh: bool = False) -> Probed:
+def probe(folders: StateFolders, trials: Mapping[str, Trial]) -> Probed:
     """Returns what is possible below *folders*: what is remembered, or what is found now."""
     file, facts = folders.root / FILE, _facts(folders.slots)
-    known = None if afresh else _remembered(file, facts, trials)
+    known = _remembered(file, facts, trials)
     if known is not None:
         return known
     found = Probed({name: _tried(folders.probes, trial) for name, trial in trials.items()})
@@ -55,9 +55,22 @@ def probe(folders: StateFolders, trials: Mapping[str, Trial], *, afresh: bool = 
     return found
 
 
+def look(folders: StateFolders, trials: Mapping[str, Trial]) -> Probed:
+    """Returns what is possible now, for somebody who only looks: it leaves nothing.
+
+    What is remembered is forgotten where it is not so any more, so that whoever makes slots tries again.
+    """
+    above = next(path for path in (folders.root, *folders.root.parents) if path.is_dir())
+    found = Probed({name: _tried(above, trial) for name, trial in trials.items()})
+    file = folders.root / FILE
+    if file.exists() and _remembered(file, _facts(folders.root), trials) != found:
+        file.unlink(missing_ok=True)
+    return found
+
+
 def _tried(folder: Path, trial: Trial) -> str:
     try:
-        place = Path(tempfile.mkdtemp(dir=folder))
+        place = Path(tempfile.mkdtemp(prefix=".stratum-git-", dir=folder))
     except OSError as error:
         return f"no folder can be made in {folder}: {error.strerror}"
     try:
@@ -72,7 +85,7 @@ def _tried(folder: Path, trial: Trial) -> str:
 def _sweep(folder: Path, now: float) -> None:
     """Deletes what a process left that was killed while it tried; another may be trying now."""
     with suppress(OSError):
-        for path in folder.iterdir():
+        for path in folder.glob(".stratum-git-*"):
             if now - path.stat().st_mtime > LONG:
                 _remove(path)
 

@@ -283,7 +283,7 @@ def test_a_reader_who_has_seen_enough_is_no_failure(shell: Shell) -> None:
 
 def test_where_slots_lie_is_a_setting(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "fast").mkdir()
-    shell.repo.write(".stratum/config.yaml", f"slots: {{root: {tmp_path / 'fast'}, keep: 1}}\n")
+    shell.repo.write(".stratum/config.yaml", f"slots: {{root: {tmp_path / 'fast'}, keep: 1, rung: warm}}\n")
     tasks = shell.tasks({"id": "x"}, {"id": "y"})
     assert (
         shell.run("run", shell.spec(), tasks, shell.agent(f'pwd > "$HOME/$STRATUM_TASK"\n{OWN_FILE}')).code

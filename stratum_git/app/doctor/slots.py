@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 from stratum_git.app.config import Config
 from stratum_git.app.doctor.finding import Finding
-from stratum_git.slots.building import Possible, chosen
+from stratum_git.slots.building import chosen, trials_here
 from stratum_git.slots.folders import StateFolders
 from stratum_git.slots.ladder import ORDER
 from stratum_git.slots.private import why_not
+from stratum_git.slots.probing import look
 
 WHAT = {
     "overlay": "laid over a checkout that all share: milliseconds, however many files there are",
@@ -24,7 +25,7 @@ APART = "; in a namespace that a run enters, where agents have no `sudo` and con
 
 def ways(folders: StateFolders, config: Config) -> Iterator[Finding]:
     """Says of each way whether it is possible or why not, and which are taken. All are tried again."""
-    obstacles = dict(Possible(folders).obstacles(afresh=True))
+    obstacles = dict(look(folders, trials_here()).obstacles)
     clients, apart = chosen(obstacles, config.slots_rung, visible=True), False
     if obstacles.get("overlay"):
         # Runs go there, and this process does not.
