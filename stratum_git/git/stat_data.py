@@ -34,6 +34,16 @@ class Entry:
     size: int
 
 
+def file_count(index: Path) -> int:
+    """Returns how many files an index has, of any version; 0 where that cannot be read."""
+    try:
+        with index.open("rb") as file:
+            kind, _, count = HEAD.unpack(file.read(HEAD.size))
+    except (OSError, struct.error):
+        return 0
+    return int(count) if kind == b"DIRC" else 0
+
+
 def entries(data: bytes, width: int) -> Iterator[Entry]:
     """Yields the entries of an index of version 2; *width* are the bytes of an object id.
 

@@ -36,10 +36,11 @@ OWN_REFS = ("refs/bisect", "refs/rewritten", "refs/worktree")
 """Refs that only one worktree has. In a clone they are as its owner wants them."""
 
 
-def check_out(path: Path, oid: Oid, branch: RefName | None) -> None:
+def check_out(path: Path, oid: Oid, branch: RefName | None, *, workers: int = 0) -> None:
     """Makes the worktree at *path* exactly the commit *oid*, on *branch* (made or moved) or detached.
 
-    Tracked, untracked and ignored files of before are gone, and so is an unfinished merge or rebase.
+    Tracked, untracked and ignored files of before are gone, and so is an unfinished merge or rebase. *workers*:
+    how many processes write files; 0 leaves that to the settings.
     """
     forget_unfinished(path)
     if branch is not None:
@@ -49,7 +50,9 @@ def check_out(path: Path, oid: Oid, branch: RefName | None) -> None:
         ["--detach", oid] if branch is None else ["--no-track", "-B", branch.removeprefix("refs/heads/"), oid]
     )
     # An agent may have made its checkout sparse; the next one is to get every file.
-    config = ("core.sparseCheckout=false",)
+    config: tuple[str, ...] = ("core.sparseCheckout=false",)
+    if workers:
+        config = (*config, f"checkout.workers={workers}")
     Git(path).run("checkout", "-q", "-f", "--no-recurse-submodules", *where, config=config)
 
 
