@@ -48,6 +48,7 @@ from stratum_git.model.ids import FlowId, Hooks, Oid, StepId
 from stratum_git.model.state import FlowState
 from stratum_git.slots.occupancy import Occupant
 from stratum_git.slots.slot import Slot
+from stratum_git.spawn.namespace import is_entered
 
 EVERYTHING = "."
 TRIES = 5
@@ -199,7 +200,11 @@ class SlotPlace:
         """Returns *environment* with the fence; in a clone everything is its own, and the user's nothing."""
         slot = self.slot
         private = slot.kind == "branch"
-        post = Post(slot.path) if private else Post(slot.path, git_dir_of(slot.path), slot.branch)
+        # The kernel lets nobody but root mount so that folders of a lower layer can be renamed.
+        copies = slot.is_mount and is_entered()
+        post = Post(slot.path)
+        if not private:
+            post = Post(slot.path, git_dir_of(slot.path), slot.branch, copies)
         return self.context.fence.around(environment, post, hooks)
 
     def violation(self) -> Finding | None:

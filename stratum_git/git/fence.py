@@ -60,11 +60,15 @@ SETTINGS = """\
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """Where an agent stands: its git directory and branch, ``None`` when nothing there is its own."""
+    """Where an agent stands: its git directory and branch, ``None`` when nothing there is its own.
+
+    ``copies``: a folder of the checkout cannot be renamed there, so ``git mv`` has to copy it.
+    """
 
     slot: Path
     git_dir: Path | None = None
     branch: RefName | None = None
+    copies: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,7 @@ class Fence:
             "STRATUM_FENCE_OWN": "" if post.git_dir is None else str(post.git_dir.resolve()),
             "STRATUM_FENCE_REF": post.branch or "",
             "STRATUM_FENCE_SLOT": str(post.slot),
+            "STRATUM_FENCE_COPIES": "yes" if post.copies else "",
         }
 
     def _built(self, git: str, environment: Mapping[str, str], hooks: Hooks) -> Path:

@@ -15,7 +15,7 @@ AGENT = """
 stat -f -c %T . > "$HOME/kind"
 grep CapEff /proc/self/status > "$HOME/rights"
 echo changed >> a.txt
-rm -r dir
+git mv dir moved
 touch "$HOME/at-work"
 while [ ! -e "$HOME/go" ]; do sleep 0.05; done
 pwd -P > "$HOME/place"
@@ -45,8 +45,11 @@ def test_slots_of_a_user_are_mounted_where_nobody_else_sees_them(user: Commoner)
     assert (read(user, "kind"), read(user, "rights").split()) == ("overlayfs", ["CapEff:", "0" * 16])
     place = read(user, "place")
     # It is the very slot, changed by the agent, and what the person makes there is the attempt's.
-    assert (inside.code, inside.out.split()) == (128 + 9, [place, "M", "a.txt", "D", "dir/c.txt"])
-    assert user.repo.files() == ["a.txt", "b.txt", "mine", "new.txt"]
+    assert (inside.code, inside.out.split()) == (
+        128 + 9,
+        [place, "M", "a.txt", "R", "dir/c.txt", "->", "moved/c.txt"],
+    )
+    assert user.repo.files() == ["a.txt", "b.txt", "mine", "moved/c.txt", "new.txt"]
     assert place not in Path("/proc/self/mountinfo").read_text()
     assert (user.processes(), list(Path(place).parents[1].glob("layers/*"))) == ([], [])
 
@@ -63,7 +66,7 @@ def test_a_killed_run_is_taken_up_by_another_namespace(user: Commoner) -> None:
     done = user.run("resume", flow, agent)
     assert (left.code, left.out, done.code) == (0, "a\nchanged\n", 0), left.err + done.err
     assert user.repo.show("refs/stratum/attempts/" + f"{flow}/build/one/1:a.txt") == "a\nchanged"
-    assert user.repo.files() == ["a.txt", "b.txt", "new.txt"]
+    assert user.repo.files() == ["a.txt", "b.txt", "moved/c.txt", "new.txt"]
     deadline = time.monotonic() + 5
     while user.processes() and time.monotonic() < deadline:
         time.sleep(0.02)
