@@ -42,7 +42,7 @@ class OwnRepo(ScratchRepo):
 
     def write(self, name: str, content: str | bytes) -> Path:
         path = super().write(name, content)
-        _give(self.path)
+        give(self.path)
         return path
 
 
@@ -89,13 +89,13 @@ class Commoner(Shell):
     def program(self, *words: str) -> list[str]:
         return [interpreter(), "-P", "-m", "stratum_git", *words]
 
-    def script(self, text: str, *words: str) -> Said:
+    def script(self, text: str, *words: str, timeout: float = 60.0) -> Said:
         """Runs Python that may import what is tested."""
-        return self.do(interpreter(), "-c", text, *words)
+        return self.do(interpreter(), "-c", text, *words, timeout=timeout)
 
     def file(self, name: str, text: str) -> Path:
         path = super().file(name, text)
-        _give(path)
+        give(path)
         return path
 
     def processes(self) -> list[int]:
@@ -126,7 +126,7 @@ def commoner() -> Iterator[Commoner]:
         (home / ".gitconfig").write_text(SETTINGS)
         ScratchRepo.make(place / "repo")
         for top in (home, place / "repo"):
-            _give(top)
+            give(top)
         made = OwnRepo(place / "repo")
         made.commit("first", {"a.txt": "a\n", "b.txt": "b\n", "dir/c.txt": "c\n"})
         yield Commoner(home, made)
@@ -185,7 +185,8 @@ def _environment(home: Path) -> dict[str, str]:
     }
 
 
-def _give(top: Path) -> None:
+def give(top: Path) -> None:
+    """Makes a file, or all that is in a folder, his."""
     if os.getuid() != 0:
         return
     os.lchown(top, NUMBER, NUMBER)
