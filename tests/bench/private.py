@@ -40,9 +40,8 @@ def measure(repository: Path, rounds: int) -> dict[str, float]:
         shutil.copytree(repository, place, symlinks=True)
         give(place)
         user.repo = OwnRepo(place)
-        said = user.script(
-            "from tests.bench.private import main; main()", "--inside", str(place), str(rounds)
-        )
+        words = ("--inside", str(place), str(rounds))
+        said = user.script("from tests.bench.private import main; main()", *words, timeout=LONG)
     return cast("dict[str, float]", json.loads(said.out))
 
 
