@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import tempfile
 from functools import partial
 from pathlib import Path
 
-from stratum_git.git.worktree import discard
 from stratum_git.slots import trials
 from stratum_git.slots.building import Possible
 from stratum_git.slots.folders import StateFolders
@@ -20,13 +21,25 @@ def sees_mounts(folders: StateFolders) -> bool:
 
 
 def why_not(folders: StateFolders) -> str:
-    """Returns why slots cannot be mounted in a namespace here; empty when they can be.
+    """Returns why slots cannot be mounted in a namespace here; empty when they can be. It leaves nothing.
 
     Only for a process without other threads: a child of it tries.
     """
-    place = Path(tempfile.mkdtemp(dir=folders.probes))
+    found = (folders.root / "probes", folders.root, *folders.root.parents)
+    above = next(path for path in found if path.is_dir())
+    try:
+        place = Path(tempfile.mkdtemp(prefix=".stratum-git-", dir=above))
+    except OSError as error:
+        return f"no folder can be made in {above}: {error.strerror}"
     try:
         return hindrance(partial(trials.overlay, place, by_user=True))
     finally:
-        # The kernel leaves folders in it that nobody may look into: deleting them is for later.
-        discard(place, folders.trash)
+        _remove(place)
+
+
+def _remove(top: Path) -> None:
+    """Deletes what was tried, with folders of the kernel's that nobody may look into."""
+    for root, names, _ in os.walk(top):
+        for name in names:
+            Path(root, name).chmod(0o700)
+    shutil.rmtree(top, ignore_errors=True)
