@@ -9,6 +9,7 @@ from pathlib import Path
 from stratum_git.agents.secrets import Secrets
 from stratum_git.dispatch.sights import Matrix, Sight, sight_of
 from stratum_git.errors import StratumError
+from stratum_git.git.layers import Layer
 from stratum_git.git.peek import Peeker
 from stratum_git.git.scratch import Scratch
 from stratum_git.git.tree_edit import edited
@@ -25,6 +26,8 @@ class Spot:
     base: Oid
     attempt: int
     clone: bool = False
+    layer: Layer | None = None
+    """Where its changes lie by themselves, if they do."""
 
 
 @dataclass
@@ -80,7 +83,7 @@ class Lookout:
     def _peeker(self, index: int, spot: Spot) -> Peeker:
         is_secret = self.secrets.are_in if self.secrets else None
         own = self.scratch.folder / f"index-{index}-{spot.attempt}"
-        return Peeker(spot.path, spot.base, self.scratch, self.trees, own, spot.clone, is_secret)
+        return Peeker(spot.path, spot.base, self.scratch, self.trees, own, spot.clone, is_secret, spot.layer)
 
     def _result(self, index: int, done: Verified) -> Sight:
         known = self._results.get(index)

@@ -158,7 +158,8 @@ class Radar:
                 continue
             running, place = fan.tasks[index], attempt.workplace
             if isinstance(running, Running) and running.attempt == number and isinstance(place, SlotPlace):
-                yield index, Spot(place.path, place.base, number, clone=place.slot.kind == "branch")
+                is_clone = place.slot.kind == "branch"
+                yield index, Spot(place.path, place.base, number, is_clone, place.slot.layer)
 
     async def _run(self, work: Callable[[], T]) -> T:
         def timed() -> tuple[T, float]:

@@ -50,8 +50,11 @@ class Work:
     is_ours: bool = True
 
 
-class _Doubtful(Exception):  # noqa: N818 - reads as what is the matter
-    """Git has to look at everything."""
+class Doubtful(Exception):  # noqa: N818 - reads as what is the matter
+    """It cannot be told from what changed alone: git has to look at everything."""
+
+
+UNSURE = (Doubtful, StrangeUpper, UnreadIndex, GitFailed, MissingObject, OSError)
 
 
 def work_in(slot: Path, layer: Layer, writer: ObjectWriter, trees: TreeReader) -> Work | None:
@@ -62,8 +65,8 @@ def work_in(slot: Path, layer: Layer, writer: ObjectWriter, trees: TreeReader) -
     try:
         if not is_laid(slot, layer):
             return None
-        return _Look(slot, git_dir_of(slot), layer, writer, trees).work()
-    except (_Doubtful, StrangeUpper, UnreadIndex, GitFailed, MissingObject, OSError):
+        return Look(slot, git_dir_of(slot), layer, writer.repo, trees).work(writer)
+    except UNSURE:
         return None
 
 
@@ -98,41 +101,62 @@ def head_of_slot(repo: Repository, own: Path) -> Oid | None:
 
 
 @dataclass
-class _Look:
+class Look:
+    """Finds what is in a slot, by its upper directory and by where its index is not what lies below.
+
+    ``staged`` is that difference. What is looked for raises one of ``UNSURE`` when git has to look itself.
+    """
+
     slot: Path
     own: Path
     layer: Layer
-    writer: ObjectWriter
+    repo: Repository
     trees: TreeReader
     root: Oid = field(init=False)
+    head: Oid = field(init=False)
     staged: dict[str, Entry | None] = field(init=False)
     added: set[str] = field(init=False)
     upper: Upper = field(init=False)
 
-    def work(self) -> Work:
-        repo, layer = self.writer.repo, self.layer
-        head = head_of_slot(repo, self.own)
-        if head is None or not is_plain(repo, self.slot, self.own):
-            raise _Doubtful
-        self.root = self.trees.root(layer.commit)
-        self.staged = self._staged()
-        self.added = {folder for path, entry in self.staged.items() if entry for folder in _above(path)}
-        self.upper = scan(layer, self.slot, self._is_known)
+    def __post_init__(self) -> None:
+        """Finds out where the slot is."""
+        head = head_of_slot(self.repo, self.own)
+        if head is None or not is_plain(self.repo, self.slot, self.own):
+            raise Doubtful
+        self.head, self.root = head, self.trees.root(self.layer.commit)
+
+    def work(self, writer: ObjectWriter) -> Work:
+        """Returns what there is to capture."""
+        self.scan(self._staged())
+        gone, tracked, new, ignored = self.sorted_out()
+        found = self._taken((*tracked, *new))
+        found |= dict.fromkeys((*gone, *(path for path in ignored if path in self.staged)))
+        now = {path: entry for path, entry in found.items() if entry != self.lower(path)}
+        tree = edited(self.trees, writer, self.root, now)
+        committed = self.committed()
+        if any(GITLINK in _modes(was, self.indexed(path)) for path, was in committed.items()):
+            raise Doubtful
+        moved = {path for path, entry in found.items() if entry != self.indexed(path)}
+        is_dirty = moved or any(self.indexed(path) != was for path, was in committed.items())
+        lines = tuple(self._lines(sorted(moved), found, committed))
+        return Work(self.head, tree if is_dirty else None, lines, tuple(_topmost(ignored)))
+
+    def scan(self, staged: dict[str, Entry | None]) -> None:
+        """Takes in where the index is said to differ, and what lies in the upper directory."""
+        self.staged = staged
+        self.added = {folder for path, entry in staged.items() if entry for folder in _above(path)}
+        self.upper = scan(self.layer, self.slot, self._is_known)
+
+    def sorted_out(self) -> tuple[set[str], list[str], list[str], dict[str, bool]]:
+        """Returns what is gone, files to read that the index has and that it has not, and what is ignored.
+
+        Of the last, whether each is a folder.
+        """
         self._check_opaque()
         gone = set(self._gone())
         tracked, new = self._candidates(gone)
         ignored = self._ignored(new)
-        found = self._taken((*tracked, *(path for path in new if path not in ignored)))
-        found |= dict.fromkeys((*gone, *(path for path in new if path in ignored)))
-        now = {path: entry for path, entry in found.items() if entry != self._lower(path)}
-        tree = edited(self.trees, self.writer, self.root, now)
-        committed = self._committed(head)
-        if any(GITLINK in _modes(was, self._indexed(path)) for path, was in committed.items()):
-            raise _Doubtful
-        moved = {path for path, entry in found.items() if entry != self._indexed(path)}
-        is_dirty = moved or any(self._indexed(path) != was for path, was in committed.items())
-        lines = tuple(self._lines(sorted(moved), found, committed))
-        return Work(head, tree if is_dirty else None, lines, tuple(_topmost(ignored)))
+        return gone, tracked, [path for path in new if path not in ignored], ignored
 
     def _staged(self) -> dict[str, Entry | None]:
         """Returns where the index is not what the layers below have."""
@@ -142,7 +166,7 @@ class _Look:
             asked = ("diff-index", "--cached", "--quiet", layer.commit)
             env = {"GIT_INDEX_FILE": str(layer.template)}
             if Git(self.slot).run(*asked, ok=(0, 1), env=env).code:
-                raise _Doubtful
+                raise Doubtful
         return changed_entries(layer.template, self.own / "index", width)
 
     def _is_known(self, folder: str) -> bool:
@@ -160,13 +184,14 @@ class _Look:
         lost = {path for path, entry in self.staged.items() if entry is None and path.startswith(place)}
         return not lost or any(path not in lost for path in self._below(folder, found[1]))
 
-    def _lower(self, path: str) -> Entry | None:
+    def lower(self, path: str) -> Entry | None:
         """Returns what the layers below have at *path*: a file, a link, a repository."""
         found = entry_at(self.trees, self.root, path)
         return None if found is None or found[0] == FOLDER else found
 
-    def _indexed(self, path: str) -> Entry | None:
-        return self.staged[path] if path in self.staged else self._lower(path)
+    def indexed(self, path: str) -> Entry | None:
+        """Returns what the index is said to have at *path*."""
+        return self.staged[path] if path in self.staged else self.lower(path)
 
     def _check_opaque(self) -> None:
         """Believes no mark that hides files: an overlay for the root lets everybody set the other kind."""
@@ -176,7 +201,7 @@ class _Look:
             there = {name.removeprefix(place) for name in names if name.startswith(place)}
             seen = {path.name for path in (self.slot / folder).iterdir()}
             if {name for name in there if "/" not in name} != seen:
-                raise _Doubtful
+                raise Doubtful
 
     def _gone(self) -> Iterator[str]:
         """Yields what the layers below have, or the index, and is not in the slot."""
@@ -190,7 +215,7 @@ class _Look:
             elif entry[0] == FOLDER and (path not in upper.folders or path in upper.opaque):
                 yield from (f for f in self._below(path, entry[1]) if f not in upper.files)
         for path in self.staged:
-            below = self._lower(path)
+            below = self.lower(path)
             # A submodule that is not there is an empty folder, and no work once the index has it no more.
             is_there = below is not None and below[0] != GITLINK and not upper.hides(path)
             if path not in upper.files and not is_there:
@@ -215,17 +240,17 @@ class _Look:
         tracked: list[str] = []
         new: list[str] = []
         for path in {*self.upper.files, *self.staged} - gone:
-            (new if self._indexed(path) is None else tracked).append(path)
+            (new if self.indexed(path) is None else tracked).append(path)
         for path in (*tracked, *new, *gone):
             if path.count("/") > DEEPEST:
-                raise _Doubtful
-            entry = self._indexed(path)
+                raise Doubtful
+            entry = self.indexed(path)
             if entry is not None and entry[0] not in FILES:
-                raise _Doubtful
+                raise Doubtful
             is_read = entry is not None or path not in gone
             if is_read and path.rpartition("/")[2] == NAME and not is_regular(self.slot / path):
                 # What git reads in its place depends on when it comes to it.
-                raise _Doubtful
+                raise Doubtful
         return sorted(tracked, key=os.fsencode), sorted(new, key=os.fsencode)
 
     def _ignored(self, new: list[str]) -> dict[str, bool]:
@@ -246,33 +271,33 @@ class _Look:
             ignored |= dict.fromkeys(ignored_among(self.slot, more), False)
             new += sorted((path for path in upper.files if path not in before), key=os.fsencode)
         if any(path.rpartition("/")[0] not in ignored for path in upper.repositories):
-            raise _Doubtful
+            raise Doubtful
         return ignored | {path: True for path in (*folders, *upper.folders) if path in ignored}
 
     def _taken(self, paths: Iterable[str]) -> dict[str, Entry | None]:
-        known = {path: self._indexed(path) for path in paths}
-        above = attributes_above(known, self._indexed)
+        known = {path: self.indexed(path) for path in paths}
+        above = attributes_above(known, self.indexed)
         found = taken_in(self.slot, self.own, known, above, len(self.root) // 2)
         if None in found.values():
             # It went meanwhile, or the overlay is not where it should be.
-            raise _Doubtful
+            raise Doubtful
         return found
 
-    def _committed(self, head: Oid) -> dict[str, Entry | None]:
+    def committed(self) -> dict[str, Entry | None]:
         """Returns what HEAD has wherever it has not, or the index has not, what the layers below have."""
-        root = self.trees.root(head)
+        root = self.trees.root(self.head)
         rows = () if root == self.root else differences(self.trees, self.root, root)
         files = (row for row in rows if not row.is_folder)
         found = {row.path: None if row.new_mode == ABSENT else (row.new_mode, row.new) for row in files}
-        return {path: self._lower(path) for path in self.staged} | found
+        return {path: self.lower(path) for path in self.staged} | found
 
     def _lines(
         self, moved: Iterable[str], found: Mapping[str, Entry | None], committed: Mapping[str, Entry | None]
     ) -> Iterator[str]:
         """Yields lines of status, for what the index has and neither HEAD nor the files have."""
-        nothing = (ABSENT, Oid(self.writer.repo.zero))
+        nothing = (ABSENT, Oid(self.repo.zero))
         for path in moved:
-            staged, was = self._indexed(path), committed.get(path, self._lower(path))
+            staged, was = self.indexed(path), committed.get(path, self.lower(path))
             if staged is not None and staged != was:
                 kinds = f"{'A' if was is None else 'M'}{'D' if found[path] is None else 'M'}"
                 old, now = was or nothing, found[path] or nothing

@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stratum_git.git.diff import Change
+from stratum_git.git.glimpse import Glimpse, Seen
+from stratum_git.git.layers import Layer
 from stratum_git.git.process import Git, GitFailed
 from stratum_git.git.scratch import Scratch
 from stratum_git.git.tree_edit import entry_at
@@ -57,7 +59,8 @@ class Peeker:
     """Looks again and again into one slot that started from commit ``base``. For one thread at a time.
 
     ``index`` is a file of ours, not there yet. Files for which ``is_secret`` holds are left out, as they
-    will be of the result. ``clone`` says that the slot has a store of objects of its own.
+    will be of the result. ``clone`` says that the slot has a store of objects of its own, ``layer`` where its
+    changes lie: then nothing else is looked at.
     """
 
     slot: Path
@@ -67,29 +70,54 @@ class Peeker:
     index: Path
     clone: bool = False
     is_secret: IsSecret | None = None
+    layer: Layer | None = None
     read: int = 0
     """Files read so far, for whoever wants to know what a look cost."""
     _changes: Changes | None = None
     _added: Changes = field(default_factory=dict)
     _left: dict[str, Mark] = field(default_factory=dict)
+    _glimpse: Glimpse | None = None
+    _seen: Seen | None = None
+
+    def __post_init__(self) -> None:
+        """Sees whether there is a quick way."""
+        if self.layer is not None and self.layer.commit == self.base:
+            self._glimpse = Glimpse(
+                self.slot, self.layer, self.scratch.repo, self.trees, self.scratch.folder, self.scratch.env
+            )
 
     def look(self) -> Changes:
         """Returns what differs from the base; the very same object when that is what it was before.
 
-        One git when nothing changed, three otherwise. Raises HostError or OSError when there is nothing
-        to be seen: the slot is gone, or is being made into something else.
+        One git when nothing changed, three otherwise; with a layer none, and two. Raises HostError or OSError
+        when there is nothing to be seen: the slot is gone, or is being made into something else.
         """
+        seen = None if self._glimpse is None else self._glimpse.look(self._sorted_out)
+        if seen is not None:
+            return self._told(seen)
+        is_blurred, self._seen = self._seen is not None, None
         if not self.index.exists():
             shutil.copy2(git_dir_of(self.slot) / "index", self.index)
         names = self._listed()
         wanted, left = self._sorted_out(names)
-        if (wanted and self._take_in(wanted)) or self._changes is None:
+        if (wanted and self._take_in(wanted)) or self._changes is None or is_blurred:
             self._added = self._recorded()
         elif left == self._left:
             return self._changes
         self._left = left
-        found = {**self._added, **{path: self._stub(path, mark) for path, mark in left.items()}}
-        if found != self._changes:
+        return self._kept(self._added, left)
+
+    def _told(self, seen: Seen) -> Changes:
+        if seen is self._seen and self._changes is not None:
+            return self._changes
+        self.read += seen.read
+        self._seen = seen
+        return self._kept(seen.changes, seen.left)
+
+    def _kept(self, changes: Changes, left: Mapping[str, Mark]) -> Changes:
+        """Returns the changes, as the very same object when they are what they were."""
+        found = {**changes, **{path: self._stub(path, mark) for path, mark in left.items()}}
+        if self._changes is None or found != self._changes:
             self._changes = dict(sorted(found.items()))
         return self._changes
 
