@@ -57,6 +57,8 @@ def changed_entries(old: Path, new: Path, width: int) -> dict[str, Entry | None]
     if is_same_index(old, new, width):
         return {}
     known, data, later = known_index(old, width), old.read_bytes(), new.read_bytes()
+    if any(later[-width:]) and _digest(later[:-width], width) != later[-width:]:
+        raise UnreadIndex(f"{new} is damaged")
     try:
         return dict(_Walk(data, known, later, width).changes())
     except (IndexError, ValueError) as error:
@@ -86,7 +88,7 @@ def write_tiny(path: Path, entries: Mapping[str, Entry], width: int) -> None:
             *(_row(name, mode, oid) for name, (mode, oid) in rows),
         )
     )
-    path.write_bytes(data + hashlib.new(HASHES[width], data, usedforsecurity=False).digest())
+    path.write_bytes(data + _digest(data, width))
 
 
 def read_tiny(path: Path, width: int) -> dict[str, Entry]:
@@ -154,6 +156,8 @@ def _extensions(data: bytes, at: int, width: int) -> Iterator[tuple[bytes, bytes
             raise UnreadIndex("an index that is split, or sparse")
         yield name, data[at + EXTENSION : at + EXTENSION + size]
         at += EXTENSION + size
+    if at != len(data) - width:
+        raise UnreadIndex("an index that was cut off")
 
 
 def _noted_tree(data: bytes, at: int, width: int) -> Oid | None:
@@ -165,6 +169,10 @@ def _noted_tree(data: bytes, at: int, width: int) -> Oid | None:
         return None
     start = rest.index(b"\n") + 1
     return Oid(rest[start : start + width].hex())
+
+
+def _digest(data: bytes, width: int) -> bytes:
+    return hashlib.new(HASHES[width], data, usedforsecurity=False).digest()
 
 
 def _checksum(path: Path, width: int) -> bytes:
