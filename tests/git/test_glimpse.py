@@ -12,10 +12,12 @@ from stratum_git.git.peek import Peeker
 from stratum_git.git.process import processes_started
 from stratum_git.git.scratch import Scratch, make_scratch
 from stratum_git.git.tree_reader import TreeReader
-from tests.git.test_layered import CHANGES, STRANGE
+from tests.git.test_layered import CHANGES, STRANGE, cases
 from tests.support.overlays import Ground
 from tests.support.repos import ScratchRepo
 from tests.support.rich import rich_ground
+
+QUICK = ("much at once", "a folder made anew", "committed and more", "reset")
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +58,7 @@ def store(ground: Ground, tmp_path: Path) -> Scratch:
 
 
 # Of a sparse checkout an index of ours knows only what it was when it was first looked at.
-@pytest.mark.parametrize("name", sorted({*CHANGES, *STRANGE} - {"sparse"}))
+@pytest.mark.parametrize("name", cases(QUICK, *sorted({*CHANGES, *STRANGE} - {"sparse"})))
 def test_it_sees_what_git_sees(
     name: str, ground: Ground, layered: tuple[ScratchRepo, Layer], trees: TreeReader, store: Scratch
 ) -> None:

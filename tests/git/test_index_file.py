@@ -41,9 +41,6 @@ def listed(repo: ScratchRepo) -> dict[str, Entry]:
         [],
         ["rm -q --cached -r nnn"],
         ["rm -q --cached a.txt", "rm -q --cached dir/c.txt"],
-        ["update-index --chmod=+x b.txt"],
-        ["rm -q --cached -r ."],
-        ["read-tree HEAD~1"],
         ["read-tree --empty"],
         ["mv a.txt aa.txt", "mv dir z", "mv nnnn/ffff4 nnnn/" + "x" * 200],
     ],
@@ -90,7 +87,7 @@ def test_a_tiny_index_is_one_for_git(many: ScratchRepo, tmp_path: Path) -> None:
     assert read_tiny(index, 20) == entries
 
 
-@pytest.mark.parametrize("cut", [0, 3, 11, 12, 40, 75, 500, -20, -1])
+@pytest.mark.parametrize("cut", [0, 11, 500, -20, -1])
 def test_what_is_no_index_is_no_answer(many: ScratchRepo, tmp_path: Path, cut: int) -> None:
     index, old = many.path / ".git" / "index", tmp_path / "old"
     shutil.copy2(index, old)

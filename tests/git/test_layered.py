@@ -5,18 +5,19 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import pytest
 
-from stratum_git.git.layered import work_in
+from stratum_git.git.layered import repositories_around, work_in
 from stratum_git.git.layers import PATIENCE, Layer
 from stratum_git.git.objects import ObjectWriter, Signature
+from stratum_git.git.process import processes_started
 from stratum_git.git.snapshot import Captured, capture
 from stratum_git.git.tree_reader import TreeReader
 from stratum_git.model.ids import Oid
-from tests.support.overlays import Ground
+from tests.support.overlays import OF_A_USER, Ground
 from tests.support.repos import ScratchRepo
 from tests.support.rich import by_git, rich_ground
 
@@ -80,10 +81,22 @@ def everything(slot: ScratchRepo) -> None:
     shutil.rmtree(slot.path / "dir")
 
 
+def much(slot: ScratchRepo) -> None:
+    """Does what several others do, with one file each."""
+    names = (
+        "modes", "line ends", "a filter", "an encoding", "a link becomes a file", "a folder becomes a file",
+        "ignored and tracked", "new attributes", "new rules",
+    )  # fmt: skip
+    for name in names:
+        CHANGES[name](slot)
+    strange_names(slot)
+
+
 # fmt: off
 CHANGES: dict[str, Change] = {
     "nothing": sh(":"),
     "everything": everything,
+    "much at once": much,
     "status": sh("git status"),
     "touched": sh("touch a.txt was.auto dos.crlf; chmod +x g.txt; chmod -x g.txt"),
     "modes": sh("chmod +x a.txt; chmod -x run.sh"),
@@ -181,6 +194,19 @@ def taken(
     )
 
 
+QUICK = (
+    "nothing", "much at once", "a folder made anew", "a folder renamed by git", "staged and overwritten",
+    "out of the index", "committed and more", "reset", "checkout", "hidden", "sparse", "a repository inside",
+    "conflicts", "a pipe", "no attributes", "a mark like an overlay's",
+)  # fmt: skip
+"""Those that the ordinary tests do."""
+
+
+def cases(quick: Collection[str], *names: str) -> list[object]:
+    """Returns parameters for a test: what is not in *quick* takes long, all together."""
+    return [name if name in quick else pytest.param(name, marks=pytest.mark.soak) for name in names]
+
+
 @pytest.fixture(autouse=True)
 def usual_settings(ground: Ground) -> Iterator[None]:
     """Puts the settings of the repository back, which a change may have changed."""
@@ -190,7 +216,7 @@ def usual_settings(ground: Ground) -> Iterator[None]:
     config.write_bytes(before)
 
 
-@pytest.mark.parametrize("name", [*CHANGES, *STRANGE])
+@pytest.mark.parametrize("name", cases(QUICK, *CHANGES, *STRANGE))
 def test_a_slot_in_an_overlay_is_captured_as_git_would(
     name: str, ground: Ground, layered: tuple[ScratchRepo, Layer], trees: TreeReader
 ) -> None:
@@ -206,3 +232,51 @@ def test_a_slot_in_an_overlay_is_captured_as_git_would(
     assert by_layer == by_status == plainly
     if name in CHANGES:
         assert trees.root(by_layer.result) == expected
+
+
+def test_marks_of_a_users_own_namespace_are_read(ground: Ground, trees: TreeReader) -> None:
+    writer = ObjectWriter(ground.repo, durable=False)
+    with ground.slot("slot-of-a-user", "stratum/of-a-user", OF_A_USER) as (path, layer):
+        slot = ScratchRepo(path)
+        CHANGES["a folder made anew"](slot)
+        (slot.path / "a.txt").unlink()
+        found = work_in(path, layer, writer, trees)
+        assert found is not None
+        assert found.tree == by_git(slot)
+
+
+def test_only_what_changed_starts_git(
+    ground: Ground, layered: tuple[ScratchRepo, Layer], trees: TreeReader
+) -> None:
+    slot, layer = layered
+    writer = ObjectWriter(ground.repo, durable=False)
+    counts = []
+    for change in ("true", "rm a.txt", "echo x > b.txt", "echo > new", "git add -A", "git commit -qm x"):
+        sh(change)(slot)
+        work_in(slot.path, layer, writer, trees)
+        before = processes_started()
+        assert work_in(slot.path, layer, writer, trees) is not None
+        counts.append(processes_started() - before)
+    # Nothing for what is gone, one for what is known, another for what may be ignored.
+    assert counts == [0, 0, 1, 2, 1, 1]
+
+
+def test_an_overlay_that_is_not_there_is_not_taken_for_an_empty_slot(
+    ground: Ground, layered: tuple[ScratchRepo, Layer], trees: TreeReader, tmp_path: Path
+) -> None:
+    slot, layer = layered
+    slot.write("a.txt", "work")
+    (tmp_path / "bare").mkdir()
+    (tmp_path / "bare" / ".git").write_bytes((slot.path / ".git").read_bytes())
+    writer = ObjectWriter(ground.repo, durable=False)
+    assert work_in(slot.path, layer, writer, trees) is not None
+    assert work_in(tmp_path / "bare", layer, writer, trees) is None
+
+
+def test_repositories_made_around_files_are_found(
+    ground: Ground, layered: tuple[ScratchRepo, Layer], trees: TreeReader
+) -> None:
+    slot, layer = layered
+    slot.git("init", "-q", "dir/sub")
+    slot.git("init", "-q", "elsewhere")
+    assert repositories_around(slot.path, layer, ground.base, trees) == ("dir/sub/.git",)

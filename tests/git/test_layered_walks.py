@@ -112,7 +112,7 @@ def walked(ground: Ground, walk: list[tuple[str, str, str]]) -> bool:
         return work_in(path, layer, writer, trees) is not None
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
 @given(walk=walks)
 def test_a_walk_is_captured_as_git_would(ground: Ground, walk: list[tuple[str, str, str]]) -> None:
     walked(ground, walk)

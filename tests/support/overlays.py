@@ -20,7 +20,8 @@ from stratum_git.git.worktree import check_out, git_dir_of
 from stratum_git.model.ids import Oid, RefName
 
 DETACH = 2
-FIXED = "redirect_dir=on,metacopy=off,index=off,xino=off"
+OF_ROOT = "redirect_dir=on,metacopy=off,index=off,xino=off"
+OF_A_USER = "userxattr"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class Ground:
         return self.place / "template"
 
     @contextmanager
-    def slot(self, name: str, branch: str) -> Iterator[tuple[Path, Layer]]:
+    def slot(self, name: str, branch: str, options: str = OF_ROOT) -> Iterator[tuple[Path, Layer]]:
         """Gives a slot on *branch*, and its layer. Skips where none can be mounted."""
         slot, upper, work = (self.place / f"{name}{end}" for end in ("", "-upper", "-work"))
         for folder in (upper, work):
@@ -51,7 +52,7 @@ class Ground:
         (own / "HEAD").write_text(f"ref: refs/heads/{branch}\n")
         self.repo.git.run("update-ref", RefName(f"refs/heads/{branch}"), self.base)
         pointer = (slot / ".git").read_bytes()
-        with mounted(slot, self.lower, upper, work):
+        with mounted(slot, self.lower, upper, work, options):
             (slot / ".git").write_bytes(pointer)
             yield slot, Layer(upper, self.template, self.base)
 
@@ -79,7 +80,7 @@ def settle(checkout: Path) -> None:
 
 
 @contextmanager
-def mounted(slot: Path, lower: Path, upper: Path, work: Path, more: str = FIXED) -> Iterator[None]:
+def mounted(slot: Path, lower: Path, upper: Path, work: Path, more: str) -> Iterator[None]:
     """Mounts an overlay at *slot* for as long as it is needed."""
     libc = ctypes.CDLL(None, use_errno=True)
     options = f"lowerdir={lower},upperdir={upper},workdir={work},{more}"
