@@ -12,6 +12,7 @@ from stratum_git.git.ref_files import loose_count
 from stratum_git.git.repository import Repository
 from stratum_git.git.stale_locks import taking
 
+CONFIG = ("core.fsync=reference", "core.packedRefsTimeout=100")
 MANY = 128
 """Refs with files of their own from which on they are packed."""
 
@@ -24,7 +25,7 @@ def pack_refs_if_many(repo: Repository, prefix: str) -> bool:
         with taking(repo.common_dir, [repo.common_dir / "packed-refs.lock"]):
             # Once more when that has its name on the disk: only then the files of their own may go.
             for how in ("--no-prune", "--prune"):
-                repo.git.run("pack-refs", "--all", how, config=("core.fsync=reference",), gently=True)
+                repo.git.run("pack-refs", "--all", how, config=CONFIG, gently=True)
                 flush([repo.common_dir])
     except GitFailed:
         return False

@@ -107,15 +107,14 @@ def list_flows(repo: Repository) -> Listing:
 
 
 def list_open(repo: Repository) -> Listing:
-    """Returns the flows that are not over, and sessions that are not closed; others hardly cost anything.
-
-    Some that are over may be among them.
-    """
+    """Returns the flows that are not over, and sessions that are not closed; others hardly cost anything."""
     loose = loose_refs(repo, PREFIX)
     known = None if loose is None else known_open(repo, packed_stamp(repo))
     if loose is None or known is None:
-        return list_flows(repo)
-    return _told(_read_headers(repo, {**known, **loose}))
+        found = list_flows(repo)
+    else:
+        found = _told(_read_headers(repo, {**known, **loose}))
+    return Listing(tuple(header for header in found.headers if not is_over(header)), found.remarks)
 
 
 def _listing(repo: Repository, tips: Mapping[RefName, Oid], said: str = "") -> Listing:
