@@ -28,7 +28,7 @@ from typing import ParamSpec
 from stratum_git.errors import StratumError
 from stratum_git.git.flushing import flush
 from stratum_git.git.pack_writer import MARK, adopt, place
-from stratum_git.git.packs import NotOurPackError, entries_of, names_of, packed
+from stratum_git.git.packs import NotOurPackError, entries_of, names_of, packed, packs_in_index
 from stratum_git.git.repository import Repository
 
 P = ParamSpec("P")
@@ -170,8 +170,13 @@ def _join(repo: Repository, packs: Sequence[_Pack], level: int, small: int) -> i
             entries.update(entries_of(*pair, repo.object_format))
         made = place(repo, packed(entries, repo.object_format), level, durable=True)
     flush([made.parent])
+    named = packs_in_index(made.parent)
     for pack in packs:
-        pack.delete()
+        if named is None or f"{pack.path.name}.idx" in named:
+            # What a multi-pack-index speaks of must be there: git deletes it when it has written another.
+            pack.file("keep").unlink(missing_ok=True)
+        else:
+            pack.delete()
     return len(packs)
 
 

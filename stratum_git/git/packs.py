@@ -7,10 +7,12 @@ each. Nothing here is delta-compressed: git does that when it packs them again.
 from __future__ import annotations
 
 import hashlib
+import os
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from stratum_git.errors import HostError
 
@@ -87,6 +89,25 @@ def names_of(index: bytes, object_format: str) -> list[str]:
     offsets = struct.unpack_from(f">{many}I", index, places)
     order = sorted(range(many), key=offsets.__getitem__)
     return [index[names + n * size : names + (n + 1) * size].hex() for n in order]
+
+
+def packs_in_index(folder: Path) -> set[str] | None:
+    """Returns the indexes of packs that the multi-pack-index in *folder* speaks of; ``None``: maybe all."""
+    if (folder / "multi-pack-index.d").exists():
+        return None
+    try:
+        with (folder / "multi-pack-index").open("rb") as file:
+            head = file.read(HEAD)
+            table = file.read((head[6] + 1) * HEAD)
+            rows = [struct.unpack_from(">4sQ", table, at) for at in range(0, len(table), HEAD)]
+            (number,) = (n for n, row in enumerate(rows) if row[0] == b"PNAM")
+            file.seek(rows[number][1])
+            names = file.read(rows[number + 1][1] - rows[number][1])
+    except FileNotFoundError:
+        return set()
+    except (ValueError, IndexError, struct.error):
+        return None
+    return {os.fsdecode(name) for name in names.split(b"\0") if name}
 
 
 def _index(

@@ -18,7 +18,7 @@ from stratum_git.errors import HostError
 from stratum_git.git.compaction import WIDTH, compact, let_go
 from stratum_git.git.objects import Signature, read_objects
 from stratum_git.git.pack_writer import MARK, PackWriter
-from stratum_git.git.packs import NotOurPackError, entries_of
+from stratum_git.git.packs import NotOurPackError, entries_of, packs_in_index
 from stratum_git.git.repository import Repository, open_repository
 from stratum_git.model.ids import Oid
 from tests.support.repos import ScratchRepo
@@ -119,6 +119,22 @@ def test_many_packs_become_few_and_nothing_is_lost(either: Repository) -> None:
     assert None not in read_objects(either, made)
     assert len(packs(either)) == len(list((either.common_dir / "objects/pack").glob("*.idx")))
     assert either.git.run("fsck", "--strict", "--no-dangling").stdout == b""
+
+
+def test_what_an_index_of_packs_speaks_of_stays_until_git_deletes_it(either: Repository) -> None:
+    made = some(either, WIDTH)
+    either.git.run("update-ref", "refs/stratum/x", made[0])
+    either.git.run("multi-pack-index", "write")
+    made += some(either, WIDTH)
+    assert compact(either) == 2 * WIDTH
+    assert either.git.run("fsck", "--strict", "--no-dangling").stdout == b""
+    assert len(packs(either)) == WIDTH + 2
+    # Nobody keeps these any more, so a git that packs everything deletes them.
+    either.git.run("repack", "-a", "-d", "-q")
+    assert len(packs(either)) == 2
+    assert None not in read_objects(either, made)
+    (either.common_dir / "objects/pack/multi-pack-index").write_bytes(b"MIDX\1\1\4")
+    assert packs_in_index(either.common_dir / "objects/pack") is None
 
 
 def test_git_packs_what_is_large(repo: Repository) -> None:
