@@ -184,9 +184,8 @@ class Prover:
             for test in stale:
                 del self.known[test]
             return self._decision(self._colours())
-        if isinstance(decision, Try):
-            # They are checked out, by other processes.
-            self._before().queue.settle()
+        # Other processes check out what is tested; and who writes an event meanwhile misses what has no name.
+        self._before().queue.settle()
         spoiled = self._spoiled(frozenset(decision.dropped)) if isinstance(decision, Proven) else frozenset()
         if spoiled - self.refused:
             self.refused |= spoiled

@@ -21,7 +21,13 @@ from stratum_git.dispatch.stack import Change
 from stratum_git.errors import BugError
 from stratum_git.git.objects import Signature
 from stratum_git.model.ids import Json, Oid, RefName, StepId
-from stratum_git.model.messages import Landed, LandedResult, LandingBlocked, Mend, ParkedResult
+from stratum_git.model.messages import (
+    Landed,
+    LandedResult,
+    LandingBlocked,
+    Mend,
+    ParkedResult,
+)
 from stratum_git.model.proofs import Proof
 from stratum_git.model.spec import Dispatch, Step
 from stratum_git.model.state import FannedOut, FlowState, Landing, Verified, Working
@@ -56,6 +62,19 @@ class Approach:
         lander = replace(lander, ladder=lander.ladder.without(mends))
         return replace(self, queue=Queue(lander, self.old, self.queue.items))
 
+    def by_git_alone(self) -> Approach:
+        """Returns the landing without anything that resolves what git cannot merge."""
+        lander = replace(self.queue.lander, ladder=None)
+        return replace(self, queue=Queue(lander, self.old, self.queue.items))
+
+    def goes_together(self) -> bool:
+        """Returns whether all of it lands as it is, on top of each other."""
+        if all(isinstance(place.entry, LandedResult) for _, place in self.walk()):
+            return True
+        # What was written so far, whoever comes next has to write as well.
+        self.queue.settle()
+        return False
+
     def plan(self, dropped: Mapping[int, tuple[str, ...]] = MappingProxyType({})) -> LandingPlan:
         """Returns what it comes to without the items that are *dropped*. Writes objects, moves nothing."""
         plan = self.queue.plan(dropped) if self.moves else _unmoved(self.old, self.queue.items)
@@ -64,12 +83,25 @@ class Approach:
 
 
 def approach(context: Context, state: FlowState, step: StepId) -> Approach:
-    """Returns the landing of a step that is at that."""
+    """Returns the landing of a step that is at that.
+
+    Where all of it goes together in the order of the graph, there is no better one to be looked for.
+    """
     landing = state.step(step)
     if not isinstance(landing, Landing):
         raise BugError(f"{step} has nothing to land")
-    items = _items(context, state, state.program.steps[step], landing.work)
-    return plan_landing(context, state, step, landing.work.target, items)
+    spec, work = state.program.steps[step], landing.work
+    if isinstance(work, Working):
+        return plan_landing(context, state, step, work.target, [_lone_item(state, spec, work)])
+    order = fanout.candidates(work)
+    coming = plan_landing(context, state, step, work.target, _items(state, spec, work, order))
+    alone = coming.by_git_alone()
+    if alone.goes_together():
+        return alone
+    better = landing_sequence(context, state.flow, spec, work)
+    if better == order:
+        return coming
+    return plan_landing(context, state, step, work.target, _items(state, spec, work, better))
 
 
 def plan_landing(
@@ -122,15 +154,16 @@ def _unmoved(old: Oid, items: Sequence[Item]) -> LandingPlan:
     return LandingPlan(old, old, tuple(LandedResult(i.change.task, i.change.result, None) for i in items))
 
 
-def _items(context: Context, state: FlowState, step: Step, work: Working | FannedOut) -> list[Item]:
-    if isinstance(work, Working):
-        now_ = work.task
-        if not isinstance(now_, Verified):
-            raise BugError(f"{step.id} is not verified")
-        change = Change(None, now_.attempt, now_.base, now_.result)
-        return [Item(change, title_of(state, step, None))]
+def _lone_item(state: FlowState, step: Step, work: Working) -> Item:
+    now_ = work.task
+    if not isinstance(now_, Verified):
+        raise BugError(f"{step.id} is not verified")
+    return Item(Change(None, now_.attempt, now_.base, now_.result), title_of(state, step, None))
+
+
+def _items(state: FlowState, step: Step, work: FannedOut, order: Sequence[int]) -> list[Item]:
     items = []
-    for index in landing_sequence(context, state.flow, step, work):
+    for index in order:
         done, task = work.tasks[index], work.graph.tasks[index]
         if isinstance(done, Verified):
             change = Change(task.id, done.attempt, done.base, done.result)
