@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from stratum_git.dispatch.landing import follow, in_the_way
-from stratum_git.git.process import processes_started
+from stratum_git.git.merge_session import SINCE
+from stratum_git.git.process import git_version, processes_started
 from stratum_git.git.repository import open_repository
 from stratum_git.git.tree_reader import TreeReader
 from stratum_git.model.ids import Oid, RefName
@@ -81,3 +82,20 @@ def test_a_clean_checkout_is_looked_at_without_git(place: ScratchRepo) -> None:
         assert follow(repo, MAIN, Oid(old), new, trees=trees) == ()
         assert processes_started() == before + 1
     assert place.git("status", "--porcelain") == ""
+
+
+async def test_results_in_one_file_take_one_git_each_at_most(place: ScratchRepo) -> None:
+    lines = [f"line {n}\n".encode() for n in range(100)]
+    place.commit("shared", {"shared.txt": b"".join(lines)})
+
+    def result(number: int) -> dict[str, Edit]:
+        mine = [b"by %d\n" % number if n == number * 8 else line for n, line in enumerate(lines)]
+        return {"shared.txt": b"".join(mine), f"new{number}.txt": b"new\n"}
+
+    few = await landed(place, [result(n) for n in range(4)])
+    place.git("reset", "-q", "--hard", "main~4")
+    many = await landed(place, [result(n) for n in range(12)])
+    assert many.landed == 12
+    # The first goes on its own base. One git more tells which attributes there are, one what gits have written.
+    each = 0 if git_version() >= SINCE else 1
+    assert [few.gits, many.gits] == [TURN + 2 + max(1, 3 * each), TURN + 2 + max(1, 11 * each)]
