@@ -96,6 +96,6 @@ async def test_results_in_one_file_take_one_git_each_at_most(place: ScratchRepo)
     place.git("reset", "-q", "--hard", "main~4")
     many = await landed(place, [result(n) for n in range(12)])
     assert many.landed == 12
-    # The first goes on its own base. One git more tells which attributes there are, one what gits have written.
+    # The first goes on its own base. One git more tells which attributes there are, one what gits wrote.
     each = 0 if git_version() >= SINCE else 1
     assert [few.gits, many.gits] == [TURN + 2 + max(1, 3 * each), TURN + 2 + max(1, 11 * each)]
