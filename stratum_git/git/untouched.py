@@ -28,17 +28,17 @@ def is_untouched(checkout: Path, index: Path, changes: Sequence[Change]) -> bool
     if not changes or any(FOLDER in {c.old_mode, c.new_mode} for c in changes):
         return False
     names = {os.fsencode(change.path) for change in changes}
-    above = {os.fsencode(p) for c in changes for p in PurePosixPath(c.path).parents if p.name}
+    folders = {p for c in changes for p in PurePosixPath(c.path).parents if p.name}
+    above = {os.fsencode(folder) for folder in folders}
     table = table_of(index, len(changes[0].old) // 2, names | above)
     if table is None or not above.isdisjoint(table.rows):
         return False
-    known: dict[PurePosixPath, bool] = {}
-    return all(
-        _is_room(checkout, change, table, known)
-        if change.status == "A"
-        else _is_same(checkout, change, table)
-        for change in changes
-    )
+    # A link in the place of a folder may lead to the very same files.
+    if not all(_is_open(checkout, folder, table) for folder in folders):
+        return False
+    if not all(_is_room(checkout, change, table) for change in changes if change.status == "A"):
+        return False
+    return all(_is_same(checkout, change, table) for change in changes if change.status != "A")
 
 
 def _is_same(checkout: Path, change: Change, table: Table) -> bool:
@@ -68,17 +68,11 @@ def _seen(found: os.stat_result) -> Stat:
     )
 
 
-def _is_room(checkout: Path, change: Change, table: Table, known: dict[PurePosixPath, bool]) -> bool:
-    """Returns whether nothing lies where a file is new, nor where its folders are to be."""
-    path = PurePosixPath(change.path)
+def _is_room(checkout: Path, change: Change, table: Table) -> bool:
+    """Returns whether nothing lies where a file is new."""
     if change.new_mode not in FILES or os.fsencode(change.path) in table.rows:
         return False
-    for folder in path.parents:
-        if folder.name and folder not in known:
-            known[folder] = _is_open(checkout, folder, table)
-        if folder.name and not known[folder]:
-            return False
-    return not os.path.lexists(checkout / path)
+    return not os.path.lexists(checkout / change.path)
 
 
 def _is_open(checkout: Path, folder: PurePosixPath, table: Table) -> bool:

@@ -13,14 +13,18 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
 from stratum_git.dispatch.landing import follow, in_the_way
-from stratum_git.git.checkout import Refused
+from stratum_git.git.checkout import Refused, _dirt, _touches
+from stratum_git.git.diff import changed_paths
+from stratum_git.git.hidden import hidden_dirt
 from stratum_git.git.holding import held_checkouts
 from stratum_git.git.repository import open_repository
+from stratum_git.git.untouched import is_untouched
+from stratum_git.git.worktree import git_dir_of
 from stratum_git.model.ids import Oid, RefName
 from tests.support.disks import remount, unable
 from tests.support.repos import ScratchRepo
@@ -294,6 +298,12 @@ def _ignored_in_the_way(at: Place) -> None:
 @row("fresh.txt|deep")
 def _a_repository_in_the_way(at: Place) -> None:
     ScratchRepo.make(at.path / "fresh.txt").write("mine", "mine\n")
+
+
+@row("sub/touched.txt")
+def _a_folder_that_is_a_link_to_where_it_went(at: Place) -> None:
+    (at.path / "sub").rename(at.path / "moved")
+    (at.path / "sub").symlink_to("moved")
 
 
 @row("link")
@@ -648,6 +658,8 @@ def test_nothing_of_the_users_is_lost(place: Place, name: str) -> None:
     prepare, refusal = ROWS[name]
     prepare(place)
     before = {path: look(path) for path in checkouts(place)}
+    for path in filter(is_on, before):
+        check_quick_look(place, path, whole=name == "clean")
 
     said = land(place)
 
@@ -663,6 +675,17 @@ def test_nothing_of_the_users_is_lost(place: Place, name: str) -> None:
             check_followed(place, path, seen, after[path])
         else:
             check_left(seen, after[path])
+
+
+def check_quick_look(place: Place, path: Path, *, whole: bool) -> None:
+    """A quick look calls nothing untouched that is dirty for git; of a clean checkout, all but other kinds."""
+    changes = changed_paths(open_repository(place.path), place.old, place.new)
+    dirt = (*_dirt(path), *hidden_dirt(path, [change.path for change in changes]))
+    paths = (PurePosixPath(change.path) for change in changes)
+    dirty = {str(p) for p in paths for d in dirt if _touches(PurePosixPath(d), {p}, set(p.parents))}
+    quick = {c.path for c in changes if is_untouched(path, git_dir_of(path) / "index", [c])}
+    assert quick.isdisjoint(dirty)
+    assert not whole or quick == {c.path for c in changes} - {"swap/inner.txt", "nest"}
 
 
 def check_followed(place: Place, path: Path, before: Seen, after: Seen) -> None:
