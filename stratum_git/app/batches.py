@@ -226,7 +226,7 @@ def _stale(flow: FlowId) -> list[Event]:
 def _judged(
     desk: Desk, state: FlowState, fan: FannedOut, step: StepId, row: Row, places: list[Workplace]
 ) -> TaskReport:
-    index = next(i for i, task in enumerate(fan.graph.tasks) if task.id == row.task)
+    index = fan.graph.index[TaskId(row.task)]
     now_, task = fan.tasks[index], fan.graph.tasks[index].id
     failure = row.why if row.status == "failed" else None
     if isinstance(now_, Running):
@@ -237,7 +237,11 @@ def _judged(
     if isinstance(now_, Verified) and failure is None:
         # Said once more: its place is gone, and what was found in it still stands.
         return TaskReport(task, Completed(now_.base, now_.result, now_.output), now_.attempt)
-    outcome, place = report(desk.context, state, launch, failure=failure, output=row.result)
+    # Should it be launched meanwhile, the flow is not any more as it was, and the report is not taken.
+    launched = not isinstance(now_, Pending)
+    outcome, place = report(
+        desk.context, state, launch, failure=failure, output=row.result, launched=launched
+    )
     if place is not None:
         places.append(place)
     # What is said of a result that is there already was counted when it came.

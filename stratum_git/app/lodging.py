@@ -88,15 +88,21 @@ def lodge(context: Context, state: FlowState, launch: Launch) -> Lodging | Rejec
 
 
 def report(
-    context: Context, state: FlowState, launch: Launch, *, failure: str | None, output: Json
+    context: Context,
+    state: FlowState,
+    launch: Launch,
+    *,
+    failure: str | None,
+    output: Json,
+    launched: bool = True,
 ) -> tuple[Outcome, Workplace | None]:
     """Makes a commit of what an attempt left, and returns what it comes to, by git's facts.
 
     ``failure`` is what whoever did it says went wrong. The place is given back by the caller, after the
-    outcome was recorded.
+    outcome was recorded. One that was never *launched* has none, and none is looked for.
     """
     errand = errand_for(state, launch)
-    place = enter(context, state, launch)
+    place = enter(context, state, launch) if launched else None
     if isinstance(errand, Unclear):
         return Rejected("base", errand.why), place
     if place is None:

@@ -198,9 +198,10 @@ def bounded(answer: Answer) -> Answer:
     """Returns an answer that a client can take in: what is dear and told elsewhere goes first.
 
     A trace is cut at its beginning. Where a batch says what to do, ``tasks`` are only named. Of a batch the
-    beginning is told; the rest comes with the next answer, since what is handed out stays so.
+    beginning is told; the rest comes with the next answer, since what is handed out stays so. Of what very
+    many tasks came to, the beginning is told too: the flow has the rest.
     """
-    for narrow in (_fewer_records, _named_tasks, _fewer_handed_out):
+    for narrow in (_fewer_records, _named_tasks, _fewer_handed_out, _fewer_results):
         if _fits(answer):
             break
         answer = narrow(answer)
@@ -238,6 +239,20 @@ def _fewer_handed_out(answer: Answer) -> Answer:
     rest = {**answer, "batch": [], "batch_omitted": len(batch)}
     kept = _within(batch, LONGEST - len(json.dumps(rest, ensure_ascii=False)))
     return {**answer, "batch": kept, "batch_omitted": len(batch) - len(kept)}
+
+
+def _fewer_results(answer: Answer) -> Answer:
+    output = answer.get("output")
+    if not isinstance(output, dict) or not output.keys() >= {"tasks", "completed", "failed", "merge_status"}:
+        return answer
+    bare = {**answer, "output": {**output, "tasks": [], "completed": [], "failed": []}}
+    room = (LONGEST - len(json.dumps(bare, ensure_ascii=False)) - 200) // 3
+    told, omitted = dict(output), dict[str, int]()
+    for name in ("failed", "completed", "tasks"):
+        rows = [row for row in output[name] if isinstance(row, dict)]
+        told[name] = _within(rows, room)
+        omitted[name] = len(output[name]) - len(told[name])
+    return {**answer, "output": told, "output_omitted": omitted}
 
 
 def _within(rows: list[Answer], room: int) -> list[Answer]:

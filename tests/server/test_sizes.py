@@ -68,6 +68,22 @@ def test_a_batch_that_is_too_long_comes_in_parts_and_all_of_it_lands(server: Por
     assert len(server.repo.git("log", "--format=%s", f"{head}..main").splitlines()) == len(tasks)
 
 
+def test_what_very_many_tasks_came_to_is_told_in_short(server: Portal) -> None:
+    count = 600
+    text = spec(dispatch(max_concurrent=2, isolation="none"))
+    said = plan(server, text, {"tasks": [{"id": f"t{n}"} for n in range(count)]})
+    rows = [row(f"t{n}", result={"words": "x" * 20}) for n in range(count)]
+    done = reported(server, said["flow_id"], *rows)
+    assert (done["status"], done["output"]["merge_status"]) == ("complete", "clean")
+    assert size(done) <= LONGEST
+    assert done["output_omitted"]["failed"] == 0
+    for name in ("tasks", "completed"):
+        told = done["output"][name]
+        assert [one["task_id"] for one in told] == [f"t{n}" for n in range(len(told))]
+        assert len(told) + done["output_omitted"][name] == count
+        assert len(told) > 50
+
+
 def test_of_very_many_flows_the_open_ones_and_the_newest_are_listed() -> None:
     rows = [{"flow_id": f"{n:016}", "status": "complete", "name": "x" * 200} for n in range(1000)]
     rows[3]["status"] = "awaiting_gate"
