@@ -38,6 +38,7 @@ LATE = {
     "agents/api.py",
     "cli/answering.py",
     "cli/main.py",
+    "cli/program.py",
     "cli/variables.py",
     "cli/reading.py",
     "cli/querying.py",

@@ -10,12 +10,12 @@ import gc
 import json
 import os
 import sys
-import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from stratum_git import __version__
 from stratum_git.cli.variables import environment
@@ -38,6 +38,9 @@ class UsageError(UserError):
 class Parser(argparse.ArgumentParser):
     """Raises what argparse would print: programs are told in JSON, and all exit codes are given here."""
 
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given, formatter_class=_formatter)
+
     def error(self, message: str) -> NoReturn:
         """Raises UsageError."""
         raise UsageError(message, hint=f"see `{self.prog} --help`")
@@ -51,6 +54,15 @@ class Program(Parser):
     def format_help(self) -> str:
         """Returns what the program is, and its verbs."""
         return self.about
+
+
+def _formatter(prog: str) -> argparse.HelpFormatter:
+    # One is made for each argument there is, and without a width it loads what compresses archives.
+    told = os.environ.get("COLUMNS", "")
+    columns = int(told) if told.isdecimal() else 0
+    with suppress(OSError, ValueError):
+        columns = columns or os.get_terminal_size(sys.stdout.fileno()).columns
+    return argparse.HelpFormatter(prog, width=(columns or 80) - 2)
 
 
 def run(arguments: list[str], verbs: Verbs, about: str) -> int:
@@ -75,6 +87,8 @@ def failed(error: Exception, *, as_json: bool = False) -> int:
     world = as_host_error(error) if isinstance(error, OSError) else None
     if world is not None:
         return _report(world, as_json=as_json)
+    import traceback
+
     # The traceback is what a report needs; exit code 1 would say "no" to a script.
     traceback.print_exception(error)
     return _report(BugError("this is a mistake of stratum-git's; please report it"), as_json=as_json)
@@ -85,8 +99,10 @@ def _run(arguments: list[str], verbs: Verbs, about: str) -> int:
     parser = Program(prog="stratum-git")
     parser.about = about
     parser.add_argument("--version", action="version", version=f"stratum-git {__version__}")
-    children = parser.add_subparsers(dest="verb", metavar="VERB", parser_class=Parser)
-    for name, (module, line, example) in verbs.items():
+    # With its name given, none has to be made up of a help that nobody asked for, which loads more than this.
+    children = parser.add_subparsers(dest="verb", metavar="VERB", parser_class=Parser, prog=parser.prog)
+    wanted = verbs if verb is None or verb not in verbs else {verb: verbs[verb]}
+    for name, (module, line, example) in wanted.items():
         child = children.add_parser(name, help=line, description=line, epilog=f"Example: {example}")
         if name == verb:
             loaded = _loaded(f"stratum_git.cli.{module}")

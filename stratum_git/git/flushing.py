@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from functools import cache
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 WIDTH = 3
 """Threads that wait for the disk, the caller's included: it gains a tenth over one, and more gain nothing."""
@@ -61,4 +65,7 @@ def _wait(handles: Iterable[int]) -> None:
 
 @cache
 def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(WIDTH - 1, thread_name_prefix="flush")
+    # Whoever only looks flushes nothing, and this loads what writes logs.
+    pools = import_module("concurrent.futures")
+    made: ThreadPoolExecutor = pools.ThreadPoolExecutor(WIDTH - 1, thread_name_prefix="flush")
+    return made

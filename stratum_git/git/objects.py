@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import secrets
 import threading
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -231,7 +230,7 @@ class ObjectWriter:
 
     def _place(self, path: Path, data: bytes, *, flushed: bool) -> None:
         # git gc removes stale files of this name, should this process die here.
-        temporary = path.parent / f"tmp_obj_{secrets.token_hex(8)}"
+        temporary = path.parent / f"tmp_obj_{os.urandom(8).hex()}"
         handle = _opened(temporary)
         try:
             with os.fdopen(handle, "wb", buffering=0) as file:
@@ -279,7 +278,7 @@ def write_whole(path: Path, data: bytes, *, flushed: bool) -> None:
         with contextlib.suppress(FileNotFoundError):
             path.parent.mkdir(parents=True, exist_ok=True)
             # Not below `objects`: there git deletes files of which it does not know whose they are.
-            temporary = path.parent.parent.parent / f"stratum-{secrets.token_hex(8)}"
+            temporary = path.parent.parent.parent / f"stratum-{os.urandom(8).hex()}"
             with os.fdopen(os.open(temporary, CREATE, 0o444), "wb", buffering=0) as file:
                 _write_all(file, data)
                 os.fsync(file.fileno())

@@ -14,7 +14,6 @@ import contextlib
 import fcntl
 import os
 import re
-import secrets
 import select
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -68,7 +67,7 @@ def claimed(common_dir: Path, locks: Iterable[Path]) -> Iterator[None]:
     if not text or len(os.fsencode(text)) > LONGEST:
         yield
         return
-    claim = common_dir / "stratum" / "claims" / secrets.token_hex(8)
+    claim = common_dir / "stratum" / "claims" / os.urandom(8).hex()
     try:
         try:
             claim.symlink_to(text)

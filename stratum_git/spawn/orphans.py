@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import signal
 import time
 from collections.abc import Iterator, Sequence
@@ -50,7 +49,7 @@ def own_mark() -> str:
 
 def mark_of(log: Path) -> str:
     """Returns the mark of an attempt, or of a command for one, that writes to *log*; each is another."""
-    return f"{secrets.token_hex(12)} {own_mark()} {log}"
+    return f"{os.urandom(12).hex()} {own_mark()} {log}"
 
 
 def is_dead(owner: str) -> bool:

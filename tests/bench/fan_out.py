@@ -2,12 +2,12 @@
 
     .venv/bin/python -m tests.bench.fan_out REPOSITORY [--tasks N] [--rounds N]
 
-Every task is a small program that changes four files and makes one, eight at a time, and all of it ends up in
-the checkout of one branch. The ways:
+Every task is a small program that changes four files and makes one, eight at a time, and all of it ends up
+in the checkout of one branch. The ways:
 
 * ``ours``: ``stratum-git run``, everything it promises included
 * ``loop``: a shell loop of ``git worktree add``, commit, merge in the checkout, ``git worktree remove``
-* ``parallel``: the same with GNU parallel for all but the merges; ``xargs`` stands in, as ``xargs``, without it
+* ``parallel``: the same with GNU parallel for all but the merges; without it ``xargs`` stands in for it
 * ``stratum_mcp``: the executor of stratum-mcp 0.2.114 with a stand-in for its agent, and a client that
   commits the diffs it answers with (``mcp_peer.py``)
 

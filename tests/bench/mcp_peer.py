@@ -1,8 +1,8 @@
 """stratum-mcp 0.2.114's own parallel executor as one of those who are measured.
 
 It hands tasks to an agent that it starts by itself (here a program called ``codex`` that does what our agent
-does, and says what the real one would), gives each a worktree, and answers with what changed there as diffs. It
-lands nothing: a client has to. The one here commits each diff, in turn.
+does, and says what the real one would), gives each a worktree, and answers with what changed there as diffs.
+It lands nothing: a client has to. The one here commits each diff, in turn.
 """
 
 from __future__ import annotations

@@ -4,10 +4,10 @@ files, a commit, a merge, three records, a release.
     .venv/bin/python -m tests.bench.task REPOSITORY [--rounds N]
 
 Ours is the dispatcher itself with an agent that starts no process, one task after another: slot, capture,
-judgement, events, landing, release. A flow of many tasks is held against one of few, so that what a flow costs
-once (its start, and the checkout that follows at the end) is told by itself. Git's is a shell's way: a worktree
-is added, its files are committed there, the branch is merged in a checkout, three notes are made with
-``hash-object``, ``mktree``, ``commit-tree`` and ``update-ref``, the worktree is removed.
+judgement, events, landing, release. A flow of many tasks is held against one of few, so that what a flow
+costs once (its start, and the checkout that follows at the end) is told by itself. Git's is a shell's way: a
+worktree is added, its files are committed there, the branch is merged in a checkout, three notes are made
+with ``hash-object``, ``mktree``, ``commit-tree`` and ``update-ref``, the worktree is removed.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ import trio
 from stratum_git.agents.base import Assignment
 from stratum_git.agents.scripted import Script
 from stratum_git.git.process import processes_started
+from stratum_git.model.ids import Json
 from tests.bench import repositories, suite
 from tests.bench.rounds import rounded
 from tests.support.flows import Stage, dispatch_spec
@@ -60,7 +61,7 @@ class Work:
         self.done += 1
         text = f"task {self.done}\n".encode() * 40
         made = {f"made/by-{self.done // 50}/task-{self.done}.txt": text}
-        return {path: text for path in self.paths[first : first + TOUCHED]} | made
+        return dict.fromkeys(self.paths[first : first + TOUCHED], text) | made
 
 
 def measure(repository: Path, rounds: int) -> dict[str, Any]:
@@ -106,7 +107,7 @@ def _clone(repository: Path) -> Iterator[Work]:
 def _flow(work: Work, tasks: int) -> tuple[float, int]:
     """Returns the seconds and the git processes of a flow with so many tasks, one at a time."""
     stage = Stage(ScratchRepo(work.at))
-    ids = [{"id": f"t{work.done + number}"} for number in range(tasks)]
+    ids: list[Json] = [{"id": f"t{work.done + number}"} for number in range(tasks)]
 
     def play(_: Assignment) -> Script:
         return Script(files=work.changes())
