@@ -31,10 +31,10 @@ from stratum_git.model.ids import FlowId, Json, StepId, TaskId
 from stratum_git.model.messages import CancelRequested
 from stratum_git.model.state import FannedOut, FlowState, Landing, Opening, StepState
 from stratum_git.slots.leases import read_leases
-from stratum_git.spawn.detach import detach
+from stratum_git.spawn.detach import detach, is_there
 from stratum_git.store.listing import flow_ref
 
-STARTING = 5.0
+STARTING = 60.0
 """Seconds to wait for a runner to take its flow up."""
 LONGEST = 30.0
 PAUSE = 0.1
@@ -184,9 +184,11 @@ def _start(desk: Desk, state: FlowState, agents: Sequence[str]) -> None:
     command = [sys.executable, "-P", "-m", "stratum_git", "resume", state.flow, *options]
     before = log.stat().st_size if log.exists() else 0
     tip = tip_nowait(desk.context.repo, flow_ref(state.flow))
-    detach(command, cwd=desk.around.cwd, env=desk.around.environment, log=log)
-    deadline = monotonic() + STARTING
-    while monotonic() < deadline:
+    runner = detach(command, cwd=desk.around.cwd, env=desk.around.environment, log=log)
+    deadline, there = monotonic() + STARTING, True
+    while there and monotonic() < deadline:
+        # Asked first: what it did before it ended is seen below.
+        there = is_there(runner)
         moved = tip_nowait(desk.context.repo, flow_ref(state.flow)) != tip
         if moved or is_run(desk, state.flow):
             return

@@ -11,11 +11,11 @@ from stratum_git.errors import HostError
 
 PATIENCE = 30.0
 # The shell ends at once and hands its child to init: nobody is left with a process that he has to wait for.
-SCRIPT = 'log=$1; shift; "$@" </dev/null >>"$log" 2>&1 &'
+SCRIPT = 'log=$1; shift; "$@" </dev/null >>"$log" 2>&1 & echo $!'
 
 
-def detach(command: Sequence[str], *, cwd: Path, env: Mapping[str, str], log: Path) -> None:
-    """Starts *command*; raises HostError when this machine cannot."""
+def detach(command: Sequence[str], *, cwd: Path, env: Mapping[str, str], log: Path) -> int:
+    """Starts *command* and returns its process, which is nobody's child; raises HostError if that fails."""
     try:
         # Made here: its owner alone may read it, and the program keeps the caller's umask.
         os.close(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
@@ -23,12 +23,12 @@ def detach(command: Sequence[str], *, cwd: Path, env: Mapping[str, str], log: Pa
         raise HostError(f"the log {log} cannot be made: {error.strerror}") from error
     words = ["sh", "-c", SCRIPT, "sh", str(log), *command]
     try:
-        subprocess.run(
+        said = subprocess.run(
             words,
             cwd=cwd,
             env=dict(env),
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
             timeout=PATIENCE,
@@ -36,3 +36,13 @@ def detach(command: Sequence[str], *, cwd: Path, env: Mapping[str, str], log: Pa
         )
     except (OSError, subprocess.SubprocessError) as error:
         raise HostError(f"{command[0]} could not be started: {error}") from error
+    return int(said.stdout)
+
+
+def is_there(process: int) -> bool:
+    """Returns whether a process has not ended."""
+    try:
+        os.kill(process, 0)
+    except OSError:
+        return False
+    return True
