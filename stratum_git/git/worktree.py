@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from stratum_git.git import stale_locks
+from stratum_git.git.exchange import put_in_place
 from stratum_git.git.files import read_pointer
 from stratum_git.git.objects import flush_new
 from stratum_git.git.process import Git, GitFailed
@@ -39,8 +40,8 @@ OWN_REFS = ("refs/bisect", "refs/rewritten", "refs/worktree")
 def check_out(path: Path, oid: Oid, branch: RefName | None, *, workers: int = 0) -> None:
     """Makes the worktree at *path* exactly the commit *oid*, on *branch* (made or moved) or detached.
 
-    Tracked, untracked and ignored files of before are gone, and so is an unfinished merge or rebase. *workers*:
-    how many processes write files; 0 leaves that to the settings.
+    Tracked, untracked and ignored files of before are gone, and so is an unfinished merge or rebase.
+    *workers* is how many processes write files; 0 leaves that to the settings.
     """
     forget_unfinished(path)
     if branch is not None:
@@ -62,7 +63,11 @@ def attach(path: Path, branch: RefName) -> None:
     if (folder / "reftable").exists():
         Git(path).run("symbolic-ref", "HEAD", branch)
         return
-    _write_head(folder, f"ref: {branch}")
+    # Written as git does, which would take a process for it: a lock file that becomes the HEAD.
+    lock = folder / "HEAD.lock"
+    with lock.open("xb") as file:
+        file.write(b"ref: " + os.fsencode(branch) + b"\n")
+    lock.replace(folder / "HEAD")
 
 
 def leave_branch(path: Path, commit: Oid) -> None:
@@ -76,7 +81,10 @@ def leave_branch(path: Path, commit: Oid) -> None:
     if (folder / "reftable").exists():
         Git(path).run("update-ref", "--no-deref", "HEAD", commit)
         return
-    _write_head(folder, commit)
+    # No lock: nobody is in it. What was its HEAD goes when it is cleaned.
+    left = folder / "HEAD.left"
+    left.write_bytes(commit.encode() + b"\n")
+    put_in_place(left, folder / "HEAD")
 
 
 def folders_of(repo: Repository, commit: Oid) -> frozenset[str]:
@@ -102,8 +110,10 @@ def clean(path: Path, folders: Iterable[str], keep: Sequence[str] = ()) -> None:
 def forget_unfinished(path: Path) -> None:
     """Drops an unfinished merge, rebase or bisect of the worktree at *path*, and its own stale locks."""
     folder = git_dir_of(path)
-    own = () if (path / ".git").is_dir() else OWN_REFS
-    for name in (*UNFINISHED, *own):
+    own = () if (path / ".git").is_dir() or not (folder / "refs").is_dir() else OWN_REFS
+    # Nearly always there is none: asked of the folder once, and not for each of them.
+    there = set(os.listdir(folder))  # noqa: PTH208 - names are enough
+    for name in (*there.intersection(UNFINISHED), *own):
         stale = folder / name
         if stale.is_dir() and not stale.is_symlink():
             shutil.rmtree(stale, ignore_errors=True)
@@ -177,14 +187,6 @@ def _fetch(repo: Repository, clone: Path) -> None:
         config=("protocol.file.allow=always", "core.fsync=loose-object,pack"),
         env=FROM_DISK,
     )  # fmt: skip
-
-
-def _write_head(folder: Path, text: str) -> None:
-    # Written as git does, which would take a process for it: a lock file that becomes the HEAD.
-    lock = folder / "HEAD.lock"
-    with lock.open("xb") as file:
-        file.write(os.fsencode(text) + b"\n")
-    lock.replace(folder / "HEAD")
 
 
 def _free(path: Path, branch: RefName) -> None:

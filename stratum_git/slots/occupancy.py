@@ -18,6 +18,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 
 from stratum_git.agents.identity import own_identity
 from stratum_git.errors import HostError
+from stratum_git.git.exchange import put_in_place
 from stratum_git.git.flushing import flush
 from stratum_git.model.ids import Oid, RefName
 
@@ -107,15 +108,19 @@ def write_record(slot: Path, record: Vacant | Occupied, *, is_first: bool = Fals
     """
     path = _record_path(slot)
     fresh = _fresh_path(slot)
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
         file.write(json.dumps(asdict(record)))
+        # It may be the record before the last one: written over, it costs no wait for the disk.
+        file.truncate()
         if isinstance(record, Occupied) and not is_first:
             file.flush()
             os.fsync(file.fileno())
+    if isinstance(record, Vacant):
+        put_in_place(fresh, path)
+        return
     fresh.rename(path)
-    if isinstance(record, Occupied):
-        # The first one together with its name: a power cut before that leaves it empty, or not there.
-        flush([path, path.parent] if is_first else [path.parent])
+    # The first one together with its name: a power cut before that leaves it empty, or not there.
+    flush([path, path.parent] if is_first else [path.parent])
 
 
 def as_left(base: Oid, kept: tuple[str, ...], rung: str) -> Vacant:

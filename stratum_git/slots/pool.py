@@ -80,7 +80,7 @@ class SlotPool:
         self._yard = Yard(
             self._registry,
             self.folders,
-            0 if self._ladder.warm is None else self.keep,
+            lambda: 0 if self._ladder.warm is None else self.keep,
             self._ladder.of,
             self.folders_at,
             self._abolish,

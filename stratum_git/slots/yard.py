@@ -50,7 +50,7 @@ class Yard:
 
     registry: Registry
     folders: StateFolders
-    keep: int
+    keep: Callable[[], int]
     rung_of: Callable[[str], Rung]
     folders_of: Callable[[Oid], frozenset[str]]
     abolish: Callable[[Path, BaseFileLock], None]
@@ -65,16 +65,16 @@ class Yard:
     def admit(self, slot: Slot) -> bool:
         """Takes a slot in whose tenant is gone, held by the caller; returns whether there is use for it."""
         record = Vacant(slot.kind, slot.base, ready=False, kept=slot.keep_ignored, rung=slot.rung)
-        write_record(slot.path, record)
         if not self._is_worth_keeping(slot):
+            write_record(slot.path, record)
             return False
-        # Nobody's branch is to be in use by a slot that nobody is in.
-        leave_branch(slot.path, slot.base)
         # Counted in turn: several may be given back at once.
         with self.registry.turn():
             wanted = self._has_room(slot)
-            if wanted:
-                write_record(slot.path, replace(record, left=True))
+            write_record(slot.path, replace(record, left=wanted))
+        if wanted:
+            # Nobody's branch is to be in use by a slot that nobody is in.
+            leave_branch(slot.path, slot.base)
         return wanted
 
     def wake(self, place: Path) -> None:
@@ -133,7 +133,7 @@ class Yard:
 
     def surplus(self) -> Iterable[Path]:
         """Returns the idle slots that nobody needs: half made ones, and too many; the longest idle first."""
-        spare, found = self.keep, []
+        spare, found = self.keep(), []
         for path, record in sorted(vacancies(self.folders.slots), key=lambda row: record_age(row[0])):
             good = (record.ready or record.left) and self.registry.is_sound(path)
             spare -= good
@@ -150,7 +150,7 @@ class Yard:
     def _has_room(self, slot: Slot) -> bool:
         """Returns whether a slot may stay; one at a commit that nobody asks for makes room for it."""
         others = [(p, r) for p, r in vacancies(self.folders.slots) if (r.ready or r.left) and p != slot.path]
-        if len(others) < self.keep:
+        if len(others) < self.keep():
             return True
         if not others or slot.base != self._wanted:
             return False
