@@ -1,7 +1,7 @@
 """Puts a new file in the place of an old one without waiting for the disk.
 
-When one file is renamed over another, the kernel waits for what it is writing of the old one, and ext4 writes
-the new one out first (``auto_da_alloc``): milliseconds, and more on a busy disk. It does neither where the two
+When one file is renamed over another, the kernel waits for what it is writing of the old one, and ext4
+writes the new one out first (``auto_da_alloc``): milliseconds, or more. It does neither where the two
 change their names. After a power cut the file may be empty then: this is for what can be made again.
 """
 
