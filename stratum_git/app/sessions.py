@@ -26,6 +26,7 @@ from stratum_git.core.sessions import PROMPT, STEP, current, is_at_rest
 from stratum_git.core.verdicts import schema_flaw
 from stratum_git.dispatch.clock import monotonic, now
 from stratum_git.dispatch.context import UnknownAgentError
+from stratum_git.dispatch.names import session_ref
 from stratum_git.dispatch.opening import tip_of
 from stratum_git.git.refs import RefUpdate, read_ref, tip_nowait
 from stratum_git.git.repository import head_of, resolve
@@ -164,7 +165,7 @@ flows:
 
 def branch_of(flow: FlowId) -> RefName:
     """Returns the branch of a session: a commit for each turn that changed something."""
-    return RefName(f"refs/heads/stratum/{flow}/session")
+    return session_ref(flow)
 
 
 def started(desk: Desk, state: FlowState, agents: Sequence[str]) -> None:

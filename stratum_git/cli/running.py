@@ -65,9 +65,9 @@ def resume_arguments(parser: argparse.ArgumentParser) -> None:
 
 def resume(options: argparse.Namespace, cwd: Path, environment: Mapping[str, str]) -> int:
     """Takes a flow up; answers as ``run`` does."""
-    around = Surroundings(cwd, environment)
-    with mounting(around) as why_not:
-        work = partial(running.resume, around, FlowId(options.flow), options.agent)
+    around, flow = Surroundings(cwd, environment), FlowId(options.flow)
+    with mounting(around, flow) as why_not:
+        work = partial(running.resume, around, flow, options.agent)
         return _watched(options, work, why_not)
 
 

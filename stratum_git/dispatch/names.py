@@ -38,3 +38,8 @@ def seen_ref(attempt: RefName) -> RefName:
 def former_ref(ref: RefName, oid: Oid) -> RefName:
     """Returns the ref that keeps what *ref* was at before something else got that name."""
     return RefName(f"{ref}-{oid[:12]}")
+
+
+def session_ref(flow: FlowId) -> RefName:
+    """Returns the branch of a session; it is there before its first turn begins."""
+    return RefName(f"refs/heads/stratum/{flow}/session")

@@ -73,13 +73,15 @@ def test_a_killed_run_is_taken_up_by_another_namespace(user: Commoner) -> None:
     assert user.processes() == []
 
 
-def test_a_way_that_is_not_mounted_needs_no_namespace(user: Commoner) -> None:
-    user.repo.write(".stratum/config.yaml", "slots: {rung: cold}\n")
+def test_who_mounts_nothing_enters_no_namespace(user: Commoner) -> None:
+    here = str(Path("/proc/self/ns/user").readlink())
     agent = user.agent("stat -f -c %T . > $HOME/kind; readlink /proc/self/ns/user > $HOME/users")
-    done = user.run("run", user.spec(), user.tasks({"id": "one"}), agent)
-    assert done.code == 0
-    assert read(user, "kind") != "overlayfs"
-    assert read(user, "users") == str(Path("/proc/self/ns/user").readlink())
+    # The slot of a session stays, and others are to see it.
+    assert user.run("session", "run", "do it", agent).code == 0
+    assert (read(user, "kind") != "overlayfs", read(user, "users")) == (True, here)
+    user.repo.write(".stratum/config.yaml", "slots: {rung: cold}\n")
+    assert user.run("run", user.spec(), user.tasks({"id": "one"}), agent).code == 0
+    assert (read(user, "kind") != "overlayfs", read(user, "users")) == (True, here)
 
 
 def test_what_a_person_changes_afterwards_is_kept_and_told(user: Commoner) -> None:
