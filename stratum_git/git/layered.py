@@ -24,7 +24,7 @@ from stratum_git.git.remains import GITLINK
 from stratum_git.git.repository import Repository
 from stratum_git.git.settings import is_plain
 from stratum_git.git.tree_edit import edited, entry_at
-from stratum_git.git.tree_reader import Entry, MissingObject, TreeReader, differences
+from stratum_git.git.tree_reader import NOTHING, Entry, MissingObject, TreeReader, differences
 from stratum_git.git.worktree import git_dir_of
 from stratum_git.model.ids import Oid, RefName
 
@@ -117,6 +117,7 @@ class Look:
     staged: dict[str, Entry | None] = field(init=False)
     added: set[str] = field(init=False)
     upper: Upper = field(init=False)
+    _found: dict[str, Entry | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Finds out where the slot is."""
@@ -124,6 +125,7 @@ class Look:
         if head is None or not is_plain(self.repo, self.slot, self.own):
             raise Doubtful
         self.head, self.root = head, self.trees.root(self.layer.commit)
+        self._found[""] = (FOLDER, self.root)
 
     def work(self, writer: ObjectWriter) -> Work:
         """Returns what there is to capture."""
@@ -169,15 +171,26 @@ class Look:
                 raise Doubtful
         return changed_entries(layer.template, self.own / "index", width)
 
+    def _at(self, path: str) -> Entry | None:
+        """Returns what the layers below have at *path*, be it a folder."""
+        if path not in self._found:
+            if path.count("/") > DEEPEST:
+                raise Doubtful
+            place, _, name = path.rpartition("/")
+            around = self._at(place)
+            entries = NOTHING if around is None or around[0] != FOLDER else self.trees.entries(around[1])
+            self._found[path] = entries.get(name)
+        return self._found[path]
+
     def _is_known(self, folder: str) -> bool:
-        found = entry_at(self.trees, self.root, folder)
+        found = self._at(folder)
         return folder in self.added or (found is not None and found[0] == FOLDER)
 
     def _is_tracked(self, folder: str) -> bool:
         """Returns whether the index has a file below a folder."""
         if folder in self.added:
             return True
-        found = entry_at(self.trees, self.root, folder)
+        found = self._at(folder)
         if found is None or found[0] != FOLDER:
             return False
         place = f"{folder}/"
@@ -186,7 +199,7 @@ class Look:
 
     def lower(self, path: str) -> Entry | None:
         """Returns what the layers below have at *path*: a file, a link, a repository."""
-        found = entry_at(self.trees, self.root, path)
+        found = self._at(path)
         return None if found is None or found[0] == FOLDER else found
 
     def indexed(self, path: str) -> Entry | None:
@@ -207,7 +220,7 @@ class Look:
         """Yields what the layers below have, or the index, and is not in the slot."""
         upper = self.upper
         for path in (*upper.gone, *upper.opaque, *upper.files, *upper.folders):
-            entry = entry_at(self.trees, self.root, path)
+            entry = self._at(path)
             if entry is None or (entry[0] == GITLINK and self._is_empty(path)):
                 continue
             if entry[0] != FOLDER and (path in upper.gone or path not in upper.files):

@@ -87,7 +87,9 @@ def _notes(folder: Path, writer: ObjectWriter) -> Iterator[tuple[str, tuple[str,
 
 
 def _files(folder: Path, names: Iterable[str]) -> Iterator[Path]:
-    for top in (folder / name for name in names):
+    # Hardly ever is one of them there, and each would be looked for.
+    there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    for top in (folder / name for name in names if name in there):
         if top.is_dir() and not top.is_symlink():
             yield from (path for path in sorted(top.rglob("*")) if path.is_file() and not path.is_symlink())
         elif top.is_file() and not top.is_symlink():
