@@ -25,15 +25,15 @@ def flows(around: Surroundings) -> list[Json]:
     return long_flows(around).rows
 
 
-def long_flows(around: Surroundings) -> Listed:
-    """Returns what :func:`flows` does, and what could not be read."""
-    found = list_flows(around.repository())
+def long_flows(around: Surroundings, last: int | None = None) -> Listed:
+    """Returns what :func:`flows` does, and what could not be read; or the *last* ones that began."""
+    found = list_flows(around.repository(), last)
     return Listed([_long(header) for header in found.headers], found.remarks)
 
 
-def brief_flows(around: Surroundings) -> Listed:
-    """Returns every flow of the repository with the protocol's keys, oldest first."""
-    found = list_flows(around.repository())
+def brief_flows(around: Surroundings, last: int | None = None) -> Listed:
+    """Returns every flow with the keys of the protocol, oldest first; or the *last* ones that began."""
+    found = list_flows(around.repository(), last)
     return Listed([_brief(header) for header in found.headers], found.remarks)
 
 

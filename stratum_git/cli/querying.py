@@ -28,6 +28,7 @@ def query_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--long", action="store_true", help="flows with their branches, times and the states of their tasks"
     )
+    parser.add_argument("--last", type=int, metavar="N", help="of flows, only the N that began last")
     parser.add_argument("--json", action="store_true", help="the answer is JSON in any case")
 
 
@@ -38,6 +39,8 @@ def query(options: argparse.Namespace, cwd: Path, environment: Mapping[str, str]
         raise UserError("`query flow` and `query session` take an id, the others take none")
     if options.what in {"gates", "sessions", "session"} and options.long:
         raise UserError(f"`query {options.what}` has no long form", hint="leave --long out")
+    if options.last is not None and (options.what != "flows" or options.last < 1):
+        raise UserError("`--last` takes a number from 1 on, and goes with `query flows`")
     if options.what == "flow":
         return _flow(around, FlowId(options.flow), is_long=options.long)
     if options.what == "session":
@@ -47,7 +50,8 @@ def query(options: argparse.Namespace, cwd: Path, environment: Mapping[str, str]
     elif options.what == "sessions":
         found = listing.session_rows(around)
     else:
-        found = listing.long_flows(around) if options.long else listing.brief_flows(around)
+        told = listing.long_flows if options.long else listing.brief_flows
+        found = told(around, options.last)
     for remark in found.remarks:
         say(remark, to=sys.stderr)
     return answer(found.rows)

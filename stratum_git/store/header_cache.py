@@ -12,6 +12,7 @@ import os
 import secrets
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from stratum_git.git.ref_files import Stamp
@@ -23,24 +24,34 @@ SPARE = 2
 """How many times as long as needed the file of headers may become before it is written anew."""
 
 
-def known_rows(repo: Repository) -> dict[Oid, bytes]:
-    """Returns what is remembered: for the commit of a flow's last event, its header as JSON."""
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """A header that was read before: when its flow began, seconds since the epoch, and all of it as JSON."""
+
+    started: float
+    row: bytes
+
+
+def known_rows(repo: Repository) -> dict[Oid, Remembered]:
+    """Returns what is remembered: for the commit of a flow's last event, its header."""
     try:
         data = (repo.common_dir / "stratum" / "headers").read_bytes()
     except OSError:
         return {}
-    rows = (line.split(b" ", 2) for line in data.split(b"\n"))
-    version = VERSION.encode()
-    return {
-        Oid(row[1].decode("ascii", "replace")): row[2] for row in rows if len(row) == 3 and row[0] == version
-    }
+    version, found = VERSION.encode(), {}
+    for line in data.split(b"\n"):
+        row = line.split(b" ", 3)
+        with suppress(ValueError):
+            if len(row) == 4 and row[0] == version:
+                found[Oid(row[1].decode("ascii"))] = Remembered(float(row[2]), row[3])
+    return found
 
 
 def remember_rows(
-    repo: Repository, fresh: Mapping[Oid, Json], kept: Mapping[Oid, bytes], wanted: int
+    repo: Repository, fresh: Mapping[Oid, dict[str, Json]], kept: Mapping[Oid, Remembered], wanted: int
 ) -> None:
     """Adds *fresh* to what is remembered; *wanted* of *kept*, which is all there is, are still asked for."""
-    lines = [_row(tip, json.dumps(row, ensure_ascii=True).encode()) for tip, row in fresh.items()]
+    lines = [_line(tip, row) for tip, row in fresh.items()]
     path = repo.common_dir / "stratum" / "headers"
     # Whoever may not write here does without: it is a matter of time only.
     with suppress(OSError):
@@ -71,8 +82,8 @@ def remember_open(repo: Repository, stamp: Stamp, found: Mapping[RefName, Oid]) 
         _replace(repo.common_dir / "stratum" / "open", json.dumps(row).encode())
 
 
-def _row(tip: Oid, data: bytes) -> bytes:
-    return b"%b %b %b\n" % (VERSION.encode(), tip.encode(), data)
+def _line(tip: Oid, row: dict[str, Json]) -> bytes:
+    return f"{VERSION} {tip} {row['started']!r} {json.dumps(row, ensure_ascii=True)}\n".encode()
 
 
 def _replace(path: Path, data: bytes) -> None:

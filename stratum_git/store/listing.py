@@ -6,11 +6,12 @@ named and hides no other one.
 
 from __future__ import annotations
 
+import heapq
 import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import ClassVar, TypeVar, cast
+from typing import ClassVar, TypeVar
 
 from stratum_git.errors import HostError, UserError
 from stratum_git.git.bounded import read_small_objects
@@ -94,15 +95,16 @@ def event_count(repo: Repository, flow: FlowId) -> int:
     return int(row.get("seq", 0))
 
 
-def list_flows(repo: Repository) -> Listing:
-    """Returns every flow in short, with a git process or two however many there are."""
+def list_flows(repo: Repository, last: int | None = None) -> Listing:
+    """Returns every flow in short, or the *last* ones that began; a git process or two, however many."""
     loose = loose_refs(repo, PREFIX)
     if loose is None:
         tips, said = survey_refs(repo, PREFIX)
-        return _listing(repo, tips, said)
+        return _listing(repo, tips, said, last)
     packed, stamp = packed_refs(repo, PREFIX)
-    found = _listing(repo, {**packed, **loose})
-    _remember_open(repo, stamp, packed, found)
+    found = _listing(repo, {**packed, **loose}, "", last)
+    if last is None:
+        _remember_open(repo, stamp, packed, found)
     return found
 
 
@@ -117,21 +119,27 @@ def list_open(repo: Repository) -> Listing:
     return Listing(tuple(header for header in found.headers if not is_over(header)), found.remarks)
 
 
-def _listing(repo: Repository, tips: Mapping[RefName, Oid], said: str = "") -> Listing:
+def _listing(repo: Repository, tips: Mapping[RefName, Oid], said: str, last: int | None) -> Listing:
     kept = known_rows(repo)
-    lines = {ref: _remembered(ref, kept.get(tip)) for ref, tip in tips.items()}
-    known = {ref: header for ref, header in lines.items() if header is not None}
+    rows = {ref: kept[tip] for ref, tip in tips.items() if tip in kept}
+    if last is not None:
+        # Of what is remembered only so many are even taken apart.
+        late = heapq.nlargest(last, rows, key=lambda ref: (rows[ref].started, ref))
+        tips = {ref: tip for ref, tip in tips.items() if ref not in rows} | {ref: tips[ref] for ref in late}
+        rows = {ref: rows[ref] for ref in late}
+    headers = {ref: _remembered(ref, row.row) for ref, row in rows.items()}
+    known = {ref: header for ref, header in headers.items() if header is not None}
     fresh = _read_headers(repo, {ref: tip for ref, tip in tips.items() if ref not in known})
-    over = {tips[ref]: cast("Json", asdict(h)) for ref, h in fresh.items() if h is not None and is_over(h)}
-    remember_rows(repo, over, kept, len(tips))
-    return _told({**known, **fresh}, said)
+    over = {tips[ref]: asdict(h) for ref, h in fresh.items() if h is not None and is_over(h)}
+    remember_rows(repo, over, kept, len(tips) if last is None else len(kept))
+    return _told({**known, **fresh}, said, last)
 
 
-def _told(found: Mapping[RefName, Header | None], said: str = "") -> Listing:
+def _told(found: Mapping[RefName, Header | None], said: str = "", last: int | None = None) -> Listing:
     headers = sorted((h for h in found.values() if h is not None), key=lambda h: (h.started, h.flow))
     lost = sorted(ref.removeprefix(PREFIX) for ref, header in found.items() if header is None)
     remarks = [*said.splitlines(), *(f"the flow {flow} cannot be read; see `git fsck`" for flow in lost)]
-    return Listing(tuple(headers), tuple(remarks))
+    return Listing(tuple(headers if last is None else headers[-last:]), tuple(remarks))
 
 
 def _read_headers(repo: Repository, tips: Mapping[RefName, Oid]) -> dict[RefName, Header | None]:
@@ -155,9 +163,7 @@ def _remember_open(repo: Repository, stamp: Stamp, packed: Mapping[RefName, Oid]
         remember_open(repo, stamp, {ref: tip for ref, tip in packed.items() if ref not in over})
 
 
-def _remembered(ref: RefName, line: bytes | None) -> Header | None:
-    if line is None:
-        return None
+def _remembered(ref: RefName, line: bytes) -> Header | None:
     try:
         return Header(**{**json.loads(line), "flow": _flow(ref)})
     except (ValueError, TypeError, RecursionError):

@@ -95,11 +95,21 @@ def test_another_commit_under_a_known_name_is_read(many: Repository, scratch: Sc
     assert replace(found["copy"], flow=found[f"old-{OLD}-4"].flow) == found[f"old-{OLD}-4"]
 
 
+@pytest.mark.parametrize("is_known", [True, False])
+def test_the_newest_are_told_without_the_others(many: Repository, is_known: bool) -> None:
+    every = fresh(many)
+    if not is_known:
+        (many.common_dir / "stratum/headers").unlink()
+    for last in (1, 4, OLD + 1, 10 * OLD):
+        assert list_flows(many, last).headers == every.headers[-last:]
+    assert list_flows(many) == every
+
+
 def test_what_is_asked_for_no_more_is_dropped(many: Repository, scratch: ScratchRepo) -> None:
     fresh(many)
     path = many.common_dir / "stratum/headers"
     lines = path.read_bytes()
-    junk = b"".join(b"1 %040x {}\n" % n for n in range(400))
+    junk = b"".join(b"1 %040x 1.0 {}\n" % n for n in range(400))
     path.write_bytes(lines + junk)
     list_flows(many)
     assert len(path.read_bytes()) < len(junk)
@@ -151,4 +161,4 @@ def test_a_lock_of_somebody_s_keeps_refs_as_they_are(repo: Repository, scratch: 
 def test_rows_are_json_of_headers(many: Repository) -> None:
     fresh(many)
     (line, *_) = (many.common_dir / "stratum/headers").read_bytes().splitlines()
-    assert json.loads(line.split(b" ", 2)[2])["status"] == "complete"
+    assert json.loads(line.split(b" ", 3)[3])["status"] == "complete"

@@ -113,9 +113,21 @@ def test_a_damaged_flow_hides_no_other(shell: Shell) -> None:
     conforms(damaged.json(), "error.v1")
 
 
+def loosen(shell: Shell) -> None:
+    """Gives objects that lie in packs files of their own."""
+    folder = shell.repo.path / ".git/objects/pack"
+    for pack in folder.glob("*.pack"):
+        aside = pack.rename(shell.repo.path.parent / pack.name)
+        for path in folder.glob(f"{pack.stem}.*"):
+            path.unlink()
+        with aside.open("rb") as file:
+            subprocess.run(["git", "unpack-objects", "-q"], cwd=shell.repo.path, stdin=file, check=True)
+
+
 def damage(shell: Shell, name: str, *, keep: int) -> None:
     """Leaves the beginning of an object; of a large one, of which git finds out late."""
     oid = shell.repo.git("rev-parse", name)
+    loosen(shell)
     path: Path = shell.repo.path / ".git/objects" / oid[:2] / oid[2:]
     data = path.read_bytes()
     path.chmod(0o600)
