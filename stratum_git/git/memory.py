@@ -12,7 +12,6 @@ import threading
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 
 from stratum_git.spawn import outside
@@ -84,15 +83,11 @@ class Memory:
                 self._fresh.pop(path, None)
                 self._size -= len(self._named.pop(path, b""))
 
-    def missing(self, last: int = KEPT) -> dict[Path, bytes]:
-        """Returns the objects whose files are not there: they may be in a pack by now.
-
-        Of those that refs have, the *last* are looked for.
-        """
+    def missing(self) -> dict[Path, bytes]:
+        """Returns the objects whose files are not there: they may be in a pack by now."""
         with self._lock:
-            late = islice(reversed(self._named.items()), last)
-            known = {**dict(late), **self._fresh}
-        return {path: data for path, data in known.items() if not os.path.lexists(path)}
+            known = {**self._named, **self._fresh}
+        return {path: data for path, data in known.items() if not os.access(path, os.F_OK)}
 
 
 def wait_for_pruning(place: Path) -> None:

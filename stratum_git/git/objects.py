@@ -21,7 +21,7 @@ from pathlib import Path
 
 from stratum_git.errors import BugError, HostError
 from stratum_git.git.flushing import flush
-from stratum_git.git.memory import KEPT, Memory
+from stratum_git.git.memory import Memory
 from stratum_git.git.process import Git
 from stratum_git.git.repository import Repository
 from stratum_git.model.ids import Oid
@@ -161,10 +161,10 @@ class ObjectWriter:
         """Takes in that refs have what was written."""
         self.memory.settle()
 
-    def heal(self, last: int = KEPT) -> int:
-        """Writes again what somebody's git has deleted of the *last* objects; returns how many that were."""
+    def heal(self) -> int:
+        """Writes again what somebody's git has deleted meanwhile; returns how many objects that were."""
         late = self._debt.unnamed
-        missing = {path: data for path, data in self.memory.missing(last).items() if path not in late}
+        missing = {path: data for path, data in self.memory.missing().items() if path not in late}
         if not missing:
             return 0
         stdin = "".join(f"{path.parent.name}{path.name}\n" for path in missing).encode()

@@ -19,7 +19,7 @@ from stratum_git.core.program import compile_program
 from stratum_git.core.rebuild import rebuild
 from stratum_git.git.bounded import read_small_objects
 from stratum_git.git.compaction import WIDTH, compact_at_last, compact_soon
-from stratum_git.git.memory import KEPT, wait_for_pruning
+from stratum_git.git.memory import wait_for_pruning
 from stratum_git.git.objects import ObjectWriter, Signature, read_objects, read_tree
 from stratum_git.git.pack_writer import PackWriter
 from stratum_git.git.process import GitFailed
@@ -48,10 +48,6 @@ from stratum_git.store.trees import TreeCache, names_of
 
 HEALINGS = 20
 """How often a move of refs is tried again because a git of somebody's deleted what they were to point to."""
-LATE = 128
-"""Objects of which is looked after each event whether they are still there."""
-LOOKING = 16
-"""Events after which all are looked for that are remembered; and at the end."""
 LARGEST = 64 * 1024 * 1024
 """Bytes of one file of a flow: the largest are outputs, and a result has 16 MiB at most."""
 WHOLE = 1024 * 1024 * 1024
@@ -135,7 +131,7 @@ class FlowLog:
         if isinstance(answer, LostRace):
             return Lost(answer.ref, answer.detail)
         self._appended += 1
-        self._writer.heal(LATE if self._appended % LOOKING else KEPT)
+        self.heal()
         if self._appended % WIDTH == 0:
             compact_soon(self._repo)
             stow_soon(self._repo, self._writer.memory)
