@@ -678,7 +678,7 @@ def test_nothing_of_the_users_is_lost(place: Place, name: str) -> None:
 
 
 def check_quick_look(place: Place, path: Path, *, whole: bool) -> None:
-    """A quick look calls nothing untouched that is dirty for git; of a clean checkout, all but other kinds."""
+    """A quick look calls nothing untouched that is dirty for git; of a clean checkout, all but new kinds."""
     changes = changed_paths(open_repository(place.path), place.old, place.new)
     dirt = (*_dirt(path), *hidden_dirt(path, [change.path for change in changes]))
     paths = (PurePosixPath(change.path) for change in changes)
