@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stratum_git.dispatch.ladder import Ladder
 from stratum_git.dispatch.parking import notes_of
 from stratum_git.dispatch.stack import apply, changed, needed_changes, shortcut
-from stratum_git.git.commits import commits_of
 from stratum_git.git.merge import Conflicted
 from stratum_git.git.objects import Signature
 from stratum_git.git.repository import Repository
@@ -41,17 +40,23 @@ def base_of(
         return ready
     changes = changed(needed_changes(fan, index))
     root = fan.tip or fan.base
-    commits = commits_of(repo, (root, *(oid for c in changes for oid in (c.base, c.result))))
+    # What is made here is nobody's before it is whole: it goes to the disk together.
+    late = merger.deferring()
+    steady = None if ladder is None else replace(ladder.steady(), merger=late)
+    oids = (root, *(oid for c in changes for oid in (c.base, c.result)))
+    late.trees.fetch_commits(oids)
+    commits = {oid: late.trees.commit(oid) for oid in oids}
     at, tree = root, commits[root].tree
-    steady = None if ladder is None else ladder.steady()
     for change in changes:
-        merged = apply(repo, merger, commits, tree, change, steady)
+        merged = apply(repo, late, commits, tree, change, steady)
         if isinstance(merged, Conflicted):
+            late.settle()
             return Clash(change.task, merged.paths)
         tree = merged.tree
         message = f"Base of {fan.graph.tasks[index].id}: with {change.task}\n"
         notes = "".join(f"{key}: {value}\n" for key, value in notes_of(merged.mends))
         message += f"\n{notes}" if notes else ""
         # Each step has the result as a parent: the agent's own commits are in the history it sees.
-        at = merger.writer.commit(tree, (at, change.result), message, author, author)
+        at = late.writer.commit(tree, (at, change.result), message, author, author)
+    late.settle()
     return at

@@ -31,6 +31,9 @@ ASKED = 500
 COMMITS = 2000
 """Commits that are kept: those of a landing are asked for a few times each."""
 
+SMALL = 64 * 1024
+"""Bytes of a commit that is kept."""
+
 
 class MissingObject(HostError):  # noqa: N818 - reads as what is the matter
     """An object that cannot be read: it is not there, or only where a partial clone is from."""
@@ -71,11 +74,14 @@ class TreeReader:
     def commit(self, oid: Oid) -> Commit:
         """Returns a commit."""
         with self._lock:
-            found = self._commits.get(oid)
-            if found is None:
-                found = self._commits[oid] = parse(oid, self._read(oid))
-                while len(self._commits) > COMMITS:
-                    self._commits.popitem(last=False)
+            return self._commits.get(oid) or self._parsed_commit(oid, self._read(oid))
+
+    def _parsed_commit(self, oid: Oid, data: bytes) -> Commit:
+        found = parse(oid, data)
+        if len(data) <= SMALL:
+            self._commits[oid] = found
+            while len(self._commits) > COMMITS:
+                self._commits.popitem(last=False)
         return found
 
     def entries(self, tree: Oid) -> Entries:
@@ -94,7 +100,7 @@ class TreeReader:
         with self._lock:
             wanted = [oid for oid in dict.fromkeys(oids) if oid not in self._commits]
             for oid, data in self._read_many(wanted[:COMMITS]):
-                self._commits[oid] = parse(oid, data)
+                self._parsed_commit(oid, data)
 
     def fetch(self, trees: Iterable[Oid]) -> None:
         """Does the same with trees."""
@@ -184,17 +190,17 @@ def fetch_differences(trees: TreeReader, pairs: Iterable[tuple[Oid, Oid]]) -> No
     """Reads what :func:`differences` will look at of each pair of trees, all that are as deep at once."""
     left = {pair for pair in pairs if pair[0] != pair[1]}
     while left:
-        trees.fetch(tree for pair in left for tree in pair if set(tree) != {"0"})
-        try:
-            left = {inner for old, new in left for inner in _folder_pairs(trees, old, new)}
-        except MissingObject:
-            # Who needs it will say so.
-            return
+        trees.fetch(tree for pair in left for tree in pair)
+        left = {inner for old, new in left for inner in _folder_pairs(trees, old, new)}
 
 
 def _folder_pairs(trees: TreeReader, old: Oid, new: Oid) -> Iterator[tuple[Oid, Oid]]:
     """Yields the folders that differ and are on both sides."""
-    before, after = trees.entries(old), trees.entries(new)
+    try:
+        before, after = trees.entries(old), trees.entries(new)
+    except MissingObject:
+        # Who needs it will say so.
+        return
     for name, entry in after.items():
         was = before.get(name)
         if was is not None and was != entry and was[0] == entry[0] == FOLDER:

@@ -15,7 +15,7 @@ from stratum_git.git.objects import ObjectWriter
 from stratum_git.git.process import processes_started
 from stratum_git.git.repository import Repository
 from stratum_git.git.tree_merge import TreeMerger
-from stratum_git.git.tree_reader import REMEMBERED, TreeReader, differences
+from stratum_git.git.tree_reader import REMEMBERED, TreeReader, differences, fetch_differences
 from stratum_git.model.ids import Oid
 from tests.support.repos import ScratchRepo
 
@@ -153,3 +153,22 @@ def test_what_is_remembered_is_bounded(writer: ObjectWriter, trees: TreeReader) 
         assert set(trees.entries(first)) == {"one"}
     assert sum(len(entries) for entries in trees._known.values()) <= REMEMBERED
     assert first in trees._known
+
+
+def test_what_was_fetched_is_known(scratch: ScratchRepo, repo: Repository) -> None:
+    old = Oid(scratch.head())
+    new = Oid(scratch.commit("more", {"a/b/c/deep.txt": "1\n", "a/b/other.txt": "2\n", "dir/c.txt": "3\n"}))
+    last = Oid(scratch.commit("most", {"a/b/c/deep.txt": "4\n", "dir/c.txt": "5\n"}))
+    missing = Oid("1" * 40)
+    with TreeReader(repo) as trees:
+        trees.fetch_commits([old, new, last, missing, new])
+        pairs = [(trees.root(old), trees.root(new)), (trees.root(new), trees.root(last))]
+        fetch_differences(trees, [*pairs, (missing, pairs[0][0])])
+        trees.close()
+        before = processes_started()
+        found = [[c.path for c in differences(trees, *pair) if not c.is_folder] for pair in pairs]
+        assert processes_started() == before
+        # Only what is on both sides is fetched; what is new is read by whoever wants it.
+        assert found[1] == ["a/b/c/deep.txt", "dir/c.txt"]
+        with pytest.raises(HostError, match="cannot be read"):
+            trees.commit(missing)
