@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-import git
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from stratum_git.errors import HostError
 from stratum_git.git.repository import Repository
 from stratum_git.model.ids import Oid, RefName
+
+if TYPE_CHECKING:
+    import git
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +33,14 @@ class LogEntry:
 
 def flow_log(repo: Repository, ref: RefName, limit: int | None = None) -> tuple[LogEntry, ...]:
     """Returns the events of a flow, oldest first; with *limit*, the last so many."""
+    # A tenth of what a server takes to start, and hardly any is asked for a history.
+    library = import_module("git")
     try:
-        with git.Repo(repo.root) as opened:
+        with library.Repo(repo.root) as opened:
             count = -1 if limit is None else limit
             commits = list(opened.iter_commits(ref, first_parent=True, max_count=count))
             entries = [_entry(commit) for commit in commits if "Stratum-Event" in str(commit.message)]
-    except git.GitError as error:
+    except library.GitError as error:
         raise HostError(f"the history of {ref} cannot be read: {error}") from error
     return tuple(reversed(entries))
 

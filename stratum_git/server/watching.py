@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
 from typing import Any
 
 import trio
@@ -12,7 +13,6 @@ from mcp_types import ToolAnnotations
 from stratum_git.agents.output import plain_text
 from stratum_git.app import listing, reading
 from stratum_git.app.conflicts import conflicts
-from stratum_git.app.doctor.whole import examine
 from stratum_git.app.logs import log_file
 from stratum_git.app.surroundings import Surroundings
 from stratum_git.core.wording import ENDINGS
@@ -72,7 +72,8 @@ def _register_flows(server: MCPServer[Any], around: Surroundings) -> None:
     @tool
     def stratum_doctor() -> Answer:
         """Look whether all is well: git, repository, settings, agents, flows nobody runs, forgotten work."""
-        found = examine(around)
+        # With all that it looks at it takes as long to load as half of the tools.
+        found = import_module("stratum_git.app.doctor.whole").examine(around)
         worst = max(found, key=lambda finding: ("ok", "warn", "fail").index(finding.verdict))
         return {"verdict": worst.verdict, "findings": [finding.row() for finding in found]}
 

@@ -24,6 +24,7 @@ from tests.support import disks
 
 QUICK = (250, 5_000)
 ANY = 5_000
+LARGE = 50_000
 """The repository for what is the same for all, if there is one of this size."""
 DISK_MIB = 24_000
 
@@ -31,6 +32,9 @@ DISK_MIB = 24_000
 def main() -> int:
     """Runs what was asked for; returns 1 when something that should have been measured was not."""
     options = _options()
+    if options.show:
+        table.write_readme(Results.read(LATEST))
+        return 0
     with ExitStack() as stack:
         work, made = stack.enter_context(_working(options))
         cache = (options.cache or work / "cache").resolve()
@@ -56,7 +60,9 @@ def main() -> int:
                     prefix="bench-", dir=work, ignore_cleanup_errors=True
                 ) as folder:
                     scratch = Path(folder)
-                    _note(results, suite.run(module, place, name, results.rounds, scratch))
+                    # The largest take most of the time, and vary least.
+                    rounds = results.rounds if described.files < LARGE else max(results.rounds // 2, 1)
+                    _note(results, suite.run(module, place, name, rounds, scratch))
                     results.write(options.out)
     print(table.markdown(results))
     if options.write_readme:
@@ -75,6 +81,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--work", type=Path, help="a folder on the disk that is to be measured")
     parser.add_argument("--cache", type=Path, help="where made repositories are kept, on the same disk")
     parser.add_argument("--write-readme", action="store_true", help="put table and plots into the README")
+    parser.add_argument("--show", action="store_true", help="only that, of the figures that are kept")
     parser.add_argument(
         "--disk", choices=["auto", "file", "here"], default="auto",
         help="'file' makes an ext4 with a journal for it, as root; 'auto' does where the disk has none",

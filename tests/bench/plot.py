@@ -12,7 +12,7 @@ from html import escape
 
 Point = tuple[float, float]
 
-INK = "#77808b"
+INK = "#727b86"
 GRID = "#8b949e"
 SERIES = ("#d1632b", "#2f81d6", "#3d9a50", "#a06bd6", "#b08414", "#c2528b")
 WIDTH, HEIGHT = 720, 380

@@ -5,7 +5,8 @@
 belongs to nobody else meanwhile, and has to be left as it was. Besides, a module may say
 
 * ``FILES``: the sizes of repositories that it makes sense for, of ``repositories.SIZES``; without it, all;
-* ``MOST_ROUNDS``: more rounds than these are not worth their time.
+* ``MOST_ROUNDS``: more rounds than these are not worth their time;
+* ``ROUNDS``: as many, however many the others do, since one takes next to no time.
 
 It raises :class:`UnmeasuredError` where this machine lacks what is needed. Each module runs in a process of
 its own, with an empty home and no settings of the user's.
@@ -60,6 +61,13 @@ def modules() -> tuple[str, ...]:
     return tuple(found)
 
 
+WITHOUT: Mapping[str, tuple[tuple[int, ...], int]] = {
+    # Module: (sizes, rounds), of those that do not say so themselves.
+    "state": ((250,), 30),
+    "scheduling": ((250,), 1),
+}
+
+
 def sizes(module: str) -> tuple[int, ...] | None:
     """Returns the sizes that a module wants, where it says so in a plain tuple of numbers."""
     for node in ast.parse((HERE / f"{module}.py").read_text(encoding="utf-8")).body:
@@ -67,7 +75,7 @@ def sizes(module: str) -> tuple[int, ...] | None:
             isinstance(t, ast.Name) and t.id == "FILES" for t in node.targets
         ):
             return tuple(ast.literal_eval(node.value))
-    return None
+    return WITHOUT[module][0] if module in WITHOUT else None
 
 
 def run(module: str, repository: Path, name: str, rounds: int, scratch: Path) -> Outcome:
@@ -153,8 +161,9 @@ def main(module: str, repository: str, rounds: str) -> None:
     """Measures here, and prints the figures as the last line."""
     try:
         loaded = importlib.import_module(f"tests.bench.{module}")
-        most = getattr(loaded, "MOST_ROUNDS", int(rounds))
-        answer: dict[str, Any] = {"figures": loaded.measure(Path(repository), min(int(rounds), most))}
+        count = min(int(rounds), getattr(loaded, "MOST_ROUNDS", int(rounds)))
+        count = getattr(loaded, "ROUNDS", WITHOUT[module][1] if module in WITHOUT else count)
+        answer: dict[str, Any] = {"figures": loaded.measure(Path(repository), count)}
     except UnmeasuredError as error:
         answer = {"why": str(error)}
     except Exception:  # noqa: BLE001 - whatever it is, the others are measured

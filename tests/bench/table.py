@@ -20,15 +20,16 @@ USUAL = "25000"
 class Row:
     """A line of the table: names of figures of one module.
 
-    ``ours`` and ``beside`` are measured in the unit that their name ends in, ``ratio`` is how many times as
-    much ours is. ``words`` says what ``beside`` is.
+    ``ours`` and ``beside`` are measured in the unit that their name ends in; ``words`` says what ``beside``
+    is. ``ratio`` is how many times as much ours is, or as little, where ``ratio`` starts with a slash.
+    ``wanted`` is what it is to be at most.
     """
 
     what: str
     module: str
     ours: str
-    beside: str = ""
     words: str = ""
+    beside: str = ""
     ratio: str = ""
     wanted: str = ""
 
@@ -43,35 +44,156 @@ class Plot:
     lines: tuple[tuple[str, str, str], ...]
 
 
+ADD, PLAIN, BARE = "`git worktree add`", "plain git", "`python -c pass`"
 ROWS: tuple[Row, ...] = (
-    Row("`stratum-git --help`", "start", "help_ms", "python_ms", "`python -c pass`", "help_ratio", "3"),
     Row(
-        "a hook with nothing to do",
+        "a slot, overlay",
+        "leases",
+        "lease_overlay_ms",
+        ADD,
+        "add_git_ms",
+        "/lease_overlay_ratio",
+        "10 ms, 1/100",
+    ),
+    Row("a slot, warm pool", "leases", "lease_warm_ms", ADD, "add_git_ms", "/lease_warm_ratio", "0.3 x"),
+    Row("a slot, cold", "leases", "lease_cold_ms", ADD, "add_git_ms", "/lease_cold_ratio", "1.05 x"),
+    Row("its release, overlay", "leases", "release_overlay_ms", "a rename", "rename_ms"),
+    Row("git work of a task", "task", "task_ms", PLAIN, "plain_task_ms", "task_ratio", "25 ms, 1/100"),
+    Row(
+        "5 changes captured, overlay",
+        "capture",
+        "capture_overlay_ms",
+        "`git add` and `write-tree`",
+        "capture_git_add_warm_ms",
+        "",
+        "15 ms",
+    ),
+    Row(
+        "5 changes captured, elsewhere",
+        "capture",
+        "capture_plain_warm_ms",
+        "`git status`",
+        "capture_status_warm_ms",
+        "capture_plain_warm_to_status",
+        "1.3 x",
+    ),
+    Row(
+        "an event on the disk",
+        "state",
+        "transition_ms",
+        "a new file on the disk",
+        "file_ms",
+        "transition_per_file",
+        "6 x",
+    ),
+    Row("32 events at once", "state", "together_32_ms", "one by one", "alone_32_ms", "/together_rate", "1/3"),
+    Row(
+        "a result landed, of 50",
+        "landing",
+        "landing_per_result_ms",
+        "`git merge` in a checkout",
+        "git_merge_per_result_ms",
+        "/landing_ratio",
+        "10 ms, 1/15",
+    ),
+    Row(
+        "an empty task, of 10,000",
+        "scheduling",
+        "noop_10000_task_ms",
+        "of 100",
+        "noop_100_task_ms",
+        "noop_task_ms_growth_ratio",
+        "1.3 x",
+    ),
+    Row("memory with 10,000 tasks", "scheduling", "noop_10000_peak_mib", wanted="200 MiB"),
+    Row("lag with 64 processes, p99", "scheduling", "lag_run_p99_ms", "idle", "lag_idle_p99_ms", "", "20 ms"),
+    Row(
+        "a task of a run, agent included",
+        "fan_out",
+        "ours_task_ms",
+        "shell loop",
+        "loop_task_ms",
+        "ours_loop_ratio",
+    ),
+    Row("the same", "fan_out", "ours_task_ms", "GNU parallel", "parallel_task_ms", "ours_parallel_ratio"),
+    Row("the same", "fan_out", "ours_task_ms", "`xargs -P`", "xargs_task_ms", "ours_xargs_ratio"),
+    Row(
+        "the same",
+        "fan_out",
+        "ours_task_ms",
+        "stratum-mcp 0.2.114",
+        "stratum_mcp_task_ms",
+        "ours_stratum_mcp_ratio",
+    ),
+    Row("`stratum-git --help`", "start", "help_ms", BARE, "python_ms", "help_ratio", "3 x"),
+    Row(
+        "a hook, nothing to say",
         "start",
         "hook_stop_idle_ms",
+        BARE,
         "python_ms",
-        "the same",
         "hook_stop_idle_ratio",
-        "3",
+        "3 x",
     ),
     Row(
-        "`stratum-git query flows`",
+        "a hook before a command",
         "start",
-        "query_flows_ms",
+        "hook_pre_tool_use_idle_ms",
+        BARE,
         "python_ms",
-        "the same",
-        "query_flows_ratio",
-        "6",
+        "hook_pre_tool_use_idle_ratio",
+        "3 x",
     ),
-    Row("first answer of `stratum-git mcp`", "start", "server_ms", "sdk_ms", "`import mcp`", "server_ratio"),
+    Row(
+        "`stratum-git query flows`", "start", "query_flows_ms", BARE, "python_ms", "query_flows_ratio", "6 x"
+    ),
+    Row(
+        "`stratum-git mcp` answers",
+        "start",
+        "server_ms",
+        "`import mcp`",
+        "sdk_ms",
+        "server_ratio",
+        "+ 200 ms",
+    ),
 )
-PLOTS: tuple[Plot, ...] = ()
+PLOTS: tuple[Plot, ...] = (
+    Plot(
+        "slots.svg",
+        "A slot for a task",
+        "ms",
+        (
+            ("git worktree add", "leases", "add_git_ms"),
+            ("cold", "leases", "lease_cold_ms"),
+            ("warm pool", "leases", "lease_warm_ms"),
+            ("overlay", "leases", "lease_overlay_ms"),
+        ),
+    ),
+    Plot(
+        "task.svg",
+        "The git work of one task, end to end",
+        "ms",
+        (("plain git", "task", "plain_task_ms"), ("stratum-git", "task", "task_ms")),
+    ),
+    Plot(
+        "run.svg",
+        "A task of a run, agent included, eight at a time",
+        "ms",
+        (
+            ("stratum-mcp", "fan_out", "stratum_mcp_task_ms"),
+            ("shell loop", "fan_out", "loop_task_ms"),
+            ("GNU parallel", "fan_out", "parallel_task_ms"),
+            ("xargs -P", "fan_out", "xargs_task_ms"),
+            ("stratum-git", "fan_out", "ours_task_ms"),
+        ),
+    ),
+)
 
 
 def markdown(results: Results) -> str:
-    """Returns the table, and what it was measured on."""
+    """Returns the table, and what it was measured on; what was not measured is left out."""
     rows = "".join(_row(results, row) for row in ROWS if _value(results, row.module, row.ours) is not None)
-    head = "| what | takes | beside | that is | at most |\n|---|---|---|---|---|\n"
+    head = "| what | takes | beside | that is | to be at most |\n|---|---|---|---|---|\n"
     return f"{head}{rows}\n{_origin(results)}\n"
 
 
@@ -108,22 +230,25 @@ def with_part(text: str, part: str) -> str:
 
 
 def _row(results: Results, row: Row) -> str:
-    ours = _written(results, row.module, row.ours)
     beside = _written(results, row.module, row.beside)
-    ratio = _value(results, row.module, row.ratio)
+    if row.beside and not beside:
+        return ""
+    ratio = _value(results, row.module, row.ratio.removeprefix("/"))
+    if ratio is not None and row.ratio.startswith("/"):
+        ratio = 1 / ratio
     cells = (
         row.what,
-        ours,
+        _written(results, row.module, row.ours),
         f"{row.words} {beside}".strip(),
         "" if ratio is None else times(ratio),
-        f"{row.wanted} x" if row.wanted else "",
+        row.wanted,
     )
     return f"| {' | '.join(cells)} |\n"
 
 
 def times(ratio: float) -> str:
     """Returns a ratio in words: how many times as much, or as little."""
-    return f"{plot.written(ratio)} x" if ratio >= 0.1 else f"1/{plot.written(1 / ratio)}"
+    return f"{plot.written(ratio)} x" if ratio >= 0.2 else f"1/{plot.written(1 / ratio)}"
 
 
 def _written(results: Results, module: str, name: str) -> str:
@@ -145,8 +270,9 @@ def _origin(results: Results) -> str:
     machine, disk = results.machine, results.machine["disk"]
     journal = {True: " with a journal", False: " without a journal", None: ""}[disk["journal"]]
     where = ", in a file" if results.disk_in_file else ""
+    of = f" at {int(USUAL):,} files" if USUAL in results.repositories else ""
     return (
-        f"{machine['processors']} x {machine['processor']}, {machine['system']}, "
+        f"Medians{of}. {machine['processors']} x {machine['processor']}, {machine['system']}, "
         f"{disk['kind']}{journal}{where}, git {machine['git']}, Python {machine['python']}, "
         f"{results.taken[:10]}{', the short way' if results.quick else ''}."
     )

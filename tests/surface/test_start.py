@@ -11,6 +11,7 @@ import pytest
 
 from stratum_git import __version__
 from stratum_git.cli.main import VERBS, overview
+from tests.support.repos import ScratchRepo
 
 PROGRAM = str(Path(sys.executable).with_name("stratum-git"))
 LOADED = """\
@@ -19,6 +20,13 @@ before = set(sys.modules)
 from stratum_git.cli.main import main
 main(sys.argv[1:])
 print(*sorted(set(sys.modules) - before), file=sys.stderr)
+"""
+COUNTED = """\
+import sys
+from stratum_git.cli.main import main
+from stratum_git.git.process import processes_started
+main({words})
+print(processes_started(), file=sys.stderr)
 """
 ALONE = ["stratum_git", "stratum_git.cli", "stratum_git.cli.main"]
 
@@ -53,3 +61,32 @@ def test_help_to_a_full_disk_fails_and_says_why() -> None:
         )
     assert done.returncode == 3
     assert "No space left" in done.stderr
+
+
+def test_a_server_starts_without_what_few_of_its_tools_need() -> None:
+    code = "import sys, stratum_git.cli.serving\nprint(*sys.modules)"
+    loaded = said(sys.executable, "-c", code).stdout.split()
+    assert "stratum_git.server.build" in loaded
+    late = ("git", "anthropic", "stratum_git.install", "stratum_git.app.doctor")
+    assert [name for name in loaded if name in late or name.startswith("stratum_git.install.")] == []
+
+
+def test_a_query_loads_nothing_that_it_has_no_use_for(scratch: ScratchRepo) -> None:
+    scratch.commit("first")
+    words = (sys.executable, "-c", LOADED, "query", "flows")
+    done = subprocess.run(words, cwd=scratch.path, capture_output=True, text=True, check=True)
+    loaded = done.stderr.split()
+    assert "stratum_git.store.listing" in loaded
+    heavy = {"trio", "yaml", "secrets", "random", "logging", "concurrent.futures", "shutil", "traceback"}
+    assert not heavy & set(loaded)
+
+
+@pytest.mark.parametrize("kind", ["flows", "gates", "sessions"])
+def test_a_query_starts_few_gits(scratch: ScratchRepo, kind: str) -> None:
+    scratch.commit("first")
+    code = COUNTED.format(words=["query", kind])
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=scratch.path, capture_output=True, text=True, check=True
+    )
+    # Its version, where the repository is, who may write there, the refs, and what they point to.
+    assert int(done.stderr) <= 5
