@@ -2,7 +2,7 @@
 
 ``python -m tests.soak.private [--count N] [--seed S]``
 
-Agents write words into their slots, and then note them elsewhere. In the end each word has to be in some commit,
+Agents write words into their slots, and then note them elsewhere. In the end each word is in some commit,
 every task has landed, and no process, mount or layer is left.
 """
 
