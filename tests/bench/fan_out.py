@@ -34,10 +34,10 @@ from tests.bench.rounds import Samples, Took, Way, alternate, rounded, started
 
 AT_ONCE = 8
 TOUCHED = 4
-TASKS = {1_000: 32, 10_000: 16, 50_000: 8}
+TASKS = {1_000: 16, 10_000: 8, 50_000: 8}
 """Up to how many files how many tasks; four beyond."""
-MOST_ROUNDS = 3
-LARGE = 50_000
+MOST_ROUNDS = 2
+SMALL, LARGE = 1_000, 50_000
 MANY = 1000
 """Tasks of the run whose memory is measured."""
 
@@ -145,7 +145,7 @@ def measure(repository: Path, rounds: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="bench-fan-out-", ignore_cleanup_errors=True) as folder:
         ours, places, ways, missing = _ways(Path(folder).resolve(), repository)
         large = len(ours.paths) > LARGE
-        samples = alternate(ways, 1 if large else rounds, warm=0 if large else 1)
+        samples = alternate(ways, 1 if large else rounds, warm=int(len(ours.paths) < SMALL))
         for place in places:
             place.check()
         figures = _figures(samples, ours)

@@ -87,7 +87,8 @@ def _commands(client: ClientHooks, idle: ScratchRepo, top: Path) -> dict[str, Wa
     slot = placed(client)
     leased(client)
     driven(client)
-    world = {**client.environment(), "PATH": f"{BIN}:{os.environ['PATH']}"}
+    own = {"PATH": f"{BIN}:{os.environ['PATH']}", "XDG_STATE_HOME": str(client.state)}
+    world = {**client.environment(), **own}
     queried = _with_a_flow(top, world)
     ways: dict[str, Way] = {
         "python": lambda: started(PYTHON, idle.path, world),
@@ -132,11 +133,14 @@ def _hooks(client: ClientHooks, slot: Path) -> list[Asked]:
     """Returns the hooks that can be called again and again: those that end something are in ``hooks.py``."""
     repo = client.repo
     spec = repo.write("x.stratum.yaml", (suite.ROOT / "scripts/demo.stratum.yaml").read_bytes())
+    if slot != repo.path:
+        repo.write(".claude/memory/MEMORY.md", "what was agreed\n")
+    written = spec if slot != repo.path else spec.with_suffix(".py")
     own: Mapping[str, tuple[Path, dict[str, object]]] = {
         "session-start": (repo.path, {}),
         "stop": (repo.path, {}),
         "pre-tool-use": (repo.path, {"tool_input": {"command": "cd src && git stash | tee log"}}),
-        "post-tool-use": (repo.path, {"tool_input": {"file_path": str(spec)}}),
+        "post-tool-use": (repo.path, {"tool_input": {"file_path": str(written)}}),
         "post-tool-use-failure": (slot, {"tool_input": {"command": "make"}}),
         "subagent-start": (slot, {}),
         "subagent-stop": (slot, {}),
