@@ -271,8 +271,10 @@ def _origin(results: Results) -> str:
     journal = {True: " with a journal", False: " without a journal", None: ""}[disk["journal"]]
     where = ", in a file" if results.disk_in_file else ""
     of = f" at {int(USUAL):,} files" if USUAL in results.repositories else ""
+    busy = results.machine["load"][0] > results.machine["processors"]
+    load = f"; the machine was busy with other things, load {results.machine['load'][0]:.0f}" if busy else ""
     return (
         f"Medians{of}. {machine['processors']} x {machine['processor']}, {machine['system']}, "
         f"{disk['kind']}{journal}{where}, git {machine['git']}, Python {machine['python']}, "
-        f"{results.taken[:10]}{', the short way' if results.quick else ''}."
+        f"{results.taken[:10]}{', the short way' if results.quick else ''}{load}."
     )
