@@ -12,7 +12,6 @@ import os
 import re
 import struct
 import sys
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -99,22 +98,25 @@ def take_off(place: Path) -> None:
             raise OSError(number, os.strerror(number), str(place))
 
 
-def take_off_aside(place: Path) -> None:
-    """Does what :func:`take_off` does, and leaves it to a thread to forget what the kernel knew of the files.
+def let_go(place: Path) -> int | None:
+    """Does what :func:`take_off` does; returns what still has to be closed, ``None`` if nothing was there.
 
-    That takes as long as looking at them did: a tenth of a second where somebody asked for the status of
-    25,000. Whoever has the mount open keeps it, though nobody finds it at its place any more.
+    Whoever closes it waits until the kernel has forgotten what it knew of the files. That takes as long as
+    looking at them did: a tenth of a second where somebody asked for the status of 25,000.
     """
     try:
         handle = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
         take_off(place)
-        return
+        return None
     try:
+        # Whoever has it open keeps it, though nobody finds it at its place any more.
         _libc().umount2(os.fsencode(place), NOFOLLOW | DETACH)
         take_off(place)
-    finally:
-        threading.Thread(target=os.close, args=(handle,), daemon=True, name="unmount").start()
+    except BaseException:
+        os.close(handle)
+        raise
+    return handle
 
 
 def is_laid_over(place: Path, upper: Path) -> bool:

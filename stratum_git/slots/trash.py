@@ -27,6 +27,11 @@ def empty(folder: Path, *, limit: float, clock: Callable[[], float]) -> bool:
     return not left
 
 
+def delete(path: Path) -> None:
+    """Deletes one piece of what was thrown away; what cannot be deleted stays for :func:`empty`."""
+    _deleted(path)
+
+
 def _deleted(path: Path) -> bool:
     if path.is_symlink() or not path.is_dir():
         path.unlink(missing_ok=True)

@@ -11,6 +11,7 @@ import errno
 import json
 import os
 import secrets
+import threading
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -26,12 +27,13 @@ from stratum_git.model.ids import Oid
 from stratum_git.slots.bases import Base, Bases, this_boot
 from stratum_git.slots.folders import StateFolders
 from stratum_git.slots.materialising import apply_upper, has_moved, sees_all_marks
-from stratum_git.slots.mounts import is_laid_over, lay_over, mount_of, take_off, take_off_aside
+from stratum_git.slots.mounts import is_laid_over, lay_over, let_go, mount_of, take_off
 from stratum_git.slots.occupancy import Occupied, forget, is_bare, read_record, try_lock
 from stratum_git.slots.registry import Registry
 from stratum_git.slots.rungs.base import Declined
 from stratum_git.slots.scrub import scrub
 from stratum_git.slots.slot import Slot
+from stratum_git.slots.trash import delete
 
 LAID = "laid.json"
 WHOLE = "whole"
@@ -127,10 +129,14 @@ class Overlay:
         self._note(home, base, replace(laid, is_kept=True))
 
     def discard(self, place: Path) -> None:
-        """Takes the mount away, then renames what changed into the trash."""
-        take_off_aside(place)
+        """Takes the mount away, then renames what changed into the trash; a thread deletes it there."""
+        handle = let_go(place)
         self._mounts.pop(place.name, None)
-        discard(self._home(place), self.folders.trash)
+        gone = self.folders.trash / f"{place.name}-{secrets.token_hex(6)}"
+        with suppress(FileNotFoundError):
+            self._home(place).rename(gone)
+        # Seldom more than a few files. The process ends when they are gone.
+        threading.Thread(target=_finish, args=(handle, gone), name="discard").start()
         try:
             place.rmdir()
         except FileNotFoundError:
@@ -249,3 +255,11 @@ class Overlay:
             elif not place.is_dir() or any(place.iterdir()):
                 place.rename(upper / f"replaced-{secrets.token_hex(4)}")
         place.mkdir(mode=0o700, exist_ok=True)
+
+
+def _finish(handle: int | None, gone: Path) -> None:
+    """Does what takes time after a slot was given back."""
+    if handle is not None:
+        os.close(handle)
+    with suppress(OSError):
+        delete(gone)
