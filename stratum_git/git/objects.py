@@ -154,6 +154,8 @@ class ObjectWriter:
             self._name(debt.unnamed)
             oids = debt.oids | _reached(self.repo, debt.owed)
             self.memory.read(_path(self.repo, oid) for oid in sorted(oids))
+            if not are_there(self.repo, oids):
+                raise HostError("a git of somebody's deleted objects that were just written")
             _flush(self.repo, oids, debt.folders)
             debt.clear()
 
@@ -201,8 +203,7 @@ class ObjectWriter:
             del unnamed[path]
 
     def _again(self, path: Path) -> None:
-        data = self.memory.missing().get(path)
-        if data is not None:
+        if (data := self.memory.missing().get(path)) is not None:
             write_whole(path, data, flushed=self.durable)
 
     def _write(self, kind: bytes, data: bytes, *, passing: bool = False) -> Oid:
@@ -297,8 +298,7 @@ def flush_new(repo: Repository, new: Oid) -> None:
 
 def are_there(repo: Repository, oids: Iterable[Oid]) -> bool:
     """Returns whether all of these objects are in the repository; git is asked only about packed ones."""
-    packed = [oid for oid in oids if not os.path.lexists(_path(repo, oid))]
-    if not packed:
+    if not (packed := [oid for oid in oids if not os.path.lexists(_path(repo, oid))]):
         return True
     stdin = "".join(f"{oid}\n" for oid in packed).encode()
     rows = repo.git.run("cat-file", "--batch-check", stdin=stdin).stdout.splitlines()
