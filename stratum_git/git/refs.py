@@ -26,7 +26,11 @@ LIFETIME = 256
 """Transactions after which a git is replaced: it remembers every pack that it ever saw."""
 OID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 HELD = re.compile(r"Unable to create '([^']+\.lock)': File exists")
-PASSING = re.compile(r"Unable to create '[^']+\.lock': (No such file or directory|Not a directory)")
+PASSING = re.compile(
+    r"Unable to create '[^']+\.lock': (No such file or directory|Not a directory)"
+    # A pack was joined with others while git read the list of packs: one that starts anew finds it.
+    r"|with nonexistent object"
+)
 
 
 @dataclass(frozen=True, slots=True)

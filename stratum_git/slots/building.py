@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from threading import Lock
 
@@ -93,4 +94,17 @@ def chosen(obstacles: Mapping[str, str], forced: str, *, visible: bool) -> str:
 
 def _is_private() -> bool:
     """Returns whether what this process mounts is seen by nobody but what it starts."""
-    return is_entered() or os.geteuid() != 0
+    return is_entered() or os.geteuid() != 0 or not _is_shared(os.getppid())
+
+
+@cache
+def _is_shared(parent: int) -> bool:
+    """Returns whether the mounts of this process are those of whoever started it, or of the machine.
+
+    A client starts the server, and is to see what that mounts for it.
+    """
+    for other in (parent, 1):
+        with suppress(OSError):
+            if Path("/proc/self/ns/mnt").samefile(f"/proc/{other}/ns/mnt"):
+                return True
+    return False

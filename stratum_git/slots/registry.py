@@ -182,13 +182,15 @@ class Registry:
         elif slot.exists() and not slot.is_dir():
             # Before the folder above is made anew: whatever this is, it is the only thing left of the work.
             slot.replace(spare)
-        if slot.is_dir():
+        # Whoever deletes a slot that is mounted leaves an empty folder: nobody can delete that.
+        is_gone = slot.is_mount() and not any(slot.iterdir())
+        if slot.is_dir() and not is_gone:
             self._adopt(slot, spare, read_ref(self.repo, branch) or base)
             return True
         entry = self._entries().get(slot)
         if entry is None:
             return False
-        slot.mkdir()
+        slot.mkdir(exist_ok=is_gone)
         if spare.exists():
             spare.replace(slot / "replaced")
         (slot / ".git").write_text(f"gitdir: {entry}\n", encoding="utf-8", errors="surrogateescape")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -88,7 +87,7 @@ def _line(tip: Oid, row: dict[str, Json]) -> bytes:
 
 def _replace(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}-{secrets.token_hex(8)}")
+    temporary = path.with_name(f"{path.name}-{os.urandom(8).hex()}")
     try:
         temporary.write_bytes(data)
         temporary.replace(path)

@@ -28,6 +28,7 @@ from stratum_git.git.repository import head_of, open_repository
 from stratum_git.git.worktree import git_dir_of
 from stratum_git.model.ids import Json, Oid, RefName
 from stratum_git.slots.folders import state_folders
+from stratum_git.slots.mounts import detach
 from stratum_git.slots.occupancy import Occupant
 from stratum_git.slots.pool import SlotPool
 from tests.support.crowd import Ended, share, together
@@ -122,6 +123,8 @@ def _copies(model: Path, place: Path) -> Generator[Field]:
         try:
             yield Field(place)
         finally:
+            # Slots of clients that have gone are still mounted.
+            detach(place)
             shutil.rmtree(place)
 
 

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
+from stratum_git.slots.mounts import detach
 from tests.soak.scene import OVER, ROUNDS, SPEC, TASKS, Fault, Played, Scene, faults, processes
 from tests.soak.sweep import Tally, Theatre, theatre
 from tests.soak.visitor import play_visited, visit
@@ -191,6 +192,7 @@ def one(here: Theatre, number: int, killer: Killer, tally: Tally) -> list[tuple[
         print(f"scene {number} {killer.killed}: {fault.kind}: {fault.words}", file=sys.stderr, flush=True)
     tally.faults += found
     if not found:
+        detach(scene.folder)
         shutil.rmtree(scene.folder)
     return killer.killed
 

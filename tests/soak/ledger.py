@@ -27,6 +27,7 @@ from stratum_git.app.salvage import survey, to_folder
 from stratum_git.app.surroundings import Surroundings
 from stratum_git.errors import StratumError
 from stratum_git.model.ids import FlowId, Json
+from stratum_git.slots.mounts import detach
 from tests.support.repos import ScratchRepo
 from tests.support.shell import Shell
 
@@ -160,6 +161,7 @@ def _end(shell: Shell, process: subprocess.Popen[str], ending: str) -> None:
 def _clear(shell: Shell) -> None:
     """Deletes whatever could hold the work by chance."""
     for slots in (shell.home / "state").glob("stratum-git/*/slots"):
+        detach(slots)
         shutil.rmtree(slots)
     shutil.rmtree(shell.repo.path / ".git" / "worktrees", ignore_errors=True)
     for ref in ("refs/stash", *shell.repo.git("for-each-ref", "--format=%(refname)", "refs/heads").split()):

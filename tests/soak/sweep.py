@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
 
+from stratum_git.slots.mounts import detach
 from tests.soak.scene import Fault, Kind, Played, Result, Scene, faults, make_template, play, result_of, stage
 from tests.soak.visitor import play_visited
 from tests.support.launcher import Launcher, launching
@@ -165,6 +166,7 @@ def theatre(acts: Sequence[str] = tuple(ACTS)) -> Iterator[Theatre]:
             bare = Theatre(folder, launcher, {})
             yield Theatre(folder, launcher, {name: _rehearsed(bare, name) for name in acts})
     finally:
+        detach(folder)
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -196,6 +198,7 @@ def disturbed(here: Theatre, name: str, plan: Plan, tally: Tally) -> None:
         print(f"{where}: {fault.kind}: {fault.words}", file=sys.stderr, flush=True)
     tally.faults += found
     if not found:
+        detach(scene.folder)
         shutil.rmtree(scene.folder)
 
 

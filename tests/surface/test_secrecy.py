@@ -217,4 +217,4 @@ def test_everything_that_is_written_is_for_its_owner_alone(vault: Vault) -> None
 def is_of_a_slot(path: Path, state: Path) -> bool:
     """Whether a path is inside of a checkout, whose modes are git's; its folder is for the owner alone."""
     inside = path.relative_to(state).parts
-    return inside[:1] in {("slots",), ("trash",)} and len(inside) > 2
+    return inside[:1] in {("slots",), ("bases",), ("layers",), ("originals",), ("trash",)} and len(inside) > 2
