@@ -35,6 +35,7 @@ from stratum_git.dispatch.staying import come_back, come_to_rest
 from stratum_git.dispatch.withholding import with_commits, without_secrets
 from stratum_git.errors import HostError, StratumError, UserError
 from stratum_git.git.fence import Post
+from stratum_git.git.keeping import KeepingWriter
 from stratum_git.git.layered import repositories_around
 from stratum_git.git.objects import ObjectWriter, Signature, are_there, read_objects
 from stratum_git.git.refs import RefUpdate, read_refs, tip_nowait, transact
@@ -139,12 +140,9 @@ class SlotPlace:
     def _safely_captured(self, base: Oid, message: str, author: Signature) -> Captured:
         """Makes the commit, again when a git of the user's deleted meanwhile what had just been written."""
         for again in range(TRIES):
-            healed = self.context.writer.heal()
+            self.context.writer.heal()
             try:
                 return self._captured(base, message, author, afresh=again > 0)
-            except UnreadableSlot:
-                if again and not healed:
-                    raise
             except HostError:
                 if again == TRIES - 1:
                     raise
@@ -153,7 +151,10 @@ class SlotPlace:
     def _captured(self, base: Oid, message: str, author: Signature, *, afresh: bool) -> Captured:
         private = self.slot.kind == "branch"
         # A clone's blobs and trees lie in the clone: its commit is made there, and all of it is fetched.
-        writer = ObjectWriter(self._clone(), durable=True) if private else self.context.writer
+        # Another's are in a pack that is kept, before they count: the user's git may delete what no ref has.
+        shared = self.context.writer
+        kept = partial(KeepingWriter, shared.repo, shared.durable, memory=shared.memory)
+        writer = ObjectWriter(self._clone(), durable=True) if private else kept()
         taken = capture(
             self.path,
             base=base,

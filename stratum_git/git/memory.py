@@ -80,6 +80,7 @@ class Memory:
         """Forgets objects that nobody can take away any more."""
         with self._lock:
             for path in paths:
+                self._loose.pop(path, None)
                 self._fresh.pop(path, None)
                 self._size -= len(self._named.pop(path, b""))
 

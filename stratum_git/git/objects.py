@@ -13,7 +13,7 @@ import hashlib
 import os
 import threading
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from io import FileIO
@@ -153,11 +153,14 @@ class ObjectWriter:
         with self._settling() as debt:
             self._name(debt.unnamed)
             oids = debt.oids | _reached(self.repo, debt.owed)
-            self.memory.read(_path(self.repo, oid) for oid in sorted(oids))
-            if not are_there(self.repo, oids):
-                raise HostError("a git of somebody's deleted objects that were just written")
-            _flush(self.repo, oids, debt.folders)
+            self._secure(oids, debt.folders)
             debt.clear()
+
+    def _secure(self, oids: Collection[Oid], folders: Iterable[Path]) -> None:
+        self.memory.read(loose_path(self.repo, oid) for oid in sorted(oids))
+        if not are_there(self.repo, oids):
+            raise HostError("a git of somebody's deleted objects that were just written")
+        _flush(self.repo, oids, folders)
 
     def settle(self) -> None:
         """Takes in that refs have what was written."""
@@ -166,8 +169,7 @@ class ObjectWriter:
     def heal(self) -> int:
         """Writes again what somebody's git has deleted meanwhile; returns how many objects that were."""
         late = self._debt.unnamed
-        missing = {path: data for path, data in self.memory.missing().items() if path not in late}
-        if not missing:
+        if not (missing := {path: data for path, data in self.memory.missing().items() if path not in late}):
             return 0
         stdin = "".join(f"{path.parent.name}{path.name}\n" for path in missing).encode()
         rows = self.repo.git.run("cat-file", "--batch-check", stdin=stdin).stdout.splitlines()
@@ -214,7 +216,7 @@ class ObjectWriter:
             return oid
         store = kind + b" " + str(len(data)).encode() + b"\0" + data
         oid = Oid(hashlib.new(self.repo.object_format, store, usedforsecurity=False).hexdigest())
-        path = _path(self.repo, oid)
+        path = loose_path(self.repo, oid)
         try:
             if path in self._debt.unnamed:
                 return oid
@@ -298,11 +300,10 @@ def flush_new(repo: Repository, new: Oid) -> None:
 
 def are_there(repo: Repository, oids: Iterable[Oid]) -> bool:
     """Returns whether all of these objects are in the repository; git is asked only about packed ones."""
-    if not (packed := [oid for oid in oids if not os.path.lexists(_path(repo, oid))]):
+    if not (packed := [oid for oid in oids if not os.path.lexists(loose_path(repo, oid))]):
         return True
     stdin = "".join(f"{oid}\n" for oid in packed).encode()
-    rows = repo.git.run("cat-file", "--batch-check", stdin=stdin).stdout.splitlines()
-    return not any(row.endswith(b" missing") for row in rows)
+    return b" missing\n" not in repo.git.run("cat-file", "--batch-check", stdin=stdin).stdout
 
 
 def read_objects(repo: Repository, names: Sequence[str]) -> tuple[Object | None, ...]:
@@ -374,14 +375,14 @@ def _listed(listing: bytes) -> set[Oid]:
 
 def _flush(repo: Repository, oids: Iterable[Oid], folders: Iterable[Path]) -> None:
     # A packed object is flushed by git; one of an alternate store is not ours.
-    files = [_path(repo, oid) for oid in sorted(oids)]
-    above = dict.fromkeys((*folders, *(path.parent for path in files)))
-    if above:
+    files = [loose_path(repo, oid) for oid in sorted(oids)]
+    if above := dict.fromkeys((*folders, *(path.parent for path in files))):
         # The names of the directories themselves are in the one above them.
         flush([*files, *above, repo.common_dir / "objects"])
 
 
-def _path(repo: Repository, oid: Oid) -> Path:
+def loose_path(repo: Repository, oid: Oid) -> Path:
+    """Returns the file that has an object, if it is in one of its own."""
     return repo.common_dir.joinpath("objects", oid[:2], oid[2:])
 
 
