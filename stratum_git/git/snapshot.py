@@ -21,7 +21,7 @@ from stratum_git.git.layers import Layer
 from stratum_git.git.objects import ObjectWriter, Signature
 from stratum_git.git.process import Git, GitFailed
 from stratum_git.git.remains import GITLINK, Left, overwritten, remains
-from stratum_git.git.restaged import tree_of
+from stratum_git.git.restaged import ABSENT, tree_of
 from stratum_git.git.tree_reader import TreeReader, differences
 from stratum_git.git.worktree import git_dir_of
 from stratum_git.model.ids import Oid
@@ -237,8 +237,9 @@ def _differences(
         changes = tuple(differences(trees, trees.root(base), seen.tree or trees.root(result)))
     if seen.head == base:
         # All that is new lies in the difference; what an agent committed may hold more than its end shows.
-        made = (change for change in changes if not (seen.is_ours and change.is_folder))
-        writer.owe_objects(change.new for change in made if change.new != writer.repo.zero)
+        # The commit of a repository inside of the slot is in that one.
+        made = (change for change in changes if change.new_mode not in {ABSENT, GITLINK})
+        writer.owe_objects(change.new for change in made if not (seen.is_ours and change.is_folder))
     else:
         writer.owe(result, base)
     return changes

@@ -106,3 +106,13 @@ def test_what_was_remembered_is_back_before_it_is_kept(scratch: ScratchRepo, rep
     writer.sync()
     scratch.git("prune", "--expire=now")
     assert read_objects(repo, [oid])[0] is not None
+
+
+def test_the_commit_of_a_repository_inside_is_not_looked_for(scratch: ScratchRepo, repo: Repository) -> None:
+    base, inner = Oid(scratch.head()), scratch.path / "inner"
+    scratch.git("clone", "-q", ".", "inner")
+    scratch.git("-C", str(inner), "commit", "-q", "--allow-empty", "-m", "inner")
+    scratch.path.joinpath("file").write_text("beside it\n")
+    found = taken(repo, base, KeepingWriter(repo, durable=True))
+    assert found.embedded == ("inner/",)
+    assert scratch.git("show", f"{found.result}:file") == "beside it"
