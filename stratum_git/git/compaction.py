@@ -30,6 +30,7 @@ from stratum_git.git.flushing import flush
 from stratum_git.git.pack_writer import MARK, adopt, place
 from stratum_git.git.packs import NotOurPackError, entries_of, names_of, packed, packs_in_index
 from stratum_git.git.repository import Repository
+from stratum_git.git.scratch import quoted
 
 P = ParamSpec("P")
 
@@ -189,7 +190,11 @@ def packed_by_git(repo: Repository, names: Iterable[str], level: int) -> Path:
     with tempfile.TemporaryDirectory(dir=repo.common_dir / "stratum", prefix=ASIDE) as folder:
         asked = ("pack-objects", "-q", "--threads=1", "--delta-base-offset", f"{folder}/pack")
         stdin = "".join(f"{oid}\n" for oid in wanted).encode()
-        said = repo.git.run(*asked, stdin=stdin, config=CONFIG, gently=True).stdout.decode().split()
+        # What git began and could not end, on a full disk above all, it leaves where it writes.
+        store = quoted(repo.common_dir / "objects")
+        env = {"GIT_OBJECT_DIRECTORY": folder, "GIT_ALTERNATE_OBJECT_DIRECTORIES": store}
+        done = repo.git.run(*asked, stdin=stdin, config=CONFIG, env=env, gently=True)
+        said = done.stdout.decode().split()
         made = Path(folder, f"pack-{said[0] if said else ''}")
         index = made.with_suffix(".idx").read_bytes()
         if len(said) != 1 or {*names_of(index, repo.object_format)} != {*wanted}:

@@ -31,7 +31,7 @@ class Scratch:
         """Returns what makes git write here, and read further folders of objects besides."""
         if not stores:
             return self.env
-        return {**self.env, "GIT_ALTERNATE_OBJECT_DIRECTORIES": ":".join(map(_quoted, stores))}
+        return {**self.env, "GIT_ALTERNATE_OBJECT_DIRECTORIES": ":".join(map(quoted, stores))}
 
 
 def make_scratch(repo: Repository, folder: Path) -> Scratch:
@@ -43,7 +43,7 @@ def make_scratch(repo: Repository, folder: Path) -> Scratch:
     return Scratch(repo, folder, ObjectWriter(mine, durable=False))
 
 
-def _quoted(path: Path) -> str:
+def quoted(path: Path) -> str:
     """Returns a path as a list of them may have it, in which a colon would end it."""
     text = str(path)
     if ":" not in text and not text.startswith('"'):

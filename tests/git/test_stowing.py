@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -82,3 +83,16 @@ def test_large_runs_make_packs_of_higher_levels(repo: Repository) -> None:
     assert len(stow(repo, [loose(repo, oid) for oid in oids])) == 301
     assert stowing.LEVELS[1][1] == 3
     assert len(list((repo.common_dir / "objects/pack").glob(f"pack-{MARK}3*.pack"))) == 1
+
+
+def test_a_pack_that_git_could_not_finish_is_not_left_behind(repo: Repository) -> None:
+    writer = ObjectWriter(repo, durable=False)
+    oids = [writer.blob(b"".join(hashlib.sha256(b"%d" % n).digest() for n in range(5000)))]
+    damaged = loose(repo, oids[0])
+    damaged.chmod(0o600)
+    damaged.write_bytes(damaged.read_bytes()[:100_000])
+    with pytest.raises(StratumError):
+        stow(repo, [loose(repo, oid) for oid in oids])
+    assert damaged.exists()
+    assert not list((repo.common_dir / "objects").rglob("tmp_*"))
+    assert not list((repo.common_dir / "stratum").glob("packing-*"))
