@@ -210,6 +210,16 @@ def test_repositories_inside_are_reported_and_the_rest_is_captured(
     assert slot.git("show", f"{taken.result}:zz.txt") == "after them"
 
 
+def test_what_a_repository_inside_is_at_is_no_object_to_wait_for(
+    repo: Repository, slot: ScratchRepo, base: Oid
+) -> None:
+    inner = ScratchRepo.make(slot.path / "made").commit("inner", {"f": "f"})
+    writer = ObjectWriter(repo, durable=True)
+    taken = capture(slot.path, base=base, writer=writer, message="left\n", author=ME, committer=ME)
+    writer.sync()
+    assert slot.git("rev-parse", f"{taken.result}:made") == inner
+
+
 def test_changes_inside_of_a_submodule_are_reported(
     slot: ScratchRepo, take: Callable[[], Captured], tmp_path: Path
 ) -> None:
