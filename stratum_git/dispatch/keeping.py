@@ -204,7 +204,19 @@ def _moved(source: Path, place: Path) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        shutil.move(source, place)
+        # The slot is a file system of its own.
+        shutil.move(source, place, copy_function=_copied)
+
+
+def _copied(source: str, place: str) -> str:
+    """Copies a file with its facts; of a pipe, a socket or a device, which may have no end, what it is."""
+    facts = os.lstat(source)
+    if stat.S_ISREG(facts.st_mode) or stat.S_ISLNK(facts.st_mode):
+        return shutil.copy2(source, place, follow_symlinks=False)
+    # Who may not make a device had none of his own there.
+    with contextlib.suppress(PermissionError):
+        os.mknod(place, stat.S_IFMT(facts.st_mode) | 0o600, facts.st_rdev)
+    return place
 
 
 def _has_own_commits(module: Path) -> bool:
