@@ -7,10 +7,9 @@ it is half made: who comes after a kill throws it away, since a git of the dead 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from pathlib import Path
 
 from filelock import BaseFileLock
@@ -40,6 +39,9 @@ from stratum_git.slots.slot import Slot
 NOBODY = Occupant("", "", None, 0)
 FAR = 2000
 """Files that differ; beyond it nobody counts. A slot of which nothing is known counts as that."""
+UNLIKE = 10 * FAR
+"""How far a slot is whose files were written with other attributes: it does not serve."""
+ATTRIBUTES = ".gitattributes"
 UNCLEAN = 100
 """As many files to check out take about as long as looking through a worktree for what is not its own."""
 
@@ -87,7 +89,10 @@ class Yard:
         self._cleaner.close()
 
     def take(self, base: Oid, kept: tuple[str, ...]) -> tuple[Path, BaseFileLock] | None:
-        """Returns an idle slot, held, whose way to *base* is the shortest; ``None`` when there is none."""
+        """Returns an idle slot, held, whose way to *base* is the shortest; ``None`` when there is none.
+
+        None serves that is at other attributes: a checkout leaves files as those had them.
+        """
         self._wanted = base
         while True:
             for path in self._nearest(base, kept):
@@ -167,18 +172,16 @@ class Yard:
         lock.release()
         return is_idle
 
-    def _nearest(self, base: Oid, kept: tuple[str, ...]) -> list[Path]:
+    def _nearest(self, base: Oid, kept: tuple[str, ...]) -> Iterator[Path]:
         idle = list(vacancies(self.folders.slots))
         fits = as_left(base, kept, "")
         as_wanted = [path for path, record in idle if replace(record, rung="") == fits]
-        if as_wanted:
-            # The others only in case that somebody else is quicker: how far they are takes time to find out.
-            return [*as_wanted, *(path for path, _ in idle if path not in as_wanted)]
-        if len(idle) < 2:
-            return [path for path, _ in idle]
+        # The others only in case that somebody else is quicker: how far they are takes time to find out.
+        yield from as_wanted
         known: dict[Oid, int] = {}
-        costs = [(self._cost(record, base, kept, known), path) for path, record in idle]
-        return [path for _, path in sorted(costs)]
+        others = (row for row in idle if row[0] not in as_wanted)
+        costs = sorted((self._cost(record, base, kept, known), path) for path, record in others)
+        yield from (path for cost, path in costs if cost < UNLIKE)
 
     def _cost(self, record: Vacant, base: Oid, kept: tuple[str, ...], known: dict[Oid, int]) -> int:
         if record.base not in known:
@@ -193,7 +196,10 @@ class Yard:
             return FAR
         with suppress(HostError):
             both = self.trees.root(one), self.trees.root(other)
-            return sum(1 for _ in islice(differences(self.trees, *both), FAR))
+            paths = [change.path for change in differences(self.trees, *both)]
+            # Git takes a file for clean whose content is the same, whatever its attributes were.
+            is_unlike = any(path.rpartition("/")[2] == ATTRIBUTES for path in paths)
+            return UNLIKE if is_unlike else min(len(paths), FAR)
         return FAR
 
     def _held(self, path: Path) -> BaseFileLock | None:

@@ -70,6 +70,21 @@ def test_a_clean_slot_at_the_same_commit_is_taken_without_a_git(cleaned: SlotPoo
     assert condition(again.path) == ("stratum/flow/t2", base, "")
 
 
+def test_a_slot_whose_files_had_other_attributes_is_not_taken(
+    cleaned: SlotPool, scratch: ScratchRepo, base: Oid
+) -> None:
+    plain = Oid(scratch.commit("more", {"more.txt": "1\n"}))
+    ends = Oid(scratch.commit("line ends", {".gitattributes": "*.txt eol=crlf\n"}))
+    slot = take(cleaned, ends)
+    assert (slot.path / "more.txt").read_bytes() == b"1\r\n"
+    cleaned.release(slot)
+    until_clean(slot.path)
+    other = take(cleaned, plain, "t2")
+    assert (other.path / "more.txt").read_bytes() == b"1\n"
+    cleaned.release(other)
+    assert take(cleaned, base, "t3").path == other.path
+
+
 def test_who_comes_while_a_slot_is_cleaned_waits_for_it(cleaned: SlotPool, base: Oid) -> None:
     slots = [take(cleaned, base, f"t{number}") for number in range(4)]
     for slot in slots:
