@@ -35,8 +35,9 @@ DEEDS: dict[str, tuple[str, str]] = {
     "git-empty": (OWN + "rm .git; mkdir .git", LANDED),
     "git-own": (OWN + "rm .git; git init -q; git add -A; " + COMMIT, REFUSED),
     "slot-link": (OWN + 'p=$PWD; cd ..; mv "$p" "$p.away"; ln -s OTHER "$p"', NOTHING),
-    "slot-file": ('p=$PWD; cd ..; rm -rf "$p"; echo x > "$p"', LANDED),
-    "slot-gone": ('p=$PWD; cd ..; rm -rf "$p"', NOTHING),
+    # A slot that is a mount can be emptied, and not deleted.
+    "slot-file": ('p=$PWD; cd ..; rm -rf "$p" || exit 0; echo x > "$p"', LANDED),
+    "slot-gone": ('p=$PWD; cd ..; rm -rf "$p" || true', NOTHING),
     "slot-other": ('p=$PWD; cd ..; rm -rf "$p"; cp -r OTHER "$p"', REFUSED),
     "common": (OWN + ADMIN + 'echo OTHER/.git > "$d/commondir"', LANDED),
     "admin-gone": (OWN + ADMIN + 'rm -rf "$d"', LANDED),
