@@ -59,7 +59,7 @@ _waiting_lock = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
-class _Pack:
+class Listed:
     """A pack of ours: its path without an ending, how often it was put together, which files it has."""
 
     path: Path
@@ -73,15 +73,21 @@ class _Pack:
 
     @property
     def changed(self) -> float:
-        """Returns when it was made."""
-        for ending in self.endings - {"keep"}:
+        """Returns when it was made; 0.0 for one that has nothing but a ``.keep``."""
+        # Looked at now: who lists a folder while a pack is made may see its last file and not its first.
+        found = [0.0]
+        for ending in ("pack", "idx-new", "idx"):
             with suppress(FileNotFoundError):
-                return self.file(ending).stat().st_mtime
-        return 0.0
+                found.append(self.file(ending).stat().st_mtime)
+        return max(found)
 
     def is_older(self, seconds: float, now: float) -> bool:
         """Returns whether it was made more than *seconds* before *now*."""
         return now - self.changed > seconds
+
+    def is_left(self, now: float) -> bool:
+        """Returns whether whoever made it, or deleted it, was killed in the middle."""
+        return not self.is_whole and self.is_older(SETTLED, now) and not self.file("idx").exists()
 
     def file(self, ending: str) -> Path:
         """Returns one of its files."""
@@ -150,16 +156,14 @@ def _compact(repo: Repository, now: float, small: int) -> int:
         for start in range(0, len(some) - WIDTH + 1, WIDTH):
             gone += _join(repo, some[start : start + WIDTH], level + 1, small)
     for pack in _packs(repo):
-        if not pack.is_whole and pack.is_older(SETTLED, now):
-            # Whoever made or deleted it was killed in the middle.
-            if "idx" not in pack.endings:
-                pack.delete()
-        elif pack.level == LAST and pack.is_older(SETTLED, now):
+        if pack.is_left(now):
+            pack.delete()
+        elif pack.is_whole and pack.level == LAST and pack.is_older(SETTLED, now):
             pack.file("keep").unlink(missing_ok=True)
     return gone
 
 
-def _join(repo: Repository, packs: Sequence[_Pack], level: int, small: int) -> int:
+def _join(repo: Repository, packs: Sequence[Listed], level: int, small: int) -> int:
     if level >= DEEP or sum(pack.file("pack").stat().st_size for pack in packs) > small:
         indexes = (pack.file("idx").read_bytes() for pack in packs)
         names = [oid for index in indexes for oid in names_of(index, repo.object_format)]
@@ -220,7 +224,7 @@ def alone(repo: Repository, *, wait: bool) -> Iterator[float | None]:
         os.close(handle)
 
 
-def _packs(repo: Repository) -> list[_Pack]:
+def _packs(repo: Repository) -> list[Listed]:
     """Returns the packs of ours, oldest first."""
     folder = repo.common_dir / "objects" / "pack"
     found: dict[str, set[str]] = {}
@@ -230,5 +234,5 @@ def _packs(repo: Repository) -> list[_Pack]:
         if ours is not None:
             found.setdefault(ours[1], set()).add(ours[3])
             levels[ours[1]] = int(ours[2])
-    packs = [_Pack(folder / name, levels[name], frozenset(endings)) for name, endings in found.items()]
+    packs = [Listed(folder / name, levels[name], frozenset(endings)) for name, endings in found.items()]
     return sorted(packs, key=lambda pack: (pack.changed, pack.path))

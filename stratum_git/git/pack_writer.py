@@ -86,9 +86,10 @@ def place(repo: Repository, content: Packed, level: int, *, durable: bool) -> Pa
     name = _fresh_name(repo, level)
     handles: list[int] = []
     try:
-        # Git knows a pack by its index: before that has its name, the others are nothing to anybody.
-        _keep(repo, name)
+        # Git knows a pack by its index: before that has its name, the others are nothing to anybody. The pack
+        # comes first: what has a `.keep` and no pack is what is left of one that was deleted.
         handles.append(_filled(name + ".pack", content.pack))
+        _keep(repo, name)
         wait = beginning(handles[0]) if durable else None
         try:
             handles.append(_filled(name + ".idx-new", content.index))
@@ -112,8 +113,8 @@ def adopt(repo: Repository, made: Path, level: int) -> Path:
     name = _fresh_name(repo, level)
     flush([made.with_suffix(".pack"), made.with_suffix(".idx")])
     try:
-        _keep(repo, name)
         made.with_suffix(".pack").rename(f"{name}.pack")
+        _keep(repo, name)
         made.with_suffix(".idx").rename(f"{name}.idx")
     except BaseException:
         _drop(name, ".pack", ".keep")

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from stratum_git.errors import HostError
-from stratum_git.git.compaction import WIDTH, compact, let_go
+from stratum_git.git.compaction import SETTLED, WIDTH, Listed, compact, let_go
 from stratum_git.git.objects import Signature, read_objects
 from stratum_git.git.pack_writer import MARK, PackWriter
 from stratum_git.git.packs import NotOurPackError, entries_of, packs_in_index
@@ -190,6 +190,19 @@ def test_what_a_kill_left_goes_when_it_is_old(repo: Repository) -> None:
     compact(repo)
     assert list(folder.glob(f"{left.name}.*")) == []
     assert read_objects(repo, [tip])[0] is not None
+
+
+def test_a_pack_that_was_half_listed_while_it_was_made_is_not_deleted(repo: Repository) -> None:
+    writer = PackWriter(repo, durable=False)
+    writer.blob(b"new")
+    writer.reveal()
+    (path,) = writer.made
+    seen = Listed(path, 0, frozenset({"keep"}))
+    now = path.with_name(f"{path.name}.pack").stat().st_mtime
+    assert not seen.is_left(now + 1)
+    for ending in ("idx", "pack"):
+        path.with_name(f"{path.name}.{ending}").unlink()
+    assert seen.is_left(now + SETTLED)
 
 
 def test_packs_of_others_are_left_alone(scratch: ScratchRepo, repo: Repository) -> None:
