@@ -86,13 +86,18 @@ def edits_of(paths: list[str], results: int, *, both: bool) -> list[dict[str, Ed
 
 def land(clone: ScratchRepo, base: str, edits: list[dict[str, Edit]]) -> tuple[float, int]:
     """Lands the results; returns the seconds and how many git processes that took."""
-    coming = ready(clone, base, made_results(clone.path, base, edits, "r"))
-    began, before = time.monotonic(), processes_started()
-    state = trio.run(coming.land)
-    took = time.monotonic() - began
-    if state.status != "complete":
-        raise SystemExit(f"the flow is {state.status}")
-    return took, processes_started() - before
+    oids = made_results(clone.path, base, edits, "r")
+
+    async def turn() -> tuple[float, int]:
+        coming = ready(clone, base, oids)
+        began, before = time.monotonic(), processes_started()
+        state = await coming.land()
+        took = time.monotonic() - began
+        if state.status != "complete":
+            raise SystemExit(f"the flow is {state.status}")
+        return took, processes_started() - before
+
+    return trio.run(turn)
 
 
 def merge_all(clone: ScratchRepo, base: str, edits: list[dict[str, Edit]]) -> float:

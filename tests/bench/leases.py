@@ -129,6 +129,7 @@ def measure(repository: Path, rounds: int) -> dict[str, float]:
         stack.callback(shutil.rmtree, place, ignore_errors=True)
         stack.callback(detach, place)
         bench = Bench(repo, folders, stack)
+        stack.callback(lambda: SlotPool(repo, bench.warm.folders, keep=0).tidy())
         bench.timed("first_overlay_ms", lambda: bench.overlay.release(bench.take(bench.overlay, bench.base)))
         bench.warm.release(bench.take(bench.warm, bench.base))
         # Until an index of the same second would have git read each file again.
