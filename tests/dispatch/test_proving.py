@@ -151,7 +151,9 @@ async def test_what_fails_once_is_tested_again_and_marked(stage: Stage, notes: P
 
     assert words(state) == {"one": "merged", "two": "merged"}
     proofs = landing(stage).proofs
-    assert {(proof.verdict, proof.flaky) for proof in proofs} == {("pass", True)}
+    assert {proof.verdict for proof in proofs} == {"pass"}
+    # A test that was ended because another was wanted first had failed already, which nobody heard.
+    assert any(proof.flaky for proof in proofs)
     assert len(proofs) in {2, 3}, "while one is tested again, the other may be tested without it"
 
 

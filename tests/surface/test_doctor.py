@@ -197,10 +197,13 @@ def test_a_server_that_is_older_than_the_program_is_told(shell: Shell) -> None:
     repo = around(shell).repository()
     assert list(running.running(repo)) == []
     script = shell.home / "stratum-git"
-    script.write_text("#!/bin/sh\nread -r line\n")
+    script.write_text("#!/bin/sh\necho up\nread -r line\n")
     script.chmod(0o755)
-    process = subprocess.Popen([script, "mcp"], cwd=shell.repo.path, stdin=subprocess.PIPE)
+    pipe = subprocess.PIPE
+    process = subprocess.Popen([script, "mcp"], cwd=shell.repo.path, stdin=pipe, stdout=pipe)
     try:
+        # Until a process has begun, nobody sees its words.
+        assert process.stdout is not None and process.stdout.readline() == b"up\n"
         (found,) = running.running(repo, own=0)
         assert list(running.running(repo)) == [], "what the doctor starts is no server of anybody's"
         assert (found.verdict, found.detail) == ("ok", f"at work here: mcp (pid {process.pid})")
