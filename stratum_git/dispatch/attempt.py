@@ -48,6 +48,7 @@ from stratum_git.dispatch.resolving import (
 )
 from stratum_git.dispatch.reviewing import Inspection
 from stratum_git.dispatch.spending import Funds, Meter
+from stratum_git.dispatch.stack import shortcut
 from stratum_git.dispatch.talking import note_conversation
 from stratum_git.dispatch.withholding import hidden
 from stratum_git.dispatch.workplace import Workplace, WorkplaceError, open_workplace
@@ -160,6 +161,9 @@ class Attempt:
         current = self.state.step(self.launch.step)
         if isinstance(current, FannedOut) and self.launch.task is not None:
             index = current.graph.index[self.launch.task]
+            ready = shortcut(current, index)
+            if ready is not None:
+                return ready
             author = self._signature("stratum-git")
             work = partial(
                 base_of, self.context.repo, self.context.merger, author, current, index, self.context.ladder
@@ -181,7 +185,8 @@ class Attempt:
             await self.context.git(partial(following.put_in_place, self.context, on, place.path))
         self.by = f"agent {agent.name}"
         profile = profile_of(agent, errand.profile)
-        refs = await self.context.git(partial(own_refs, self.context, self.state, profile))
+        looks = profile == "verification"
+        refs = await self.context.git(partial(own_refs, self.context, self.state)) if looks else {}
         told = await self._work(agent, self._assignment(errand, base, place, on))
         if self.conflict is not None:
             self.undecided = await self.context.git(partial(unmerged, place.path))
@@ -190,8 +195,8 @@ class Attempt:
             self.starved = told.why
             return Lost(told.why, None if captured.result == base else captured.result, self.meter.usage())
         self.told = told
-        changed = partial(intrusion, self.context, profile, base, captured, refs, self.state)
-        found = await self.context.git(changed)
+        changed = partial(intrusion, self.context, base, captured, refs, self.state)
+        found = await self.context.git(changed) if looks else None
         if found is not None:
             outcome: Outcome = Rejected(found.kind, found.lines, base, captured.result)
         else:
@@ -248,22 +253,23 @@ class Attempt:
         failure = _failure(told)
         if failure is not None:
             return Rejected(failure.kind, failure.lines, base, result)
-        finding = await self.context.git(partial(place.violation))
-        finding = finding or await self.context.git(
-            partial(judge_tree, self.context.repo, base, captured, errand.wants)
-        )
-        if self.conflict is not None:
-            left = partial(unresolved, self.context, self.conflict, result, self.undecided)
-            finding = finding or await self.context.git(left)
         output = told.output if isinstance(told, Finished) else None
         output = output if self.conflict is None else self.conflict.parked.output
-        finding = finding or await self.context.git(
-            partial(judge_output, self.context.repo, result, output, errand.wants)
-        )
+        finding = await self.context.git(partial(self._judged, errand, base, place, captured, output))
         finding = finding or await self._run_commands(errand.wants.verify, place, "verify")
         if finding is not None:
             return Rejected(finding.kind, finding.lines, base, result)
         return Completed(base, result, output)
+
+    def _judged(
+        self, errand: Errand, base: Oid, place: Workplace, captured: Captured, output: Json
+    ) -> Finding | None:
+        """Returns why what was left cannot count, as far as that is known without running anything."""
+        repo, result = self.context.repo, captured.result
+        finding = place.violation() or judge_tree(repo, base, captured, errand.wants)
+        if finding is None and self.conflict is not None:
+            finding = unresolved(self.context, self.conflict, result, self.undecided)
+        return finding or judge_output(repo, result, output, errand.wants)
 
     async def _run_commands(
         self, commands: Sequence[Command], place: Workplace, kind: Literal["setup", "verify"]

@@ -18,17 +18,10 @@ SHOWN = 20
 
 
 def intrusion(
-    context: Context,
-    profile: Profile | None,
-    base: Oid,
-    captured: Captured,
-    before: dict[RefName, Oid],
-    state: FlowState,
+    context: Context, base: Oid, captured: Captured, before: dict[RefName, Oid], state: FlowState
 ) -> Finding | None:
     """Returns what a run with the profile ``verification`` changed; *before* are its refs as they were."""
-    if profile != "verification":
-        return None
-    found = [*_files(base, captured), *_beside(captured), *_refs(before, own_refs(context, state, profile))]
+    found = [*_files(base, captured), *_beside(captured), *_refs(before, own_refs(context, state))]
     if not found:
         return None
     said = "the profile is verification, which may only look, and this was changed"
@@ -41,9 +34,9 @@ def profile_of(agent: Agent, said: Profile | None) -> Profile | None:
     return said or (spec.profile if isinstance(spec, AgentSpec) else None)
 
 
-def own_refs(context: Context, state: FlowState, profile: Profile | None) -> dict[RefName, Oid]:
+def own_refs(context: Context, state: FlowState) -> dict[RefName, Oid]:
     """Returns the branches of a session that only looks: nobody but its agent moves them meanwhile."""
-    if profile != "verification" or state.book.session is None:
+    if state.book.session is None:
         return {}
     return read_refs(context.repo, f"refs/heads/stratum/{state.flow}/")
 

@@ -165,7 +165,7 @@ class Inspection:
     async def _asked(self, agent: Agent, errand: Errand, runs: list[CommandRun], place: SlotPlace) -> Heard:
         context = self.context
         prompt = await context.git(partial(self._prompt, runs))
-        refs = await context.git(partial(own_refs, context, self.state, "verification"))
+        refs = await context.git(partial(own_refs, context, self.state))
         told = await agent.run(self._assignment(errand, prompt, place), self.say)
         intruded = await context.git(partial(self._looked_after, place, refs))
         return _heard(told, intruded)
@@ -211,7 +211,7 @@ class Inspection:
         message = f"{self.launch.step}: attempt {self.launch.attempt}\n\nWhat the reviewer changed.\n"
         author = Signature(who.name, who.email, now(), who.tz)
         captured = place.capture(self.task.commit, message, author)
-        found = intrusion(self.context, "verification", self.task.commit, captured, refs, self.state)
+        found = intrusion(self.context, self.task.commit, captured, refs, self.state)
         found = found or place.violation()
         if found is not None and captured.result != self.task.commit:
             keep(self.context.repo, ref_of(self._occupant()), captured.result)

@@ -203,7 +203,8 @@ def test_a_server_that_is_older_than_the_program_is_told(shell: Shell) -> None:
     process = subprocess.Popen([script, "mcp"], cwd=shell.repo.path, stdin=pipe, stdout=pipe)
     try:
         # Until a process has begun, nobody sees its words.
-        assert process.stdout is not None and process.stdout.readline() == b"up\n"
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"up\n"
         (found,) = running.running(repo, own=0)
         assert list(running.running(repo)) == [], "what the doctor starts is no server of anybody's"
         assert (found.verdict, found.detail) == ("ok", f"at work here: mcp (pid {process.pid})")
