@@ -24,10 +24,10 @@ from tests.support import disks
 
 QUICK = (250, 5_000)
 ANY = 5_000
+"""The repository for what is the same for all, if there is one of this size."""
 LARGE = 50_000
 LONG = ("scheduling",)
 """What takes minutes by itself, and is left out where somebody wants it quick."""
-"""The repository for what is the same for all, if there is one of this size."""
 DISK_MIB = 24_000
 
 
