@@ -17,6 +17,7 @@ PROOFS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "sweep": ((), ("--count", "12")),
     "kills": (("--count", "1000"), ("--count", "30")),
     "private": (("--count", "200"), ("--count", "8")),
+    "overlays": (("--count", "400"), ("--count", "20")),
     "locks": (("--count", "200"), ("--count", "10")),
     "power": (("--count", "100"), ("--count", "10")),
     "full_disk": (("--count", "60"), ("--count", "6")),
