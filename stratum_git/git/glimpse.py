@@ -13,8 +13,10 @@ from pathlib import Path
 from stratum_git.git.diff import Change
 from stratum_git.git.layered import UNSURE, Look, is_laid
 from stratum_git.git.layers import Layer, Upper
-from stratum_git.git.mini_index import FILES, NAME, attributes_above, taken_in
+from stratum_git.git.mini_index import FILES, NAME
+from stratum_git.git.plain_files import taken
 from stratum_git.git.repository import Repository
+from stratum_git.git.scratch import Scratch
 from stratum_git.git.tree_reader import Entry, TreeReader
 from stratum_git.git.worktree import git_dir_of
 from stratum_git.model.ids import Oid
@@ -36,14 +38,13 @@ class Seen:
 
 @dataclass
 class Glimpse:
-    """Looks into the slot of a *layer* again and again. What is read goes where *env* says."""
+    """Looks into the slot of a *layer* again and again. What is read goes into *store*."""
 
     slot: Path
     layer: Layer
     repo: Repository
     trees: TreeReader
-    place: Path
-    env: Mapping[str, str]
+    store: Scratch
     _marks: dict[str, tuple[int, ...]] = field(default_factory=dict)
     _around: tuple[object, ...] = ()
     _known: dict[str, Entry] = field(default_factory=dict)
@@ -53,7 +54,7 @@ class Glimpse:
         """Returns what differs from the layers below; ``None`` when git has to look itself.
 
         *sort_out* tells which files are to be read, and of what only that it changed is told. No process
-        when nothing changed, one when files did that are known, two otherwise.
+        when nothing changed, nor where git takes files as they are and ignores none; else one or two.
         """
         try:
             if not is_laid(self.slot, self.layer):
@@ -95,8 +96,8 @@ class Glimpse:
 
     def _read(self, look: Look, paths: list[str]) -> dict[str, Entry | None]:
         known = {path: look.indexed(path) for path in paths}
-        above = attributes_above(known, look.indexed)
-        return taken_in(self.slot, self.place, known, above, len(look.root) // 2, self.env)
+        place, writer, env = self.store.folder, self.store.writer, self.store.env
+        return taken(self.slot, place, known, look.indexed, look.settings, writer=writer, env=env)
 
 
 def _marks(upper: Upper) -> dict[str, tuple[int, ...]]:

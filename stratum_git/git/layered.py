@@ -1,8 +1,9 @@
 """What lies in a slot that is an overlay, found where its changes are: nothing else is looked at.
 
 The upper directory says where files differ from the commit below, the index where it does. What is left to
-find out is which of the new files git ignores, and what it makes of the others: a git each. Wherever that
-may not be all, this declines, and git looks at everything.
+find out is which of the new files git ignores, and what it makes of the others: a git each, where it can make
+anything else of them than what is there. Wherever that may not be all, this declines, and git looks at
+everything.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ from stratum_git.git.diff import FOLDER
 from stratum_git.git.ignoring import ignored_among
 from stratum_git.git.index_file import UnreadIndex, changed_entries, known_index
 from stratum_git.git.layers import Layer, StrangeUpper, Upper, scan, scan_below
-from stratum_git.git.mini_index import FILES, NAME, attributes_above, is_regular, taken_in
+from stratum_git.git.mini_index import FILES, NAME, is_regular
 from stratum_git.git.objects import ObjectWriter
+from stratum_git.git.plain_files import taken
 from stratum_git.git.process import Git, GitFailed
 from stratum_git.git.refs import OID, tip_nowait
 from stratum_git.git.remains import GITLINK
 from stratum_git.git.repository import Repository
-from stratum_git.git.settings import is_plain
+from stratum_git.git.settings import Settings, settings_of
 from stratum_git.git.tree_edit import edited, entry_at
 from stratum_git.git.tree_reader import NOTHING, Entry, MissingObject, TreeReader, differences
 from stratum_git.git.worktree import git_dir_of
@@ -60,7 +62,7 @@ UNSURE = (Doubtful, StrangeUpper, UnreadIndex, GitFailed, MissingObject, OSError
 def work_in(slot: Path, layer: Layer, writer: ObjectWriter, trees: TreeReader) -> Work | None:
     """Returns what lies in *slot*, whose changes are in *layer*; ``None`` when git has to look itself.
 
-    The slot's index stays as it is. No git process when nothing happened, one or two for new files.
+    The slot's index stays as it is. No git process for files that git takes as they are, else one or two.
     """
     try:
         if not is_laid(slot, layer):
@@ -114,6 +116,7 @@ class Look:
     trees: TreeReader
     root: Oid = field(init=False)
     head: Oid = field(init=False)
+    settings: Settings = field(init=False)
     staged: dict[str, Entry | None] = field(init=False)
     added: set[str] = field(init=False)
     upper: Upper = field(init=False)
@@ -121,9 +124,10 @@ class Look:
 
     def __post_init__(self) -> None:
         """Finds out where the slot is."""
-        head = head_of_slot(self.repo, self.own)
-        if head is None or not is_plain(self.repo, self.slot, self.own):
+        head, settings = head_of_slot(self.repo, self.own), settings_of(self.repo, self.slot, self.own)
+        if head is None or settings is None or not settings.is_plain:
             raise Doubtful
+        self.settings = settings
         self.head, self.root = head, self.trees.root(self.layer.commit)
         self._found[""] = (FOLDER, self.root)
 
@@ -131,7 +135,7 @@ class Look:
         """Returns what there is to capture."""
         self.scan(self._staged())
         gone, tracked, new, ignored = self.sorted_out()
-        found = self._taken((*tracked, *new))
+        found = self._taken((*tracked, *new), writer)
         found |= dict.fromkeys((*gone, *(path for path in ignored if path in self.staged)))
         now = {path: entry for path, entry in found.items() if entry != self.lower(path)}
         tree = edited(self.trees, writer, self.root, now)
@@ -274,23 +278,22 @@ class Look:
         upper = self.upper
         around = {*upper.folders, *(folder for path in new for folder in _above(path))}
         folders = [path for path in around if not self._is_tracked(path)]
-        ignored = dict.fromkeys(ignored_among(self.slot, (*new, *folders)), False)
+        ignored = dict.fromkeys(ignored_among(self.slot, self.repo, (*new, *folders)), False)
         further = [path for path in upper.passed if path not in ignored]
         if further:
             before = {*upper.files, *upper.folders}
             for path in further:
                 scan_below(self.layer, self.slot, path, upper)
             more = [path for path in (*upper.files, *upper.folders) if path not in before]
-            ignored |= dict.fromkeys(ignored_among(self.slot, more), False)
+            ignored |= dict.fromkeys(ignored_among(self.slot, self.repo, more), False)
             new += sorted((path for path in upper.files if path not in before), key=os.fsencode)
         if any(path.rpartition("/")[0] not in ignored for path in upper.repositories):
             raise Doubtful
         return ignored | {path: True for path in (*folders, *upper.folders) if path in ignored}
 
-    def _taken(self, paths: Iterable[str]) -> dict[str, Entry | None]:
+    def _taken(self, paths: Iterable[str], writer: ObjectWriter) -> dict[str, Entry | None]:
         known = {path: self.indexed(path) for path in paths}
-        above = attributes_above(known, self.indexed)
-        found = taken_in(self.slot, self.own, known, above, len(self.root) // 2)
+        found = taken(self.slot, self.own, known, self.indexed, self.settings, writer=writer)
         if None in found.values():
             # It went meanwhile, or the overlay is not where it should be.
             raise Doubtful

@@ -82,15 +82,13 @@ class Peeker:
     def __post_init__(self) -> None:
         """Sees whether there is a quick way."""
         if self.layer is not None and self.layer.commit == self.base:
-            self._glimpse = Glimpse(
-                self.slot, self.layer, self.scratch.repo, self.trees, self.scratch.folder, self.scratch.env
-            )
+            self._glimpse = Glimpse(self.slot, self.layer, self.scratch.repo, self.trees, self.scratch)
 
     def look(self) -> Changes:
         """Returns what differs from the base; the very same object when that is what it was before.
 
-        One git when nothing changed, three otherwise; with a layer none, and two. Raises HostError or OSError
-        when there is nothing to be seen: the slot is gone, or is being made into something else.
+        One git when nothing changed, three otherwise; with a layer none, and two at most. Raises HostError or
+        OSError when there is nothing to be seen: the slot is gone, or is being made into something else.
         """
         seen = None if self._glimpse is None else self._glimpse.look(self._sorted_out)
         if seen is not None:

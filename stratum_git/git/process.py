@@ -306,6 +306,12 @@ def checkout_environment(cwd: Path) -> dict[str, str]:
     return {key: value for key, value in found.items() if key != "GIT_WORK_TREE"}
 
 
+def settings_folder() -> Path:
+    """Returns where this user's settings are that are no file in the home directory."""
+    folder = os.environ.get("XDG_CONFIG_HOME", "")
+    return Path(folder) if folder else Path("~/.config").expanduser()
+
+
 def settings_sign(cwd: Path) -> object:
     """Returns what changes when the settings of the repository around *cwd* do; ``None`` if nobody knows."""
     return _trust.sign(cwd)

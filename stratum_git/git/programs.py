@@ -49,6 +49,8 @@ PLAIN_MERGE: Mapping[str, str] = {"driver": "git merge-file --marker-size=%L %A 
 
 LINK = b"\0\0\xe0\0"
 """The mode of a link to another repository, as an index of any version has it."""
+PADDED = (b"DIRC\0\0\0\2", b"DIRC\0\0\0\3")
+"""How an index begins in which each entry has a whole number of eight bytes: modes are where others are."""
 ANYWHERE = {"GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh"}
 """For a partial clone, whose missing files git fetches as it checks them out. Never ``ext``, a shell."""
 
@@ -214,11 +216,20 @@ def _has_links(index: Path, sign: tuple[int, ...]) -> bool:
     """Returns whether an index speaks of other repositories; *sign* is what changes when the file does."""
     found = _linked.get(sign)
     if found is None:
-        found = LINK in index.read_bytes()
+        found = _may_have_links(index.read_bytes())
         if len(_linked) >= REMEMBERED:
             _linked.clear()
         _linked[sign] = found
     return found
+
+
+def _may_have_links(data: bytes) -> bool:
+    """Returns whether a mode in an index may be that of a link."""
+    is_padded, at = data.startswith(PADDED), data.find(LINK)
+    # The number of a file, or its size, may look the same: such are four bytes apart from any mode.
+    while is_padded and at >= 0 and at % 8 != 4:
+        at = data.find(LINK, at + 1)
+    return at >= 0
 
 
 def places(cwd: Path) -> tuple[Path | None, Path | None]:

@@ -9,10 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from stratum_git.git.index_file import UnreadIndex
-from stratum_git.git.mini_index import FILES, NAME, attributes_above, is_regular, taken_in
+from stratum_git.git.mini_index import FILES, NAME, is_regular
 from stratum_git.git.objects import ObjectWriter
+from stratum_git.git.plain_files import taken
 from stratum_git.git.process import GitFailed
-from stratum_git.git.settings import is_plain
+from stratum_git.git.settings import settings_of
 from stratum_git.git.tree_edit import edited, entry_at
 from stratum_git.git.tree_reader import Entry, MissingObject, TreeReader
 from stratum_git.git.worktree import git_dir_of
@@ -31,7 +32,8 @@ def tree_of(
     ``None`` when ``git add`` has to do it.
     """
     own = git_dir_of(slot)
-    if not is_plain(writer.repo, slot, own) or not all(map(_is_simple, changes)):
+    settings = settings_of(writer.repo, slot, own)
+    if settings is None or not settings.is_plain or not all(map(_is_simple, changes)):
         return None
     staged = dict(_staged(line) for line in changes if line[0] == "1")
     there = [_path(line) for line in changes if line[0] == "?" or _is_to_read(line)]
@@ -46,7 +48,7 @@ def tree_of(
             return staged[path] if path in staged else entry_at(trees, root, path)
 
         known = {path: indexed(path) for path in there}
-        found = taken_in(slot, own, known, attributes_above(known, indexed), len(head) // 2)
+        found = taken(slot, own, known, indexed, settings, writer=writer)
         if None in found.values():
             return None
         found = {**staged, **dict.fromkeys(gone), **found}

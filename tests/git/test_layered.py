@@ -251,14 +251,15 @@ def test_only_what_changed_starts_git(
     slot, layer = layered
     writer = ObjectWriter(ground.repo, durable=False)
     counts = []
-    for change in ("true", "rm a.txt", "echo x > b.txt", "echo > new", "git add -A", "git commit -qm x"):
+    known = ("true", "rm a.txt", "echo x > b.txt", "echo > new", "git add -A", "git commit -qm x")
+    for change in (*known, "echo > new.o", "echo x >> loud.up", "rm new.o"):
         sh(change)(slot)
         work_in(slot.path, layer, writer, trees)
         before = processes_started()
         assert work_in(slot.path, layer, writer, trees) is not None
         counts.append(processes_started() - before)
-    # Nothing for what is gone, one for what is known, another for what may be ignored.
-    assert counts == [0, 0, 1, 2, 1, 1]
+    # Nothing for what is taken as it lies there, one for what may be ignored, one for what has a filter.
+    assert counts == [0, 0, 0, 0, 0, 0, 1, 2, 1]
 
 
 def test_an_overlay_that_is_not_there_is_not_taken_for_an_empty_slot(
