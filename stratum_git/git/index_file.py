@@ -10,6 +10,7 @@ import os
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -36,17 +37,25 @@ class UnreadIndex(Exception):  # noqa: N818 - reads as what is the matter
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """Where the entries of an index begin and the last one ends; ``tree`` is what git noted of them."""
+    """Where the entries of an index begin and the last one ends."""
 
     starts: array[int]
     end: int
-    tree: Oid | None
 
 
-def known_index(path: Path, width: int) -> Known:
+def _known_index(path: Path, width: int) -> Known:
     """Returns what there is to know of an index that stays as it is; raises UnreadIndex or OSError."""
     facts = path.stat()
     return _known(path, (facts.st_ino, facts.st_size, facts.st_mtime_ns), width)
+
+
+def noted_tree(path: Path, width: int) -> Oid | None:
+    """Returns the tree that git noted for all entries of an index that stays as it is; ``None`` for none.
+
+    Of the entries none is looked at: what follows them is found from its end. Raises UnreadIndex or OSError.
+    """
+    facts = path.stat()
+    return _noted_at_end(path, (facts.st_ino, facts.st_size, facts.st_mtime_ns), width)
 
 
 def changed_entries(old: Path, new: Path, width: int) -> dict[str, Entry | None]:
@@ -56,7 +65,7 @@ def changed_entries(old: Path, new: Path, width: int) -> dict[str, Entry | None]
     """
     if is_same_index(old, new, width):
         return {}
-    known, data, later = known_index(old, width), old.read_bytes(), new.read_bytes()
+    known, data, later = _known_index(old, width), old.read_bytes(), new.read_bytes()
     if any(later[-width:]) and _digest(later[:-width], width) != later[-width:]:
         raise UnreadIndex(f"{new} is damaged")
     try:
@@ -102,12 +111,28 @@ def read_tiny(path: Path, width: int) -> dict[str, Entry]:
 
 
 @lru_cache(maxsize=KEPT)
+def _noted_at_end(path: Path, sign: tuple[int, int, int], width: int) -> Oid | None:
+    del sign
+    data = path.read_bytes()
+    if data[:4] != SIGNATURE or int.from_bytes(data[4:8], "big") != PLAIN:
+        raise UnreadIndex("an index of a later version")
+    at = data.rfind(TREES)
+    while at >= HEADER:
+        # It is a name in an entry, or in what was noted, if that does not lead to the very end.
+        with suppress(UnreadIndex, IndexError, ValueError):
+            return _noted_tree(data, at, width)
+        at = data.rfind(TREES, 0, at)
+    return None
+
+
+@lru_cache(maxsize=KEPT)
 def _known(path: Path, sign: tuple[int, int, int], width: int) -> Known:
     del sign
     data = path.read_bytes()
     try:
         starts = _starts(data, width)
-        return Known(starts, starts[-1], _noted_tree(data, starts[-1], width))
+        list(_extensions(data, starts[-1], width))
+        return Known(starts, starts[-1])
     except (IndexError, ValueError) as error:
         raise UnreadIndex(f"{path} is no index") from error
 
@@ -165,7 +190,7 @@ def _noted_tree(data: bytes, at: int, width: int) -> Oid | None:
     noted = dict(_extensions(data, at, width)).get(TREES, b"")
     # Its name, which is empty, then how many entries it has, and how many trees below it.
     count, _, rest = noted[1:].partition(b" ")
-    if not count.isdigit():
+    if count != b"%d" % int.from_bytes(data[8:HEADER], "big"):
         return None
     start = rest.index(b"\n") + 1
     return Oid(rest[start : start + width].hex())

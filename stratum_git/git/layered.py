@@ -15,7 +15,7 @@ from pathlib import Path
 
 from stratum_git.git.diff import FOLDER
 from stratum_git.git.ignoring import ignored_among
-from stratum_git.git.index_file import UnreadIndex, changed_entries, known_index
+from stratum_git.git.index_file import UnreadIndex, changed_entries, noted_tree
 from stratum_git.git.layers import Layer, StrangeUpper, Upper, scan, scan_below
 from stratum_git.git.mini_index import FILES, NAME, is_regular
 from stratum_git.git.objects import ObjectWriter
@@ -167,7 +167,7 @@ class Look:
     def _staged(self) -> dict[str, Entry | None]:
         """Returns where the index is not what the layers below have."""
         layer, width = self.layer, len(self.layer.commit) // 2
-        if known_index(layer.template, width).tree != self.root:
+        if noted_tree(layer.template, width) != self.root:
             # Git would have noted it, but it need not have.
             asked = ("diff-index", "--cached", "--quiet", layer.commit)
             env = {"GIT_INDEX_FILE": str(layer.template)}

@@ -11,7 +11,7 @@ from stratum_git.git.index_file import (
     UnreadIndex,
     changed_entries,
     is_same_index,
-    known_index,
+    noted_tree,
     read_tiny,
     write_tiny,
 )
@@ -74,9 +74,17 @@ def test_a_copy_is_known_by_its_checksum(many: ScratchRepo, tmp_path: Path) -> N
 
 def test_the_tree_that_git_noted_is_known_until_it_does_not_hold(many: ScratchRepo) -> None:
     index = many.path / ".git" / "index"
-    assert known_index(index, 20).tree == many.git("rev-parse", "HEAD^{tree}")
+    assert noted_tree(index, 20) == many.git("rev-parse", "HEAD^{tree}")
     many.git("rm", "-q", "--cached", "a.txt")
-    assert known_index(index, 20).tree is None
+    assert noted_tree(index, 20) is None
+
+
+def test_a_file_called_as_the_note_is_not_taken_for_it(many: ScratchRepo) -> None:
+    many.commit("more", {"TREE": "1", "TREES/TREE/x": "2", "zTREE": "3"})
+    index = many.path / ".git" / "index"
+    assert noted_tree(index, 20) == many.git("rev-parse", "HEAD^{tree}")
+    many.git("update-index", "--force-remove", "zTREE")
+    assert noted_tree(index, 20) is None
 
 
 def test_a_tiny_index_is_one_for_git(many: ScratchRepo, tmp_path: Path) -> None:
