@@ -35,7 +35,7 @@ from stratum_git.dispatch.staying import come_back, come_to_rest
 from stratum_git.dispatch.withholding import with_commits, without_secrets
 from stratum_git.errors import HostError, StratumError, UserError
 from stratum_git.git.fence import Post
-from stratum_git.git.keeping import KeepingWriter
+from stratum_git.git.gathering import GatheringWriter
 from stratum_git.git.layered import repositories_around
 from stratum_git.git.objects import ObjectWriter, Signature, are_there, read_objects
 from stratum_git.git.refs import RefUpdate, read_refs, tip_nowait, transact
@@ -153,7 +153,7 @@ class SlotPlace:
         # A clone's blobs and trees lie in the clone: its commit is made there, and all of it is fetched.
         # Another's are in a pack that is kept, before they count: the user's git may delete what no ref has.
         shared = self.context.writer
-        kept = partial(KeepingWriter, shared.repo, shared.durable, memory=shared.memory)
+        kept = partial(GatheringWriter, shared.repo, shared.durable, memory=shared.memory)
         writer = ObjectWriter(self._clone(), durable=True) if private else kept()
         taken = capture(
             self.path,

@@ -73,7 +73,7 @@ def keep(repo: Repository, oids: Iterable[Oid], memory: Memory) -> None:
     Raises StratumError or OSError when one of them is not there, or there is no room.
     """
     files = {oid: loose_path(repo, oid) for oid in sorted(oids)}
-    rows = _rows(files, repo.object_format)
+    rows = loose_rows(files, repo.object_format)
     if rows is None:
         with alone(repo, wait=True):
             made = packed_by_git(repo, files, LEVEL)
@@ -85,8 +85,8 @@ def keep(repo: Repository, oids: Iterable[Oid], memory: Memory) -> None:
         path.unlink(missing_ok=True)
 
 
-def _rows(files: dict[Oid, Path], object_format: str) -> dict[str, bytes] | None:
-    """Returns the objects as a pack has them; ``None`` when git has to pack them."""
+def loose_rows(files: dict[Oid, Path], object_format: str) -> dict[str, bytes] | None:
+    """Returns loose objects as a pack has them; ``None`` when git has to pack them."""
     if len(files) > MANY:
         return None
     rows = {}

@@ -57,10 +57,12 @@ def remains(
     sides of conflicts, ``git`` what git had noted of a merge or rebase. Its further parents are commits.
     """
     folder = git_dir_of(slot)
-    tips = _forgotten(slot, folder, left)
+    tips = _forgotten(slot, folder, left, writer)
     files = {**overwritten(left.changes), **dict(_notes(folder, writer))}
     if not tips and not files:
         return None
+    # Git looks whether they are there.
+    writer.reveal()
     tree = _planted(slot, folder, files) if files else writer.tree({})
     oid = writer.commit(tree, (left.result, *tips), message, author, committer)
     writer.owe(oid, left.base, left.result)
@@ -108,7 +110,7 @@ def _planted(slot: Path, folder: Path, files: Mapping[str, tuple[str, Oid]]) -> 
         index.unlink(missing_ok=True)
 
 
-def _forgotten(slot: Path, folder: Path, left: Left) -> tuple[Oid, ...]:
+def _forgotten(slot: Path, folder: Path, left: Left, writer: ObjectWriter) -> tuple[Oid, ...]:
     """Returns the commits that the slot's HEAD was at, or that were named there, and its result has not."""
     moves = _moves(folder / "logs" / "HEAD")
     known = {left.base, left.head, left.result, Oid("0" * len(left.base))}
@@ -116,6 +118,7 @@ def _forgotten(slot: Path, folder: Path, left: Left) -> tuple[Oid, ...]:
     if not named and _is_straight(moves, left):
         return ()
     asked = {*named, *(oid for old, new, _ in moves for oid in (old, new))} - known
+    writer.reveal()
     return _unreached(Git(slot), asked, (left.base, left.result))
 
 

@@ -238,11 +238,21 @@ def _differences(
     if seen.head == base:
         # All that is new lies in the difference; what an agent committed may hold more than its end shows.
         # The commit of a repository inside of the slot is in that one.
-        made = (change for change in changes if change.new_mode not in {ABSENT, GITLINK})
-        writer.owe_objects(change.new for change in made if not (seen.is_ours and change.is_folder))
+        writer.owe_objects(_made(seen, changes))
+    elif seen.is_ours and trees is not None:
+        # Of the result git need not know yet: what it has more than HEAD lies in the difference of these.
+        more = () if seen.tree is None else differences(trees, trees.root(seen.head), seen.tree)
+        writer.owe_objects(_made(seen, more))
+        writer.owe(seen.head, base)
     else:
         writer.owe(result, base)
     return changes
+
+
+def _made(seen: Work, changes: Iterable[Change]) -> Iterator[Oid]:
+    """Yields the objects of a difference that this program did not write."""
+    made = (change for change in changes if change.new_mode not in {ABSENT, GITLINK})
+    return (change.new for change in made if not (seen.is_ours and change.is_folder))
 
 
 def _links(slot: Path, changes: tuple[Change, ...], embedded: tuple[str, ...]) -> tuple[str, ...]:

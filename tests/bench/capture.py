@@ -27,8 +27,9 @@ from pathlib import Path
 
 import pytest
 
+from stratum_git.git.gathering import GatheringWriter
 from stratum_git.git.layers import Layer
-from stratum_git.git.objects import ObjectWriter, Signature
+from stratum_git.git.objects import Signature
 from stratum_git.git.process import processes_started
 from stratum_git.git.registration import add_worktree, unregister
 from stratum_git.git.repository import Repository, head_of, open_repository
@@ -49,7 +50,6 @@ class Bench:
         self.repo = repo
         self.base = head_of(repo).oid
         self.trees = stack.enter_context(TreeReader(repo))
-        self.writer = ObjectWriter(repo, durable=True)
         self.plain = place / "plain"
         add_worktree(repo, self.plain, base=self.base, reason="a bench")
         self.layered: tuple[Path, Layer] | None = None
@@ -75,11 +75,13 @@ class Bench:
         (slot / "new-file.txt").write_text(f"new {self.round}\n")
 
     def capture(self, slot: Path, layer: Layer | None) -> Captured:
+        # As for an attempt: in a pack that is kept.
+        writer = GatheringWriter(self.repo, durable=True)
         found = capture(
-            slot, base=self.base, writer=self.writer, message="left\n", author=ME, committer=ME,
+            slot, base=self.base, writer=writer, message="left\n", author=ME, committer=ME,
             trees=self.trees, layer=layer,
         )  # fmt: skip
-        self.writer.sync()
+        writer.sync()
         return found
 
 
