@@ -24,6 +24,7 @@ from stratum_git.errors import HostError
 from stratum_git.git.files import read_pointer
 from stratum_git.git.process import Git
 from stratum_git.git.repository import Repository
+from stratum_git.git.whereabouts import pointer
 from stratum_git.model.ids import Oid, RefName
 
 WORKSHOP = "stratum/entries"
@@ -123,6 +124,8 @@ def unregister(repo: Repository, path: Path) -> None:
 
     What is left of the entry :func:`sweep` deletes.
     """
+    if drop_named(repo, path):
+        return
     place, folder = path.resolve(), repo.common_dir / "worktrees"
     # Its entry has its name, but where that was taken: not all of a thousand are read to find one.
     own = folder / path.name / "gitdir"
@@ -131,6 +134,21 @@ def unregister(repo: Repository, path: Path) -> None:
             # Somebody else may have dropped it by now.
             with _workshop(repo) as workshop, contextlib.suppress(FileNotFoundError):
                 marker.parent.rename(workshop / f"{GONE}{secrets.token_hex(6)}")
+
+
+def drop_named(repo: Repository, path: Path) -> bool:
+    """Does what :func:`unregister` does where the entry has the name of the worktree; else it is ``False``.
+
+    One rename, and no lock: what has such a name is deleted whoever makes entries meanwhile.
+    """
+    common = os.fspath(repo.common_dir)
+    entry = f"{common}/worktrees/{path.name}"
+    with contextlib.suppress(OSError):
+        if pointer(f"{entry}/gitdir") == f"{path}/.git":
+            gone = f"{common}/{WORKSHOP}/{GONE}{secrets.token_hex(6)}"
+            os.rename(entry, gone)  # noqa: PTH104 - texts, since somebody waits
+            return True
+    return False
 
 
 def place_of(marker: Path) -> Path | None:

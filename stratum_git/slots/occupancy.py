@@ -14,13 +14,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from filelock import BaseFileLock, FileLock, Timeout
-
 from stratum_git.agents.identity import own_identity
 from stratum_git.errors import HostError
 from stratum_git.git.exchange import put_in_place
 from stratum_git.git.flushing import flush
 from stratum_git.model.ids import Oid, RefName
+from stratum_git.slots.locking import SlotLock
 
 Kind: TypeAlias = Literal["worktree", "branch"]
 
@@ -73,16 +72,13 @@ class Unreadable:
 Record: TypeAlias = Vacant | Occupied | Unreadable
 
 
-def try_lock(slot: Path) -> BaseFileLock | None:
+def try_lock(slot: Path) -> SlotLock | None:
     """Returns the lock of a slot, taken, or ``None`` when somebody has it. Any thread may release it."""
-    lock = FileLock(slot.with_name(f"{slot.name}.lock"), thread_local=False, mode=0o600)
+    path = f"{slot}.lock"
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return None
+        return SlotLock.taken(path)
     except OSError as error:
-        raise HostError(f"the lock {lock.lock_file} cannot be taken: {error.strerror}") from error
-    return lock
+        raise HostError(f"the lock {path} cannot be taken: {error.strerror}") from error
 
 
 def read_record(slot: Path) -> Record | None:
@@ -106,21 +102,22 @@ def write_record(slot: Path, record: Vacant | Occupied, *, is_first: bool = Fals
     nobody is need not be: a power cut then brings back a record of work that is on a ref already. *is_first*:
     nobody's work is in the slot before this returns, so that record may be lost with this one.
     """
-    path = _record_path(slot)
-    fresh = _fresh_path(slot)
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
-        file.write(json.dumps(asdict(record)))
-        # It may be the record before the last one: written over, it costs no wait for the disk.
-        file.truncate()
-        if isinstance(record, Occupied) and not is_first:
-            file.flush()
-            os.fsync(file.fileno())
+    path, fresh = _record_path(slot), _fresh_path(slot)
+    data = json.dumps(asdict(record)).encode()
     if isinstance(record, Vacant):
+        # What it was before somebody came is what it is after he went: then two names change, and no more.
+        if not _is_as_written(fresh, data):
+            _write(fresh, data)
         put_in_place(fresh, path)
         return
-    fresh.rename(path)
-    # The first one together with its name: a power cut before that leaves it empty, or not there.
-    flush([path, path.parent] if is_first else [path.parent])
+    _write(fresh, data, is_waited_for=not is_first)
+    if not is_first:
+        fresh.rename(path)
+        flush([path.parent])
+        return
+    put_in_place(fresh, path)
+    # Together with its name: a power cut before that leaves it empty, or not there.
+    flush([path, path.parent])
 
 
 def as_left(base: Oid, kept: tuple[str, ...], rung: str) -> Vacant:
@@ -153,6 +150,26 @@ def forget(slot: Path) -> None:
     _record_path(slot).unlink(missing_ok=True)
     _fresh_path(slot).unlink(missing_ok=True)
     slot.with_name(f"{slot.name}.lock").unlink(missing_ok=True)
+
+
+def _is_as_written(path: Path, data: bytes) -> bool:
+    try:
+        with path.open("rb", buffering=0) as file:
+            return file.read(len(data) + 1) == data
+    except FileNotFoundError:
+        return False
+
+
+def _write(path: Path, data: bytes, *, is_waited_for: bool = False) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(handle, data)
+        # It may be the record before the last one: written over, it costs no wait for the disk.
+        os.ftruncate(handle, len(data))
+        if is_waited_for:
+            os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _record_path(slot: Path) -> Path:

@@ -13,8 +13,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from filelock import BaseFileLock
-
 from stratum_git.errors import BugError, StratumError
 from stratum_git.git.refs import RefSession
 from stratum_git.git.repository import Repository, identity
@@ -26,6 +24,7 @@ from stratum_git.slots.census import nameless, places
 from stratum_git.slots.folders import StateFolders
 from stratum_git.slots.joining import DETACHED, join
 from stratum_git.slots.ladder import Ladder
+from stratum_git.slots.locking import SlotLock
 from stratum_git.slots.mounts import detach
 from stratum_git.slots.occupancy import (
     Kind,
@@ -39,6 +38,7 @@ from stratum_git.slots.occupancy import (
     work_in,
     write_record,
 )
+from stratum_git.slots.parting import Parting
 from stratum_git.slots.registry import Registry, registry_of
 from stratum_git.slots.rungs.base import Declined, Rung
 from stratum_git.slots.rungs.plain import Cold
@@ -55,7 +55,8 @@ class SlotPool:
     branches, where many are moved, ``trees`` what saves looking for dirt in small checkouts; whoever gave
     them closes them. ``ladder`` are the ways to come to a slot; without one, git checks out. ``tell`` is
     told, in a line, when one of them declined and the next was taken. With ``background`` a thread cleans
-    what is given back, until the pool is closed; else whoever takes a slot next does.
+    what is given back, until the pool is closed; else whoever takes a slot next does. Another one throws away
+    what is not kept, to the end.
     """
 
     repo: Repository
@@ -70,6 +71,7 @@ class SlotPool:
     _registry: Registry = field(init=False, repr=False)
     _ladder: Ladder = field(init=False, repr=False)
     _yard: Yard = field(init=False, repr=False)
+    _parting: Parting = field(init=False, repr=False)
     _last_folders: tuple[Oid | None, frozenset[str]] = field(
         init=False, repr=False, default=(None, frozenset())
     )
@@ -77,6 +79,7 @@ class SlotPool:
     def __post_init__(self) -> None:
         self._registry = registry_of(self.repo, self.folders, self.lock_timeout)
         self._ladder = self.ladder or Ladder((Cold(self._registry, self.folders.trash, self.trees),))
+        self._parting = Parting(self._registry, self._ladder.of)
         self._yard = Yard(
             self._registry,
             self.folders,
@@ -91,6 +94,7 @@ class SlotPool:
     def close(self) -> None:
         """Ends what is done in the background; the pool can be used again."""
         self._yard.close()
+        self._parting.wait()
 
     def acquire(
         self,
@@ -127,6 +131,8 @@ class SlotPool:
         """Gives a slot back, whose work is on a ref by now. Whoever comes next finds nothing of it."""
         if not slot.lock.is_locked:
             raise BugError(f"the slot {slot.name} was released twice")
+        if self.background and not self._yard.keeps(slot) and self._parting.begin(slot):
+            return
         kept = False
         try:
             # A slot that cannot be cleaned is thrown away: another one takes its place.
@@ -220,6 +226,7 @@ class SlotPool:
 
     def tidy(self) -> None:
         """Throws away what nobody needs: half-made slots, idle ones beyond ``keep``, entries of lost ones."""
+        self._parting.wait()
         for path in nameless(self.folders.slots):
             lock = try_lock(path)
             # Whoever is making it holds the lock, and has no record yet.
@@ -249,7 +256,7 @@ class SlotPool:
         """Deletes what was thrown away, for about *limit* seconds; returns whether all of it is gone."""
         return trash.empty(self.folders.trash, limit=limit, clock=clock)
 
-    def _fresh(self, kind: Kind) -> tuple[Path, BaseFileLock]:
+    def _fresh(self, kind: Kind) -> tuple[Path, SlotLock]:
         folder, prefix = self.folders.slots, "slot" if kind == "worktree" else "clone"
         while True:
             path = folder / f"{prefix}-{secrets.token_hex(4)}"
@@ -367,7 +374,7 @@ class SlotPool:
         elif lock is not None:
             lock.release()
 
-    def _abolish(self, path: Path, lock: BaseFileLock) -> None:
+    def _abolish(self, path: Path, lock: SlotLock) -> None:
         """Throws a slot away and gives its lock back. What cannot be done now, :meth:`tidy` does later."""
         try:
             with suppress(StratumError, OSError):

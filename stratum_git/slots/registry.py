@@ -25,6 +25,7 @@ from stratum_git.git.registration import (
     add_apart,
     add_worktree,
     branch_at,
+    drop_named,
     needs_git,
     place_of,
     sweep,
@@ -94,6 +95,10 @@ class Registry:
             return
         with self.turn():
             add_apart(self.repo, slot, files, base=base, reason=REASON, index=index)
+
+    def give_up(self, slot: Path) -> bool:
+        """Makes the repository forget the worktree at *slot* in one rename; ``False`` where it takes more."""
+        return drop_named(self.repo, slot)
 
     def drop(self, slot: Path) -> None:
         """Makes the repository forget the worktree at *slot*, whose directory is gone; waits for nobody."""

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from filelock import BaseFileLock
-
 from stratum_git.errors import HostError, StratumError
 from stratum_git.git.layers import Layer
 from stratum_git.model.ids import Oid, RefName
+from stratum_git.slots.locking import SlotLock
 from stratum_git.slots.occupancy import Kind, Occupant
 
 
@@ -22,7 +21,7 @@ class Slot:
     base: Oid
     branch: RefName
     occupant: Occupant
-    lock: BaseFileLock = field(repr=False)
+    lock: SlotLock = field(repr=False)
     keep_ignored: tuple[str, ...] = ()
     rung: str = ""
     """The word for how its files came there."""

@@ -12,8 +12,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from filelock import BaseFileLock
-
 from stratum_git.errors import HostError, StratumError
 from stratum_git.git.tree_reader import TreeReader, differences
 from stratum_git.git.worktree import check_out, clean, leave_branch
@@ -22,6 +20,7 @@ from stratum_git.slots.census import places, vacancies
 from stratum_git.slots.cleaner import Cleaner
 from stratum_git.slots.folders import StateFolders
 from stratum_git.slots.joining import DETACHED
+from stratum_git.slots.locking import SlotLock
 from stratum_git.slots.occupancy import (
     Occupant,
     Vacant,
@@ -55,7 +54,7 @@ class Yard:
     keep: Callable[[], int]
     rung_of: Callable[[str], Rung]
     folders_of: Callable[[Oid], frozenset[str]]
-    abolish: Callable[[Path, BaseFileLock], None]
+    abolish: Callable[[Path, SlotLock], None]
     trees: TreeReader | None = None
     background: bool = False
     _cleaner: Cleaner = field(init=False, repr=False)
@@ -88,7 +87,7 @@ class Yard:
         """Ends the cleaning; what is at hand is finished, the rest stays as it was left."""
         self._cleaner.close()
 
-    def take(self, base: Oid, kept: tuple[str, ...]) -> tuple[Path, BaseFileLock] | None:
+    def take(self, base: Oid, kept: tuple[str, ...]) -> tuple[Path, SlotLock] | None:
         """Returns an idle slot, held, whose way to *base* is the shortest; ``None`` when there is none.
 
         None serves that is at other attributes: a checkout leaves files as those had them.
@@ -147,10 +146,12 @@ class Yard:
         clones = (path for path in places(self.folders.slots) if _is_idle_clone(path))
         return [*found, *clones]
 
+    def keeps(self, slot: Slot) -> bool:
+        """Returns whether slots like this one are for the next tenant, if nothing is wrong with it."""
+        return slot.kind == "worktree" and self.rung_of(slot.rung).keeps(slot)
+
     def _is_worth_keeping(self, slot: Slot) -> bool:
-        if slot.kind != "worktree" or not self.rung_of(slot.rung).keeps(slot):
-            return False
-        return self.registry.is_sound(slot.path) and is_reusable(slot.path)
+        return self.keeps(slot) and self.registry.is_sound(slot.path) and is_reusable(slot.path)
 
     def _has_room(self, slot: Slot) -> bool:
         """Returns whether a slot may stay; one at a commit that nobody asks for makes room for it."""
@@ -202,7 +203,7 @@ class Yard:
             return UNLIKE if is_unlike else min(len(paths), FAR)
         return FAR
 
-    def _held(self, path: Path) -> BaseFileLock | None:
+    def _held(self, path: Path) -> SlotLock | None:
         """Returns the lock of an idle slot that is fit for somebody; one that is not is thrown away."""
         lock = try_lock(path)
         if lock is None:

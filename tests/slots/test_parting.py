@@ -1,0 +1,107 @@
+"""Slots that are given up: at once nobody finds them, and a thread throws them away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from stratum_git.errors import BugError
+from stratum_git.git.repository import Repository
+from stratum_git.model.ids import Oid
+from stratum_git.slots import trials
+from stratum_git.slots.folders import StateFolders
+from stratum_git.slots.locking import SlotLock
+from stratum_git.slots.mounts import detach, mounted_in
+from stratum_git.slots.occupancy import Vacant, read_record, try_lock, write_record
+from tests.slots.laid import Ground
+from tests.slots.tenancy import condition, git, take
+
+
+@pytest.fixture
+def ground(repo: Repository, folders: StateFolders, tmp_path: Path) -> Iterator[Ground]:
+    """A pool with a thread that throws away."""
+    place = tmp_path / "trial"
+    place.mkdir()
+    why = trials.overlay(place, by_user=False)
+    if why:
+        pytest.skip(why)
+    ground = Ground(repo, folders, background=True)
+    yield ground
+    ground.pool.close()
+    ground.trees.close()
+    detach(folders.root)
+
+
+def left(ground: Ground, place: Path) -> list[str]:
+    """What there still is of a slot."""
+    folders = ground.folders
+    entries = [path.name for path in (ground.repo.common_dir / "worktrees").glob("*")]
+    beside = [path.name for path in folders.slots.iterdir() if path.name.startswith(place.name)]
+    layers = [path.name for path in folders.layers.iterdir()]
+    return [*entries, *beside, *layers, *map(str, mounted_in(folders.root))]
+
+
+def test_nobody_finds_a_slot_that_was_given_back(ground: Ground, base: Oid) -> None:
+    slot = take(ground.pool, base)
+    (slot.path / "new").write_text("new\n")
+    ground.rung.go.clear()
+    ground.pool.release(slot)
+    # Before the thread has thrown anything away.
+    assert isinstance(read_record(slot.path), Vacant)
+    assert "slot-" not in git(ground.repo.root, "worktree", "list")
+    assert ground.pool.recover() == ()
+    assert try_lock(slot.path) is None
+    git(ground.repo.root, "branch", "-f", "stratum/flow/t1", base)
+    again = take(ground.pool, base)
+    assert condition(again.path) == ("stratum/flow/t1", base, "")
+    with pytest.raises(BugError):
+        ground.pool.release(slot)
+    assert mounted_in(slot.path) == (slot.path,)
+    ground.rung.go.set()
+    ground.pool.release(again)
+    ground.pool.close()
+    assert left(ground, slot.path) == []
+
+
+def test_what_is_given_back_and_cut_off_is_thrown_away_by_who_tidies(
+    ground: Ground, base: Oid, repo: Repository, folders: StateFolders
+) -> None:
+    slot = take(ground.pool, base)
+    (slot.path / "new").write_text("new\n")
+    # As far as it is done at once; then the process is killed.
+    write_record(slot.path, Vacant("worktree", base, ready=False, rung="overlay"))
+    assert ground.rung.registry.give_up(slot.path)
+    slot.lock.release()
+    assert mounted_in(folders.root) == (slot.path,)
+    other = Ground(repo, folders)
+    other.pool.tidy()
+    other.trees.close()
+    assert left(other, slot.path) == []
+
+
+def test_a_slot_with_another_name_in_the_repository_is_forgotten_all_the_same(
+    ground: Ground, base: Oid
+) -> None:
+    slot = take(ground.pool, base)
+    entries = ground.repo.common_dir / "worktrees"
+    (entries / slot.name).rename(entries / "another")
+    (slot.path / ".git").write_text(f"gitdir: {entries / 'another'}\n")
+    ground.pool.release(slot)
+    ground.pool.close()
+    assert left(ground, slot.path) == []
+
+
+def test_a_lock_is_held_by_one_and_passed_on(tmp_path: Path) -> None:
+    path = str(tmp_path / "lock")
+    first = SlotLock.taken(path)
+    assert first is not None
+    assert SlotLock.taken(path) is None
+    second = first.passed_on()
+    first.release()
+    assert (first.is_locked, second.is_locked, SlotLock.taken(path)) == (False, True, None)
+    second.release()
+    third = SlotLock.taken(path)
+    assert third is not None
+    assert third.is_locked
