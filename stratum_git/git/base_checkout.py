@@ -17,9 +17,14 @@ from pathlib import Path, PurePosixPath
 
 from stratum_git.errors import HostError
 from stratum_git.git.diff import Change
+from stratum_git.git.index_file import UnreadIndex, write_tiny
+from stratum_git.git.index_splice import Old, rows_of, spliced
+from stratum_git.git.mini_index import FILES, attributes_above
 from stratum_git.git.process import Git, checkout_environment
 from stratum_git.git.registration import copy_whole
 from stratum_git.git.repository import Repository
+from stratum_git.git.tree_edit import entry_at
+from stratum_git.git.tree_reader import TreeReader
 from stratum_git.model.ids import Oid
 
 PLAIN = (
@@ -50,27 +55,59 @@ def write_out(repo: Repository, commit: Oid, place: Path, workers: int) -> None:
 
 
 def write_difference(
-    repo: Repository, old: tuple[Oid, Path], commit: Oid, changes: Sequence[Change], place: Path
+    repo: Repository,
+    old: tuple[Oid, Path],
+    commit: Oid,
+    changes: Sequence[Change],
+    place: Path,
+    trees: TreeReader | None = None,
 ) -> None:
     """Makes at ``place/tree`` what an overlay needs to turn a checkout into one of *commit*; and the index.
 
     *old* are the commit and the index of that checkout, *changes* how *commit* differs from it, folders
-    included. What is gone is a whiteout. Raises UnlikeItsBase when files may differ that did not change.
+    included. What is gone is a whiteout. With *trees* only what differs is written by git, where it is sure
+    what the index is. Raises UnlikeItsBase when files may differ that did not change.
     """
     if any(PurePosixPath(change.path).name == ATTRIBUTES for change in changes):
         raise UnlikeItsBase(f"{commit} has other attributes than {old[0]}")
     with _git_dir(repo, commit, place) as folder:
         tree = place / "tree"
-        copy_whole(old[1], folder / "index")
-        git = Git(tree)
-        git.run("read-tree", "-i", "-m", old[0], commit, config=PLAIN)
-        fresh = [c.path for c in changes if c.new_mode not in {NOTHING, FOLDER}]
-        if fresh:
-            names = b"\0".join(map(os.fsencode, fresh))
-            git.run("checkout-index", "-f", "-u", "-q", "-z", "--stdin", stdin=names, config=PLAIN)
+        if trees is None or not _is_written(folder, tree, old, commit, changes, trees):
+            copy_whole(old[1], folder / "index")
+            Git(tree).run("read-tree", "-i", "-m", old[0], commit, config=PLAIN)
+            _write_files(tree, [c.path for c in changes if c.new_mode not in {NOTHING, FOLDER}])
         for path in _gone(changes):
             whiteout(tree / path)
         (folder / "index").rename(place / "index")
+
+
+def _is_written(
+    folder: Path, tree: Path, old: tuple[Oid, Path], commit: Oid, changes: Sequence[Change], trees: TreeReader
+) -> bool:
+    """Has git write what differs, with an index of that alone, and puts what that says into the whole one.
+
+    Returns whether that can be done; if not, all that was written is to be written over.
+    """
+    root, index = trees.root(commit), folder / "index"
+    fresh = {c.path: (c.new_mode, c.new) for c in changes if c.new_mode not in {NOTHING, FOLDER}}
+    if not all(mode in FILES for mode, _ in fresh.values()):
+        return False
+    attributes = attributes_above(fresh, lambda path: entry_at(trees, root, path))
+    write_tiny(index, {**attributes, **fresh}, len(root) // 2)
+    _write_files(tree, list(fresh))
+    before = Old(old[1].read_bytes(), trees.root(old[0]))
+    try:
+        rows = rows_of(index.read_bytes(), before.width)
+        index.write_bytes(spliced(before, root, changes, rows, trees))
+    except UnreadIndex:
+        return False
+    return True
+
+
+def _write_files(tree: Path, paths: Sequence[str]) -> None:
+    if paths:
+        names = b"\0".join(map(os.fsencode, paths))
+        Git(tree).run("checkout-index", "-f", "-u", "-q", "-z", "--stdin", stdin=names, config=PLAIN)
 
 
 def whiteout(path: Path) -> None:

@@ -28,8 +28,6 @@ from stratum_git.agents.identity import own_identity
 from stratum_git.errors import HostError
 from stratum_git.git.base_checkout import (
     UnlikeItsBase,
-    settings_digest,
-    settings_files,
     write_difference,
     write_out,
 )
@@ -41,6 +39,7 @@ from stratum_git.git.worktree import discard
 from stratum_git.model.ids import Oid
 from stratum_git.slots.base_checks import changed_in
 from stratum_git.slots.folders import StateFolders
+from stratum_git.slots.settings import Settings
 
 FACTS = "base.json"
 DEEPEST = 4
@@ -62,6 +61,8 @@ TIGHT = 0.05
 """The part of the disk that is free, below which no base is kept for the next run."""
 RECENT = 3
 """Bases that were used last are looked at, when one is wanted for another commit."""
+FEW = 64
+"""Changed paths up to which nobody looks for a nearer one: that takes longer."""
 
 _One = TypeVar("_One")
 
@@ -109,13 +110,16 @@ class Bases:
     trees: TreeReader | None = None
     tell: Callable[[str], None] = lambda _: None
     _known: dict[str, Base] = field(default_factory=dict)
-    _settings: tuple[object, tuple[Path, ...], str] = ((), (), "")
     _made_since: int = 0
     _turn: threading.Lock = field(default_factory=threading.Lock)
+    _settings: Settings = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._settings = Settings(self.repo)
 
     def ensure(self, commit: Oid) -> Base:
         """Returns the base of *commit*, made if there is none; raises HostError when it cannot be."""
-        key = f"{commit}-{self._digest()}"
+        key = f"{commit}-{self._settings.digest()}"
         base = self._ready(key)
         if base is None:
             with self._making():
@@ -129,15 +133,6 @@ class Bases:
     def forget(self, base: Base) -> None:
         """Looks at the disk again when *base* is wanted: it was not there as it should be."""
         self._known.pop(base.key, None)
-
-    def _digest(self) -> str:
-        """Returns a word for the settings of now, which are only read again when a file of theirs changed."""
-        sign, files, digest = self._settings
-        if not files or _sign(files) != sign:
-            files = settings_files(self.repo)
-            sign, digest = _sign(files), settings_digest(self.repo)
-            self._settings = (sign, files, digest)
-        return digest
 
     def _ready(self, key: str) -> Base | None:
         base = self._known.get(key) or self._read(key)
@@ -197,7 +192,7 @@ class Bases:
         if near is not None:
             old, changes = near
             with suppress(UnlikeItsBase):
-                write_difference(self.repo, (old.commit, old.index), commit, changes, fresh)
+                write_difference(self.repo, (old.commit, old.index), commit, changes, fresh, self.trees)
                 return (old.key, *old.below)
         write_out(self.repo, commit, fresh, os.cpu_count() or 1)
         return ()
@@ -209,6 +204,8 @@ class Bases:
             with suppress(HostError):
                 changes = self._changes(base.commit, commit)
                 found.append((len(changes), base, changes))
+                if len(changes) <= FEW:
+                    break
         count, old, changes = min(found, key=lambda row: row[0], default=(MOST + 1, None, ()))
         return None if old is None or count > MOST else (old, changes)
 
@@ -385,15 +382,3 @@ def _note(place: Path, base: Base) -> None:
 def this_boot() -> str:
     """Returns the boot of the machine that this process is of."""
     return own_identity().boot_id
-
-
-def _sign(files: tuple[Path, ...]) -> object:
-    """Returns a value that is another one when a file was written to."""
-    found: list[tuple[int, int, int] | None] = []
-    for path in files:
-        try:
-            facts = path.stat()
-            found.append((facts.st_ino, facts.st_mtime_ns, facts.st_size))
-        except OSError:
-            found.append(None)
-    return tuple(found)

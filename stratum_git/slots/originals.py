@@ -15,12 +15,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import TypeAlias
 
 from filelock import FileLock, Timeout
 
 from stratum_git.errors import HostError
-from stratum_git.git.base_checkout import settings_digest, settings_files, write_out
+from stratum_git.git.base_checkout import write_out
 from stratum_git.git.diff import changed_paths
 from stratum_git.git.flushing import flush
 from stratum_git.git.repository import Repository
@@ -28,6 +27,7 @@ from stratum_git.git.tree_reader import TreeReader, differences
 from stratum_git.git.worktree import discard
 from stratum_git.model.ids import Oid
 from stratum_git.slots.folders import StateFolders
+from stratum_git.slots.settings import Settings
 
 FACTS = "original.json"
 FEW = 3
@@ -35,8 +35,6 @@ FEW = 3
 FAR = 2_000
 """Changed paths from which on a commit gets an original of its own."""
 PATIENCE = 3600.0
-
-Sign: TypeAlias = tuple[tuple[int, int, int] | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +65,14 @@ class Originals:
     made: Callable[[Path], None]
     trees: TreeReader | None = None
     _seen: dict[tuple[Oid, str], Original] = field(default_factory=dict)
-    _settings: dict[str, tuple[tuple[Path, ...], Sign, str]] = field(default_factory=dict)
+    _settings: Settings = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_settings", Settings(self.repo))
 
     def near(self, commit: Oid) -> Original:
         """Returns the original at *commit*, or one that is near; it is made when there is none."""
-        digest = self._digest()
+        digest = self._settings.digest()
         found = self._seen.get((commit, digest)) or self._nearest(commit, digest)
         if found is None or not found.index.exists():
             with self._making():
@@ -90,14 +91,6 @@ class Originals:
             for path in folder.glob(f"{self.kind}-*"):
                 if path.is_dir() and path not in stay:
                     discard(path, self.folders.trash)
-
-    def _digest(self) -> str:
-        """Returns a word for the settings of now, which are only read again when a file of theirs changed."""
-        known = self._settings.get("now")
-        if known is None or _sign(known[0]) != known[1]:
-            files = settings_files(self.repo)
-            known = self._settings["now"] = files, _sign(files), settings_digest(self.repo)
-        return known[2]
 
     def _nearest(self, commit: Oid, digest: str) -> Original | None:
         found: list[tuple[int, float, Original]] = []
@@ -159,18 +152,6 @@ class Originals:
             yield
         finally:
             lock.release()
-
-
-def _sign(files: tuple[Path, ...]) -> Sign:
-    """Returns a value that is another one when a file was written to."""
-    found: list[tuple[int, int, int] | None] = []
-    for path in files:
-        try:
-            at = path.stat()
-            found.append((at.st_ino, at.st_mtime_ns, at.st_size))
-        except OSError:
-            found.append(None)
-    return tuple(found)
 
 
 def _sync(folder: Path) -> None:
