@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
 from functools import cache
 from importlib import import_module
@@ -21,7 +21,7 @@ OPEN = 96
 """Files that are open at the same time."""
 
 
-def flush(paths: Iterable[Path]) -> None:
+def flush(paths: Iterable[Path | str]) -> None:
     """Flushes those of *paths* that are there; a directory, so that the names made in it survive."""
     every = list(paths)
     for start in range(0, len(every), OPEN):
@@ -32,18 +32,23 @@ def flush(paths: Iterable[Path]) -> None:
                 with suppress(FileNotFoundError):
                     handles.append(os.open(path, os.O_RDONLY))
                     stack.callback(os.close, handles[-1])
-            for handle in handles:
-                # Linux takes this for a wish to write: the disk has all of them before one is waited for.
-                os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
+            if len(handles) > 1:
+                for handle in handles:
+                    # Linux takes this for a wish to write: the disk has all of them before one is waited for.
+                    os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
             _flush_handles(handles)
 
 
-def beginning(handle: int) -> Callable[[], None]:
-    """Has another thread put what was written to a new file on the disk; returns what waits for that.
+def flush_data(handles: Sequence[int]) -> None:
+    """Puts on the disk what was written to new files, their sizes included.
 
-    Its size is among it, its times are not: nobody needs those, and it takes a third less.
+    Their times are not: nobody needs those, and it takes a third less.
     """
-    return _pool().submit(os.fdatasync, handle).result
+    for handle in handles:
+        # Linux takes this for a wish to write: so one write of the disk's journal is waited for, and not two.
+        os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
+    for handle in handles:
+        os.fdatasync(handle)
 
 
 def _flush_handles(handles: Sequence[int]) -> None:

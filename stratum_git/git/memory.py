@@ -22,6 +22,8 @@ PATIENCE = 10.0
 PAUSE = 0.02
 KEPT = 512
 """Objects that are remembered after a ref had them."""
+TURN = 16
+"""Of those, how many a glance looks at: the next one at others."""
 SMALL = 256 * 1024
 LARGEST = 32 * 1024 * 1024
 """Bytes of them that are remembered, as they lie on the disk."""
@@ -34,6 +36,7 @@ class Memory:
     _fresh: dict[Path, bytes] = field(default_factory=dict)
     _named: dict[Path, bytes] = field(default_factory=dict)
     _loose: dict[Path, None] = field(default_factory=dict)
+    _turn: list[Path] = field(default_factory=list)
     _size: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -88,6 +91,14 @@ class Memory:
         """Returns the objects whose files are not there: they may be in a pack by now."""
         with self._lock:
             known = {**self._named, **self._fresh}
+        return {path: data for path, data in known.items() if not os.access(path, os.F_OK)}
+
+    def glimpsed(self) -> dict[Path, bytes]:
+        """Returns those of :meth:`missing` that no ref had until now, and some of the others, in turn."""
+        with self._lock:
+            self._turn = self._turn or [*self._named]
+            some, self._turn = self._turn[:TURN], self._turn[TURN:]
+            known = {path: self._named[path] for path in some if path in self._named} | self._fresh
         return {path: data for path, data in known.items() if not os.access(path, os.F_OK)}
 
 

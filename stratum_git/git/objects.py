@@ -166,10 +166,10 @@ class ObjectWriter:
         """Takes in that refs have what was written."""
         self.memory.settle()
 
-    def heal(self) -> int:
-        """Writes again what somebody's git has deleted meanwhile; returns how many objects that were."""
-        late = self._debt.unnamed
-        if not (missing := {path: data for path, data in self.memory.missing().items() if path not in late}):
+    def heal(self, *, glance: bool = False) -> int:
+        """Writes again what somebody's git has deleted; returns how many. A *glance* is not at all of it."""
+        gone, late = self.memory.glimpsed() if glance else self.memory.missing(), self._debt.unnamed
+        if not (missing := {path: data for path, data in gone.items() if path not in late}):
             return 0
         stdin = "".join(f"{path.parent.name}{path.name}\n" for path in missing).encode()
         rows = self.repo.git.run("cat-file", "--batch-check", stdin=stdin).stdout.splitlines()

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stratum_git.errors import HostError
-from stratum_git.git.flushing import beginning, flush
+from stratum_git.git.flushing import flush, flush_data
 from stratum_git.git.objects import ObjectWriter
 from stratum_git.git.packs import Packed, entry, packed
 from stratum_git.git.repository import Repository
@@ -90,14 +90,9 @@ def place(repo: Repository, content: Packed, level: int, *, durable: bool) -> Pa
         # comes first: what has a `.keep` and no pack is what is left of one that was deleted.
         handles.append(_filled(name + ".pack", content.pack))
         _keep(repo, name)
-        wait = beginning(handles[0]) if durable else None
-        try:
-            handles.append(_filled(name + ".idx-new", content.index))
-            if durable:
-                os.fdatasync(handles[1])
-        finally:
-            if wait is not None:
-                wait()
+        handles.append(_filled(name + ".idx-new", content.index))
+        if durable:
+            flush_data(handles)
         Path(name + ".idx-new").rename(name + ".idx")
     except BaseException:
         _drop(name, ".idx-new", ".pack", ".keep")

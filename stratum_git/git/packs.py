@@ -21,6 +21,9 @@ MAGIC = b"PACK" + struct.pack(">I", 2)
 INDEX_MAGIC = b"\xfftOc" + struct.pack(">I", 2)
 HEAD = 12
 """Bytes of a pack before its first object."""
+SMALL, WINDOW, ROOM = 4096, 12, 5
+"""Bytes of an object that is compressed with so little memory (bits of the window, and zlib's own measure).
+To clear what zlib takes by itself is most of the work on a small one, and what comes out is as short."""
 LARGEST = 2**31 - 1
 """Bytes of a pack whose index has no room for larger offsets."""
 
@@ -44,7 +47,14 @@ def entry(kind: bytes, data: bytes) -> bytes:
     while left:
         head.append((left & 127) | (0x80 if left > 127 else 0))
         left >>= 7
-    return bytes(head) + zlib.compress(data, 1)
+    return bytes(head) + _compressed(data)
+
+
+def _compressed(data: bytes) -> bytes:
+    if len(data) > SMALL:
+        return zlib.compress(data, 1)
+    work = zlib.compressobj(1, zlib.DEFLATED, WINDOW, ROOM)
+    return work.compress(data) + work.flush()
 
 
 def packed(entries: Mapping[str, bytes], object_format: str) -> Packed:

@@ -1,7 +1,8 @@
 """Puts moves of refs on the disk: values before they have their names, then the directories of the names.
 
-Git flushes one value after the other, so many that move together are flushed here, once they are prepared:
-git has written each to a lock then, which becomes the ref at the commit.
+Git flushes one value after the other, and by itself. So they are flushed here, once they are prepared: git
+has written each to a lock then, which becomes the ref at the commit. The folder of the pack that they will
+speak of is flushed right after: a disk with a journal has written that one with the values.
 """
 
 from __future__ import annotations
@@ -17,9 +18,7 @@ from typing import Protocol
 from stratum_git.git.flushing import flush
 from stratum_git.model.ids import Oid, RefName
 
-FEW = 2
-"""Values that git flushes itself as quickly: it does that while the objects are flushed."""
-OWN = ("refs/stratum/", "refs/heads/stratum/")
+BRANCHES = ("refs/stratum/", "refs/heads/")
 KNOWN = 64
 """Directories that are held open."""
 
@@ -34,12 +33,10 @@ class Move(Protocol):
     def new(self) -> Oid | None: ...  # noqa: D102
 
 
-def are_many(common_dir: Path, updates: Sequence[Move]) -> bool:
-    """Returns whether :func:`flush_prepared` is to flush the values: they are many, and of refs of ours."""
-    values = [update for update in updates if update.new is not None]
+def are_files(common_dir: Path, updates: Sequence[Move]) -> bool:
+    """Returns whether :func:`flush_prepared` can flush what git writes for *updates*: values in locks."""
     return (
-        len(values) > FEW
-        and all(update.ref.startswith(OWN) for update in updates)
+        all(update.ref.startswith(BRANCHES) for update in updates)
         and not (common_dir / "reftable").exists()
         and not (common_dir / "packed-refs").is_symlink()
     )
@@ -69,7 +66,7 @@ class RefFolders:
     def __init__(self, common_dir: Path) -> None:
         self._common_dir = common_dir
         # While a directory is open, no other one has its number: so it is known again.
-        self._known: OrderedDict[Path, int] = OrderedDict()
+        self._known: OrderedDict[str, int] = OrderedDict()
         self._lock = threading.Lock()
 
     def packed(self) -> tuple[int, int]:
@@ -84,8 +81,8 @@ class RefFolders:
 
         *packed* is what :meth:`packed` said before.
         """
-        wanted = {} if packed == self.packed() else {self._common_dir: None}
-        fresh: dict[Path, int] = {}
+        wanted = {} if packed == self.packed() else {str(self._common_dir): None}
+        fresh: dict[str, int] = {}
         try:
             with self._lock:
                 for update in updates:
@@ -108,10 +105,11 @@ class RefFolders:
             for path in tuple(self._known):
                 self._forget(path)
 
-    def _look(self, update: Move, wanted: dict[Path, None], fresh: dict[Path, int]) -> None:
-        above = self._common_dir
+    def _look(self, update: Move, wanted: dict[str, None], fresh: dict[str, int]) -> None:
+        above = str(self._common_dir)
         for name in update.ref.split("/")[:-1]:
-            here = above / name
+            # A text: to make a path of it for each of them takes longer than to look.
+            here = f"{above}/{name}"
             if here not in fresh and not self._is_known(here):
                 # Its name is in the one above. Opened before that is flushed: what is opened is what has it.
                 wanted[above] = None
@@ -123,18 +121,18 @@ class RefFolders:
             above = here
         wanted[above] = None
 
-    def _is_known(self, path: Path) -> bool:
+    def _is_known(self, path: str) -> bool:
         handle = self._known.get(path)
         if handle is None:
             return False
         with suppress(OSError):
-            there, held = path.stat(), os.fstat(handle)
+            there, held = Path(path).stat(), os.fstat(handle)
             if (there.st_ino, there.st_dev) == (held.st_ino, held.st_dev):
                 self._known.move_to_end(path)
                 return True
         return False
 
-    def _forget(self, path: Path) -> None:
+    def _forget(self, path: str) -> None:
         handle = self._known.pop(path, None)
         if handle is not None:
             os.close(handle)

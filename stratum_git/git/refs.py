@@ -14,7 +14,7 @@ from typing import Self
 from stratum_git.errors import BugError, HostError
 from stratum_git.git import stale_locks
 from stratum_git.git.process import Conversation, Done, GitFailed
-from stratum_git.git.ref_flushing import RefFolders, are_many, flush_prepared
+from stratum_git.git.ref_flushing import RefFolders, are_files, flush_prepared
 from stratum_git.git.repository import Repository
 from stratum_git.model.ids import Oid, RefName
 
@@ -95,8 +95,8 @@ class RefSession:
     ) -> Applied | LostRace:
         """Moves all of *updates* or none; raises HostError when a lock or the disk is in the way.
 
-        *first* is done before any of them moves, while git takes its locks and writes: it may be to flush
-        what the refs will speak of. What it raises, the caller gets, and nothing moves.
+        *first* is done before any of them moves, when their values are flushed, or while git does that: it
+        may be to flush what the refs will speak of. What it raises, the caller gets, and nothing moves.
         """
         if not updates:
             return Applied()
@@ -157,7 +157,7 @@ class RefSession:
         self._moves += 1
         if self._moves % LIFETIME == 0:
             self._end()
-        if self._durable and are_many(self._repo.common_dir, updates):
+        if self._durable and are_files(self._repo.common_dir, updates):
             done = self._commit(updates, first, flushes=True)
             if not isinstance(done, _Unsure):
                 return done
@@ -173,10 +173,14 @@ class RefSession:
         git = self._gits.pop(flushes, None) or self._start(flushes=flushes)
         moves = b"".join(_command(update) for update in updates)
         is_sent = git.send(b"start\0" + moves + b"prepare\0")
+        is_flushed = True
         try:
-            first()
+            if not flushes:
+                first()
             is_ready = is_sent and git.heard(2)
-            is_flushed = not (flushes and is_ready) or flush_prepared(self._repo.common_dir, updates)
+            if flushes and is_ready:
+                is_flushed = flush_prepared(self._repo.common_dir, updates)
+                first()
         except BaseException:
             git.close()
             raise

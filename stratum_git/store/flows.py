@@ -4,6 +4,16 @@ An event is one commit on ``refs/stratum/flows/<flow>``: its tree holds the stat
 for people. Whatever else an event changes (leases, results, the target branch) moves in the same ref
 transaction, so it all appears together or not at all. A writer that lost a race is told so and writes
 nothing; it loads what the other wrote and decides again.
+
+The disk is waited for three times, each for what the next needs to be there:
+
+1. the pack and its index, side by side, since git takes an index that has its name for whole. A power cut
+   before that leaves files that no git looks at, which ``git/compaction.py`` deletes;
+2. the values of the refs, in git's locks, since an empty ref blocks whoever reads it, and the folder of the
+   pack, since a ref must not speak of what is not there. A cut leaves a pack that is kept and nobody's, and
+   locks of ours, which ``git/stale_locks.py`` deletes;
+3. the folders of the refs, since only then a ref that has moved stays. A cut leaves all that the event is,
+   and each ref at its old value or at its new one; nobody had been told that it counts.
 """
 
 from __future__ import annotations
@@ -131,7 +141,7 @@ class FlowLog:
         if isinstance(answer, LostRace):
             return Lost(answer.ref, answer.detail)
         self._appended += 1
-        self.heal()
+        self.heal(glance=True)
         if self._appended % WIDTH == 0:
             compact_soon(self._repo)
             stow_soon(self._repo, self._writer.memory)
@@ -139,9 +149,9 @@ class FlowLog:
         self._writer.settle()
         return Stored(commit, entries[-1].after)
 
-    def heal(self) -> int:
+    def heal(self, *, glance: bool = False) -> int:
         """Writes again what a git of somebody's deleted before a ref had it; returns how many objects."""
-        return self._own.heal() + self._writer.heal()
+        return self._own.heal(glance=glance) + self._writer.heal(glance=glance)
 
     def _moved(self, updates: Sequence[RefUpdate]) -> Applied | LostRace:
         for _ in range(HEALINGS):

@@ -17,9 +17,8 @@ from tests.support.landings import Edit, made_results, ready
 from tests.support.repos import ScratchRepo
 
 MAIN = RefName("refs/heads/main")
-TURN, MANY = 2, 1
-"""One git that reads objects, and one that lets the checkout follow; refs are moved by the run's own.
-Once in a run there is one more, for refs that move together."""
+TURN = 2
+"""One git that reads objects, and one that lets the checkout follow; refs are moved by the run's own."""
 
 
 @pytest.fixture
@@ -61,9 +60,7 @@ async def landed(place: ScratchRepo, results: list[dict[str, Edit]]) -> Cost:
 
 @pytest.mark.parametrize("results", [1, 3, 12])
 async def test_results_apart_take_no_git_each(place: ScratchRepo, results: int) -> None:
-    assert await landed(place, [apart(n) for n in range(results)]) == Cost(
-        TURN + (results > 1) * MANY, results
-    )
+    assert await landed(place, [apart(n) for n in range(results)]) == Cost(TURN, results)
 
 
 async def test_a_checkout_that_is_touched_and_not_changed_costs_a_look(place: ScratchRepo) -> None:
@@ -101,4 +98,4 @@ async def test_results_in_one_file_take_one_git_each_at_most(place: ScratchRepo)
     assert many.landed == 12
     # The first goes on its own base. One git more tells which attributes there are, one what gits wrote.
     each = 0 if git_version() >= SINCE else 1
-    assert [few.gits, many.gits] == [TURN + MANY + 2 + max(1, 3 * each), TURN + MANY + 2 + max(1, 11 * each)]
+    assert [few.gits, many.gits] == [TURN + 2 + max(1, 3 * each), TURN + 2 + max(1, 11 * each)]

@@ -7,7 +7,8 @@ import pytest
 
 from stratum_git.errors import BugError, HostError
 from stratum_git.git.commits import commits_of
-from stratum_git.git.objects import ObjectWriter, Signature, read_objects, read_tree
+from stratum_git.git.memory import TURN
+from stratum_git.git.objects import ObjectWriter, Signature, loose_path, read_objects, read_tree
 from stratum_git.git.process import Git, processes_started
 from stratum_git.git.repository import Repository, open_repository
 from stratum_git.model.ids import Oid
@@ -203,3 +204,22 @@ def test_what_is_in_a_pack_is_not_missing(repo: Repository) -> None:
     writer.blob(b"a\n")
     Git(repo.root).run("gc", "-q", "--prune=now")
     assert writer.heal() == 0
+
+
+def test_glances_see_in_turn_all_that_is_remembered(repo: Repository) -> None:
+    writer = ObjectWriter(repo, durable=False)
+    oids = [writer.blob(b"%d" % number) for number in range(3 * TURN + 1)]
+    writer.settle()
+    for oid in oids:
+        loose_path(repo, oid).unlink()
+    healed = [writer.heal(glance=True) for _ in range(4)]
+    assert healed == [TURN, TURN, TURN, 1]
+    assert all(loose_path(repo, oid).exists() for oid in oids)
+
+
+def test_a_glance_sees_all_that_no_ref_has(repo: Repository) -> None:
+    writer = ObjectWriter(repo, durable=False)
+    oids = [writer.blob(b"%d" % number) for number in range(2 * TURN)]
+    for oid in oids:
+        loose_path(repo, oid).unlink()
+    assert writer.heal(glance=True) == len(oids)
