@@ -21,7 +21,8 @@ from stratum_git.dispatch.ladder import Ladder
 from stratum_git.dispatch.pace import Pace
 from stratum_git.git.aftermath import mend_after_boot
 from stratum_git.git.fence import Fence
-from stratum_git.git.objects import ObjectWriter, Signature
+from stratum_git.git.objects import Signature
+from stratum_git.git.pack_writer import RunWriter
 from stratum_git.git.process import trust
 from stratum_git.git.refs import RefSession
 from stratum_git.git.repository import Repository, identity
@@ -48,7 +49,7 @@ def make_context(around: Surroundings, repo: Repository, agents: Sequence[str]) 
     folders = folders_of(around, repo, config)
     # Where a slot's branch starts is known again from the flow, should a power cut take it.
     branches = RefSession(repo, "stratum-git", durable=False)
-    writer = ObjectWriter(repo, durable=True)
+    writer = RunWriter(repo, durable=True)
     trees = TreeReader(repo, writer.heal)
     specs = _specs(config, agents)
     merger = TreeMerger(trees, writer)

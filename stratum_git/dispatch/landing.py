@@ -123,18 +123,24 @@ class Queue:
     lander: Lander
     old: Oid
     items: Sequence[Item]
+    _commits: Mapping[Oid, Commit] = field(default_factory=dict, repr=False)
     _late: Lander = field(init=False, repr=False)
-    _commits: dict[Oid, Commit] = field(init=False, repr=False)
     _known: dict[tuple[Oid, int], Placed] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self._late = self.lander.deferring()
+        if self._commits:
+            return
         oids = (self.old, *(o for i in self.items for o in (i.change.base, i.change.result)))
         trees = self.lander.merger.trees
         trees.fetch_commits(oids)
         self._commits = {oid: trees.commit(oid) for oid in dict.fromkeys(oids)}
         sides = ((item.change.base, item.change.result) for item in self.items)
         fetch_differences(trees, {(self._commits[a].tree, self._commits[b].tree) for a, b in sides})
+
+    def under(self, lander: Lander) -> Queue:
+        """Returns the same results as another lander lands them; what was read of them is not read again."""
+        return Queue(lander, self.old, self.items, self._commits)
 
     @property
     def start(self) -> Prefix:

@@ -60,12 +60,12 @@ class Approach:
         if not mends or lander.ladder is None:
             return self
         lander = replace(lander, ladder=lander.ladder.without(mends))
-        return replace(self, queue=Queue(lander, self.old, self.queue.items))
+        return replace(self, queue=self.queue.under(lander))
 
     def by_git_alone(self) -> Approach:
         """Returns the landing without anything that resolves what git cannot merge."""
         lander = replace(self.queue.lander, ladder=None)
-        return replace(self, queue=Queue(lander, self.old, self.queue.items))
+        return replace(self, queue=self.queue.under(lander))
 
     def goes_together(self) -> bool:
         """Returns whether all of it lands as it is, on top of each other."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,8 @@ SQUEEZED = 4
 """From this version on, a name is told by how it differs from the one before it."""
 STAT = struct.Struct(">10I")
 ASSUMED, EXTENDED, STAGE, LONG = 0x8000, 0x4000, 0x3000, 0x0FFF
+LARGE = (EXTENDED | LONG) >> 8
+"""Bits of the first byte of flags: there are more of them, or the name has more than 255 bytes."""
 LEFT_OUT, INTENDED = 0x4000, 0x2000
 MASK = 0xFFFFFFFF
 
@@ -46,12 +48,29 @@ class Row:
     is_assumed: bool
 
 
+class Names(Sequence[bytes]):
+    """The names in an index, in its order, read when they are asked for: most never are."""
+
+    def __init__(self, data: bytes, offsets: Sequence[int], head: int) -> None:
+        self._data = data
+        self.offsets = offsets
+        self._head = head
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    def __getitem__(self, number: int) -> bytes:  # type: ignore[override]  # no slices
+        at = self.offsets[number] + self._head
+        start = at + (4 if self._data[at] & 0x40 else 2)
+        return self._data[start : self._data.index(b"\0", start)]
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """What was asked for of an index that was written at ``written``, in nanoseconds."""
 
     rows: Mapping[bytes, Row]
-    names: tuple[bytes, ...]
+    names: Sequence[bytes]
     written: int
 
     def has_below(self, folder: bytes) -> bool:
@@ -71,37 +90,54 @@ def table_of(index: Path, width: int, wanted: Iterable[bytes]) -> Table | None:
         version, count = struct.unpack_from(">II", data, 4)
         if data[:4] != SIGNATURE or version not in VERSIONS:
             return None
-        offsets, names, end = _entries(data, count, STAT.size + width, version)
+        read = _squeezed if version == SQUEEZED else _plain
+        offsets, names, end = read(data, count, STAT.size + width)
         if not _is_whole(data, end, width):
             return None
-        found = {name: _row(data, offsets[name], width) for name in wanted if name in offsets}
+        found = {name: _row(data, offsets[at], width) for name, at in _found(names, wanted)}
     except (OSError, IndexError, struct.error, ValueError):
         return None
     return Table(found, names, written)
 
 
-def _entries(
-    data: bytes, count: int, head: int, version: int
-) -> tuple[dict[bytes, int], tuple[bytes, ...], int]:
-    """Returns where each entry begins, all names in order, and where the entries end."""
-    names: list[bytes] = []
+def _found(names: Sequence[bytes], wanted: Iterable[bytes]) -> Iterator[tuple[bytes, int]]:
+    """Yields those of *wanted* that are among *names*, with their place: git keeps them in order."""
+    for name in wanted:
+        at = bisect_left(names, name)
+        if at < len(names) and names[at] == name:
+            yield name, at
+
+
+def _plain(data: bytes, count: int, head: int) -> tuple[Sequence[int], Sequence[bytes], int]:
+    """Returns where each entry begins, the names, and where the entries end."""
     offsets: list[int] = []
-    name, at = b"", 12
+    add, at, second, short = offsets.append, 12, head + 1, head + 2 + 8
+    for _ in range(count):
+        add(at)
+        # How long a name is stands before it; entries are padded to eight bytes, with one at least.
+        if not data[at + head] & LARGE:
+            at += (short + data[at + second]) & ~7
+            continue
+        flags = data[at + head] << 8 | data[at + second]
+        size = head + (4 if flags & EXTENDED else 2)
+        length = flags & LONG
+        if length == LONG:
+            length = data.index(b"\0", at + size) - at - size
+        at += (size + length + 8) & ~7
+    return offsets, Names(data, offsets, head), at
+
+
+def _squeezed(data: bytes, count: int, head: int) -> tuple[Sequence[int], Sequence[bytes], int]:
+    """Does the same where each name is told by how it differs from the one before it."""
+    offsets, names, name, at = [], [], b"", 12
     for _ in range(count):
         offsets.append(at)
-        start = at + head + (4 if data[at + head] & 0x40 else 2)
-        if version == SQUEEZED:
-            start, less = _number(data, start)
-            end = data.index(b"\0", start)
-            name = name[: len(name) - less] + data[start:end]
-            at = end + 1
-        else:
-            end = data.index(b"\0", start)
-            name = data[start:end]
-            # Entries are padded to eight bytes, with one at least.
-            at += (end - at + 8) & ~7
+        start, less = _number(data, at + head + (4 if data[at + head] & 0x40 else 2))
+        end = data.index(b"\0", start)
+        name = name[: len(name) - less] + data[start:end]
         names.append(name)
-    return dict(zip(names, offsets, strict=True)), tuple(names), at
+        at = end + 1
+    return offsets, names, at
 
 
 def _number(data: bytes, at: int) -> tuple[int, int]:

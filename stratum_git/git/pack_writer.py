@@ -69,8 +69,8 @@ class PackWriter(ObjectWriter):
         super().sync()
 
     def _write(self, kind: bytes, data: bytes, *, passing: bool = False) -> Oid:
-        if self.repo.shared_permissions:
-            # What others may read and write is git's to decide.
+        if passing or self.repo.shared_permissions:
+            # No pack is to keep what nobody needs; and what others may read and write is git's to decide.
             return super()._write(kind, data, passing=passing)
         store = kind + b" " + str(len(data)).encode() + b"\0" + data
         oid = Oid(hashlib.new(self.repo.object_format, store, usedforsecurity=False).hexdigest())
@@ -79,6 +79,15 @@ class PackWriter(ObjectWriter):
             with self._lock:
                 self._entries[oid] = row
         return oid
+
+
+@dataclass
+class RunWriter(ObjectWriter):
+    """An object writer of which whatever is put off comes to be in a pack: a landing, the base of a task."""
+
+    def deferring(self) -> PackWriter:
+        """Returns a late writer for the same repository; what it writes is one pack for each sync."""
+        return PackWriter(self.repo, self.durable, late=True, memory=self.memory)
 
 
 def place(repo: Repository, content: Packed, level: int, *, durable: bool) -> Path:

@@ -63,6 +63,16 @@ async def test_results_apart_take_no_git_each(place: ScratchRepo, results: int) 
     assert await landed(place, [apart(n) for n in range(results)]) == Cost(TURN, results)
 
 
+async def test_what_a_landing_writes_is_in_packs_that_are_kept(place: ScratchRepo) -> None:
+    base = place.head()
+    coming = ready(place, base, made_results(place.path, base, [apart(n) for n in range(3)], "r"))
+    before = set(place.path.glob(".git/objects/??/*"))
+    assert (await coming.land()).status == "complete"
+    assert set(place.path.glob(".git/objects/??/*")) == before
+    packs = place.path.glob(".git/objects/pack/pack-*.pack")
+    assert all(pack.with_suffix(".keep").exists() for pack in packs)
+
+
 async def test_a_checkout_that_is_touched_and_not_changed_costs_a_look(place: ScratchRepo) -> None:
     (place.path / "d0/in/f0.txt").touch()
     assert (await landed(place, [apart(0)])).landed == 1
