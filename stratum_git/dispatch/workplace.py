@@ -6,6 +6,7 @@ need to know which one it has.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -105,6 +106,8 @@ class SlotPlace:
     stays: bool = False
     """Whether the slot stays with its flow: a session's does."""
     _taken: list[Captured] = field(default_factory=list, compare=False)
+    _packs: dict[str, Path] = field(default_factory=dict, compare=False)
+    """By object, the pack that it was put into: no git takes anything out of it."""
 
     @property
     def path(self) -> Path:
@@ -168,6 +171,8 @@ class SlotPlace:
             layer=self.slot.layer,
         )
         writer.sync()
+        if isinstance(writer, GatheringWriter):
+            self._packs.update(writer.gathered.kept)
         if private:
             fetch_result(self.context.repo, self.path, taken.rest or taken.result)
             # The clone goes when the attempt is over, and its stash with it.
@@ -252,7 +257,9 @@ class SlotPlace:
         trees = self.context.merger.trees
         found = differences(trees, trees.root(self.base), trees.root(taken.result))
         made = (change.new for change in found if change.new_mode not in {"000000", "160000"})
-        return are_there(self.context.repo, (trees.root(taken.result), *made))
+        packs = {pack for pack in set(self._packs.values()) if os.path.lexists(f"{pack}.idx")}
+        others = [oid for oid in (trees.root(taken.result), *made) if self._packs.get(oid) not in packs]
+        return are_there(self.context.repo, others)
 
     def _keep(self, taken: Captured) -> None:
         context, own = self.context, ref_of(self.slot.occupant)

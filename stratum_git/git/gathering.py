@@ -30,6 +30,8 @@ class Gathered:
     size: int = 0
     most: int = MOST
     placed: set[str] = field(default_factory=set)
+    kept: dict[str, Path] = field(default_factory=dict)
+    """By its id, the pack that each object went into, a path without an ending."""
 
 
 @dataclass
@@ -57,10 +59,11 @@ class GatheringWriter(KeepingWriter):
         if not rows:
             return
         try:
-            place(self.repo, packed(rows, self.repo.object_format), 0, durable=self.durable)
+            pack = place(self.repo, packed(rows, self.repo.object_format), 0, durable=self.durable)
         except OSError as error:
             raise HostError(f"objects could not be written to the disk: {error.strerror}") from error
         self.gathered.placed.update(rows)
+        self.gathered.kept |= dict.fromkeys(rows, pack)
         rows.clear()
         self.gathered.size = 0
 
