@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from stratum_git.git.process import Git
@@ -15,14 +17,33 @@ STAT = 40
 ASSUMED, LONG = 0x80, 0xFFF
 
 
-def reveal(slot: Path, index: Path, width: int, env: Mapping[str, str]) -> None:
+class Marks:
+    """Whether an index has marks that hide files, found out by a thread: git is at work meanwhile.
+
+    *width* are the bytes of an object's id.
+    """
+
+    def __init__(self, index: Path, width: int) -> None:
+        self._found: list[bool] = []
+        self._thread = threading.Thread(target=self._look, args=(index, width), name="marks")
+        self._thread.start()
+
+    def may_hide(self) -> bool:
+        """Returns whether it may have one; so may one that cannot be read."""
+        self._thread.join()
+        return self._found != [False]
+
+    def _look(self, index: Path, width: int) -> None:
+        with suppress(OSError):
+            self._found.append(_may_hide(index, width))
+
+
+def reveal(slot: Path, env: Mapping[str, str]) -> bool:
     """Lets git look again at every file of *slot* that is there and was hidden from it.
 
-    What is hidden and not there stays so: a sparse checkout leaves files out on purpose. *width* are the
-    bytes of an object's id, *env* is what makes git use this *index*.
+    What is hidden and not there stays so: a sparse checkout leaves files out on purpose. *env* is what makes
+    git use the index that is meant. Returns whether there was such a file.
     """
-    if not _may_hide(index, width):
-        return
     git = Git(slot)
     rows = git.run("ls-files", "-v", "-z", ok=(0, 128), env=env).stdout.split(b"\0")
     hidden = [row[2:] for row in rows if row[:1] == b"S" or row[:1].islower()]
@@ -30,6 +51,7 @@ def reveal(slot: Path, index: Path, width: int, env: Mapping[str, str]) -> None:
     if there:
         for mark in ("--no-assume-unchanged", "--no-skip-worktree"):
             git.run("update-index", mark, "-z", "--stdin", stdin=b"\0".join(there), env=env)
+    return bool(there)
 
 
 def _may_hide(index: Path, width: int) -> bool:

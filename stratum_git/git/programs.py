@@ -225,11 +225,14 @@ def _has_links(index: Path, sign: tuple[int, ...]) -> bool:
 
 def _may_have_links(data: bytes) -> bool:
     """Returns whether a mode in an index may be that of a link."""
-    is_padded, at = data.startswith(PADDED), data.find(LINK)
-    # The number of a file, or its size, may look the same: such are four bytes apart from any mode.
-    while is_padded and at >= 0 and at % 8 != 4:
-        at = data.find(LINK, at + 1)
-    return at >= 0
+    is_padded, rare = data.startswith(PADDED), LINK[2:3]
+    at = data.find(rare)
+    while at >= 0:
+        # The number of a file, or its size, may look the same: such are four bytes apart from any mode.
+        if data[at - 2 : at + 2] == LINK and (not is_padded or at % 8 == 6):
+            return True
+        at = data.find(rare, at + 1)
+    return False
 
 
 def places(cwd: Path) -> tuple[Path | None, Path | None]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from stratum_git.git.index import reveal
+from stratum_git.git.index import Marks, reveal
 from stratum_git.git.objects import read_objects
 from stratum_git.git.process import Git
 from stratum_git.git.repository import Repository, open_repository
@@ -41,7 +41,8 @@ class Search:
 
 def tainted_files(slot: Path, base: Oid, search: Search) -> tuple[str, ...]:
     """Returns the paths of uncommitted files that have it in them, or in their names, staged or not."""
-    reveal(slot, git_dir_of(slot) / "index", len(base) // 2, {})
+    if Marks(git_dir_of(slot) / "index", len(base) // 2).may_hide():
+        reveal(slot, {})
     found = set()
     for line in Git(slot).run(*STATUS, config=CONFIG).stdout.split(b"\0"):
         if line[:2] in {b"1 ", b"u ", b"? "}:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from stratum_git.errors import HostError
 from stratum_git.git.diff import FOLDER, Change, changed_paths
-from stratum_git.git.index import reveal
+from stratum_git.git.index import Marks, reveal
 from stratum_git.git.layered import Work, work_in
 from stratum_git.git.layers import Layer
 from stratum_git.git.objects import ObjectWriter, Signature
@@ -173,9 +173,11 @@ def _looked_at(
 
 def _seen(slot: Path, index: Path, width: int, env: dict[str, str]) -> _Seen:
     """Returns what status says, with nothing hidden from it that it can be shown."""
+    marks = Marks(index, width)
     try:
-        reveal(slot, index, width, env)
         seen = _status(slot, env)
+        if marks.may_hide() and reveal(slot, env):
+            seen = _status(slot, env)
     except GitFailed:
         seen = _without_index(slot, index, env)
     if not seen.is_whole:
