@@ -28,7 +28,7 @@ from stratum_git.git.whereabouts import pointer
 from stratum_git.model.ids import Oid, RefName
 
 WORKSHOP = "stratum/entries"
-"""The folder in the common directory where entries are made and deleted. Otherwise it is empty."""
+"""The folder in the common directory where entries are made and deleted, and indexes for the next ones."""
 GONE = "gone-"
 """How an entry's name begins that was dropped: it may be deleted whoever makes others meanwhile."""
 ATTEMPTS = 20
@@ -61,15 +61,24 @@ def add_worktree(repo: Repository, path: Path, *, base: Oid, reason: str) -> Non
     _write(marker, f"gitdir: {_entry(repo, marker, base=base, reason=reason, index=None)}\n")
 
 
-def add_apart(repo: Repository, path: Path, files: Path, *, base: Oid, reason: str, index: Path) -> None:
+def add_apart(
+    repo: Repository,
+    path: Path,
+    files: Path,
+    *,
+    base: Oid,
+    reason: str,
+    index: Path,
+    ahead: Path | None = None,
+) -> None:
     """Registers a worktree whose files lie in *files*, an empty folder, until they are mounted at *path*.
 
-    It is locked and detached at *base*, and its index is a copy of *index*. A caller's lock keeps two of ours
-    apart where git has to do it.
+    It is locked and detached at *base*, and its index is a copy of *index*: the one that was made *ahead*, if
+    there is. A caller's lock keeps two of ours apart where git has to do it.
     """
     marker = path.parent.resolve() / path.name / ".git"
     if not needs_git(repo):
-        entry = _entry(repo, marker, base=base, reason=reason, index=index)
+        entry = _entry(repo, marker, base=base, reason=reason, index=index, ahead=ahead)
         _write(files / ".git", f"gitdir: {entry}\n")
         return
     words = ("--no-checkout", "--detach", "--lock", "--reason", reason, "--", str(files), base)
@@ -96,13 +105,35 @@ def copy_whole(source: Path, target: Path) -> None:
             shutil.copyfileobj(file, copy)
 
 
-def _entry(repo: Repository, marker: Path, *, base: Oid, reason: str, index: Path | None) -> Path:
+def copied_ahead(repo: Repository, index: Path) -> Path:
+    """Returns a copy of an index for an entry to come, which lies where it can be renamed from.
+
+    Who wants it to stay is in the :func:`workshop` meanwhile.
+    """
+    copy = repo.common_dir / WORKSHOP / f"index-{secrets.token_hex(6)}"
+    copy_whole(index, copy)
+    return copy
+
+
+def _entry(
+    repo: Repository,
+    marker: Path,
+    *,
+    base: Oid,
+    reason: str,
+    index: Path | None,
+    ahead: Path | None = None,
+) -> Path:
     """Makes an entry for the worktree whose ``.git`` is *marker*, and returns it."""
-    with _workshop(repo) as workshop:
-        fresh = workshop / f"new-{secrets.token_hex(6)}"
+    with workshop(repo) as folder:
+        fresh = folder / f"new-{secrets.token_hex(6)}"
         fresh.mkdir()
         for name, text in {"HEAD": base, "commondir": "../..", "gitdir": marker, "locked": reason}.items():
             _write(fresh / name, f"{text}\n")
+        if ahead is not None:
+            with contextlib.suppress(FileNotFoundError):
+                ahead.rename(fresh / "index")
+                index = None
         if index is not None:
             copy_whole(index, fresh / "index")
         return _put(repo, fresh, re.sub(r"[^A-Za-z0-9_-]", "-", marker.parent.name))
@@ -132,8 +163,8 @@ def unregister(repo: Repository, path: Path) -> None:
     for marker in (own,) if place_of(own) == place else folder.glob("*/gitdir"):
         if place_of(marker) == place:
             # Somebody else may have dropped it by now.
-            with _workshop(repo) as workshop, contextlib.suppress(FileNotFoundError):
-                marker.parent.rename(workshop / f"{GONE}{secrets.token_hex(6)}")
+            with workshop(repo) as shop, contextlib.suppress(FileNotFoundError):
+                marker.parent.rename(shop / f"{GONE}{secrets.token_hex(6)}")
 
 
 def drop_named(repo: Repository, path: Path) -> bool:
@@ -234,7 +265,7 @@ def _put(repo: Repository, fresh: Path, name: str) -> Path:
 
 
 @contextlib.contextmanager
-def _workshop(repo: Repository) -> Iterator[Path]:
+def workshop(repo: Repository) -> Iterator[Path]:
     """Gives the folder in which entries are made; what lies there is not swept meanwhile."""
     folder = repo.common_dir / WORKSHOP
     folder.mkdir(parents=True, exist_ok=True)

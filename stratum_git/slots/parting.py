@@ -56,5 +56,6 @@ class Parting:
                 self.rung_of(rung).discard(place)
                 forget(place)
                 self.registry.sweep()
+                self.rung_of(rung).prepare()
         finally:
             lock.release()

@@ -95,6 +95,8 @@ class SlotPool:
         """Ends what is done in the background; the pool can be used again."""
         self._yard.close()
         self._parting.wait()
+        for rung in self._ladder.rungs:
+            rung.close()
 
     def acquire(
         self,

@@ -87,12 +87,17 @@ class Registry:
         with self.turn():
             add_worktree(self.repo, slot, base=base, reason=REASON)
 
-    def add_apart(self, slot: Path, files: Path, base: Oid, index: Path) -> None:
-        """Registers a worktree whose files lie in *files* until they are mounted at *slot*."""
+    def add_apart(self, slot: Path, files: Path, base: Oid, index: Path, ahead: Path | None = None) -> None:
+        """Registers a worktree whose files lie in *files* until they are mounted at *slot*.
+
+        Its index is a copy of *index*, the one that was made *ahead* if there is.
+        """
         if not needs_git(self.repo):
             # Whole in one rename: nobody can be in the way, and nobody is waited for.
-            add_apart(self.repo, slot, files, base=base, reason=REASON, index=index)
+            add_apart(self.repo, slot, files, base=base, reason=REASON, index=index, ahead=ahead)
             return
+        if ahead is not None:
+            ahead.unlink(missing_ok=True)
         with self.turn():
             add_apart(self.repo, slot, files, base=base, reason=REASON, index=index)
 

@@ -23,7 +23,7 @@ from stratum_git.git.tree_reader import TreeReader, differences
 from stratum_git.model.ids import Oid
 from tests.support.repos import ScratchRepo
 
-WALK = 24
+WALK = 16
 NAMES = ("a", "a-b", "a.b", "a0", "b", "bb", "c d", "\u00fc", "-", "z" * 60)
 FILTERED = {".gitattributes": "*z eol=crlf text\n", "b/.gitattributes": "* ident\n"}
 

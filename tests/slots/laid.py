@@ -4,6 +4,7 @@ import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from stratum_git.git.registration import WORKSHOP
 from stratum_git.git.repository import Repository
 from stratum_git.git.tree_reader import TreeReader
 from stratum_git.slots.bases import Bases
@@ -41,3 +42,7 @@ class Ground:
         rungs = (self.rung, Cold(registry, folders.trash, self.trees))
         ladder = Ladder(rungs, warm=1)
         self.pool = SlotPool(repo, folders, ladder=ladder, tell=self.told.append, background=background)
+
+    def is_ready(self) -> bool:
+        """Returns whether an index was copied ahead for the next slot."""
+        return any((self.repo.common_dir / WORKSHOP).glob("index-*"))

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from stratum_git.errors import BugError
+from stratum_git.git.registration import WORKSHOP, add_apart, sweep
 from stratum_git.git.repository import Repository
+from stratum_git.git.worktree import git_dir_of
 from stratum_git.model.ids import Oid
 from stratum_git.slots import trials
 from stratum_git.slots.folders import StateFolders
 from stratum_git.slots.locking import SlotLock
 from stratum_git.slots.mounts import detach, mounted_in
 from stratum_git.slots.occupancy import Vacant, read_record, try_lock, write_record
+from stratum_git.slots.spares import Spares
 from tests.slots.laid import Ground
 from tests.slots.tenancy import condition, git, take
 
@@ -105,3 +109,60 @@ def test_a_lock_is_held_by_one_and_passed_on(tmp_path: Path) -> None:
     third = SlotLock.taken(path)
     assert third is not None
     assert third.is_locked
+
+
+def spares(ground: Ground) -> list[Path]:
+    return sorted((ground.repo.common_dir / WORKSHOP).glob("index-*"))
+
+
+def settle(ground: Ground, base: Oid) -> None:
+    """Makes a base look as if it had been made a while ago."""
+    made = ground.bases.ensure(base)
+    os.utime(made.index, (made.finished + 2, made.finished + 2))
+
+
+def test_an_index_is_copied_ahead_for_slots_at_the_same_commit(ground: Ground, base: Oid) -> None:
+    settle(ground, base)
+    for task in ("t1", "t2"):
+        ground.pool.release(take(ground.pool, base, task))
+        ground.pool.tidy()
+    (ahead,) = spares(ground)
+    number = ahead.stat().st_ino
+    slot = take(ground.pool, base)
+    assert spares(ground) == []
+    index = git_dir_of(slot.path) / "index"
+    assert (index.stat().st_ino, index.read_bytes()) == (number, ground.bases.ensure(base).index.read_bytes())
+    assert condition(slot.path) == ("stratum/flow/t1", base, "")
+    ground.pool.release(slot)
+    ground.pool.tidy()
+    assert len(spares(ground)) == 1
+    # It is held: nobody who deletes what dead processes left takes it.
+    sweep(ground.repo)
+    assert len(spares(ground)) == 1
+    ground.pool.close()
+    assert spares(ground) == []
+
+
+def test_a_copy_of_another_index_is_not_taken(ground: Ground, base: Oid, tmp_path: Path) -> None:
+    index, other = tmp_path / "index", tmp_path / "other"
+    index.write_bytes(b"one")
+    (ground.repo.common_dir / WORKSHOP).mkdir(parents=True)
+    held, early = Spares(), Spares()
+    for _ in range(2):
+        assert held.take(index, since=0) is None
+        assert early.take(index, since=index.stat().st_mtime + 1) is None
+    held.fill(ground.repo)
+    # Written in the second in which the files were, it is not copied ahead.
+    early.fill(ground.repo)
+    assert len(spares(ground)) == 1
+    other.write_bytes(b"two")
+    other.replace(index)
+    assert held.take(index, since=0) is None
+    assert spares(ground) == []
+    held.take(index, since=0)
+    held.fill(ground.repo)
+    (gone,) = spares(ground)
+    gone.unlink()
+    add_apart(ground.repo, tmp_path / "p", tmp_path, base=base, reason="x", index=index, ahead=gone)
+    assert (ground.repo.common_dir / "worktrees/p/index").read_bytes() == b"two"
+    held.close()

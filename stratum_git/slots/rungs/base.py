@@ -65,5 +65,11 @@ class Rung(Protocol):
         Asking again, or for a slot that was only half made, does what is left to do.
         """
 
+    def prepare(self) -> None:
+        """Makes something ready for the next slot; called when nobody waits. Raises OSError."""
+
+    def close(self) -> None:
+        """Deletes what was made ready; the rung can be used again."""
+
     def sweep(self, known: Collection[str]) -> None:
         """Throws away what slots have left that are gone; *known* are the names of those that are there."""

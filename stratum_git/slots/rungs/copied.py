@@ -74,6 +74,12 @@ class Copied:
         """Renames the worktree into the trash."""
         discard(place, self.trash)
 
+    def prepare(self) -> None:
+        """Does nothing: there is nothing to make ready."""
+
+    def close(self) -> None:
+        """Does nothing: nothing was made ready."""
+
     def sweep(self, known: Collection[str]) -> None:
         """Throws away originals that were not used for long."""
         del known

@@ -33,6 +33,7 @@ from stratum_git.slots.registry import Registry
 from stratum_git.slots.rungs.base import Declined
 from stratum_git.slots.scrub import scrub
 from stratum_git.slots.slot import Slot
+from stratum_git.slots.spares import Spares
 from stratum_git.slots.trash import delete
 
 LAID = "laid.json"
@@ -70,6 +71,7 @@ class Overlay:
     name: str = "overlay"
     is_mount: bool = True
     _mounts: dict[str, int] = field(default_factory=dict)
+    _spares: Spares = field(default_factory=Spares)
 
     def keeps(self, slot: Slot) -> bool:
         """Returns whether ignored files are to stay: else a new slot is quicker than a clean one."""
@@ -144,6 +146,14 @@ class Overlay:
         except OSError:
             discard(place, self.folders.trash)
 
+    def prepare(self) -> None:
+        """Copies an index for the next slot."""
+        self._spares.fill(self.registry.repo)
+
+    def close(self) -> None:
+        """Deletes what was made ready."""
+        self._spares.close()
+
     def sweep(self, known: Collection[str]) -> None:
         """Throws away layers of slots that are gone, and bases that none needs."""
         for home in self.folders.layers.iterdir():
@@ -175,7 +185,8 @@ class Overlay:
             (home / "upper").mkdir(mode=0o700)
             # Before it is looked at: whoever throws bases away sees it, or we see that it is gone.
             self._note(home, base)
-            self.registry.add_apart(place, home / "upper", base.commit, base.index)
+            ahead = self._spares.take(base.index, since=base.finished + 1)
+            self.registry.add_apart(place, home / "upper", base.commit, base.index, ahead)
             place.mkdir(mode=0o700)
             self._mount(place, home, base, by_user=self.is_private)
         except OSError as error:

@@ -72,5 +72,11 @@ class Cold:
         """Renames the worktree into the trash."""
         discard(place, self.trash)
 
+    def prepare(self) -> None:
+        """Does nothing: there is nothing to make ready."""
+
+    def close(self) -> None:
+        """Does nothing: nothing was made ready."""
+
     def sweep(self, known: Collection[str]) -> None:
         """Does nothing: there is nothing but the worktree."""
