@@ -125,14 +125,14 @@ def _recover(scratch: ScratchRepo, folders: StateFolders, said: list[str], found
 
 def work(repository: Path, state: Path) -> None:
     """Takes slots until it is killed, and says what it wrote."""
-    ground = Ground(open_repository(repository), StateFolders(state))
+    ground = Ground(open_repository(repository), StateFolders(state), background=True)
     base = head_of(ground.repo).oid
     print("begun", flush=True)
     number = 0
     while True:
         task = f"t{number}"
-        if number % 3 == 1:
-            # What nobody wanted yet: a base is made for it.
+        if number % 6 == 5:
+            # What nobody wanted yet: a base is made for it. Before, indexes are copied ahead.
             base = type(base)(git(repository, "commit-tree", "-p", base, "-m", task, f"{base}^{{tree}}"))
         slot = take(ground.pool, base, task)
         (slot.path / "work.txt").write_text(f"work of {task}")
