@@ -164,6 +164,8 @@ def _round(bench: Bench) -> None:
     for _ in range(2):
         # The index of a commit is copied ahead once two slots in a row were at it.
         bench.lease("overlay_after_another", bench.overlay, bench.base)
+    # Agents work in between: nobody takes a slot in the moment in which another one is given back.
+    time.sleep(0.1)
     ours = bench.lease("overlay", bench.overlay, bench.base)
     by_git = bench.git()
     bench.lease("overlay_at_new_commit", bench.overlay, bench.next_commit())
