@@ -11,6 +11,7 @@ import hashlib
 import os
 import re
 import shutil
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -28,7 +29,7 @@ from stratum_git.git.refs import tip_nowait
 from stratum_git.git.registration import checked_out, place_of
 from stratum_git.git.repository import Repository
 from stratum_git.git.snapshot import STATES
-from stratum_git.git.untouched import is_untouched
+from stratum_git.git.untouched import folders_above, is_untouched
 from stratum_git.git.worktree import common_dir_of, git_dir_of
 from stratum_git.model.ids import Oid, RefName
 
@@ -291,9 +292,7 @@ def _put_back(tree: _Tree, new: Oid, removed: Sequence[Change]) -> None:
 
 def _flush_files(tree: _Tree, changes: Sequence[Change]) -> None:
     """Puts the files that differ on the disk, and the folders that they are in."""
-    checkout = tree.checkout
-    files = [checkout / change.path for change in changes]
-    lost = [c for c, file in zip(changes, files, strict=True) if _is_lost(file, c.new)]
+    lost = [change for change in changes if _is_lost(f"{tree.checkout}/{change.path}", change.new)]
     # What a sparse checkout leaves out is not lost.
     outside = marks_of(tree.git, lost) if lost else {}
     lost = [change for change in lost if outside.get(change.path, "").upper() != "S"]
@@ -301,18 +300,27 @@ def _flush_files(tree: _Tree, changes: Sequence[Change]) -> None:
         # The index had them before a power cut, and they had not been flushed.
         stdin = b"\0".join(os.fsencode(change.path) for change in lost)
         tree.git("checkout-index", "-f", "-u", "-q", "-z", "--stdin", stdin=stdin)
-    inner = dict.fromkeys(p for change in changes for p in PurePosixPath(change.path).parents)
-    above = [checkout / p for p in inner]
-    flush([path for path in (*files, *above) if path.is_dir() or _is_file(path)])
+    names = [change.path for change in changes]
+    paths = [f"{tree.checkout}/{name}" for name in (*names, *folders_above(names), "")]
+    flush([path for path in paths if _mode(path) in {stat.S_IFREG, stat.S_IFDIR}])
 
 
-def _is_lost(file: Path, oid: Oid) -> bool:
+def _is_lost(file: str, oid: Oid) -> bool:
     """Returns whether a file is empty and should not be, or is not there."""
     if not oid.strip("0"):
         return False
-    if not os.path.lexists(file):
+    try:
+        found = os.lstat(file)
+    except OSError:
         return True
-    return _is_file(file) and _size(file) == 0 and oid not in EMPTY
+    return stat.S_ISREG(found.st_mode) and found.st_size == 0 and oid not in EMPTY
+
+
+def _mode(path: str) -> int:
+    """Returns what kind of file there is, 0 for none."""
+    with contextlib.suppress(OSError):
+        return stat.S_IFMT(os.lstat(path).st_mode)
+    return 0
 
 
 def _size(file: Path) -> int:
@@ -337,9 +345,10 @@ def _dirt(checkout: Path) -> tuple[str, ...]:
 
 def _ignored_in_the_way(checkout: Path, changes: Sequence[Change]) -> tuple[str, ...]:
     """Returns ignored files where new ones come: read-tree minds untracked files, and overwrites ignored."""
-    added = {PurePosixPath(change.path) for change in changes if change.status == "A"}
-    if not any(_is_taken(checkout, path) for path in added):
+    names = [change.path for change in changes if change.status == "A"]
+    if not _is_any_taken(checkout, names):
         return ()
+    added = {PurePosixPath(name) for name in names}
     # Not by `status`: the branch has moved, and git 2.39 dies of comparing that with a sparse index.
     listed = ("ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory")
     above = {parent for path in added for parent in path.parents}
@@ -347,10 +356,12 @@ def _ignored_in_the_way(checkout: Path, changes: Sequence[Change]) -> tuple[str,
     return tuple(path for path in ignored if _touches(PurePosixPath(path), added, above))
 
 
-def _is_taken(checkout: Path, path: PurePosixPath) -> bool:
-    if os.path.lexists(checkout / path):
+def _is_any_taken(checkout: Path, names: Sequence[str]) -> bool:
+    if any(_mode(f"{checkout}/{name}") for name in names):
         return True
-    return any(os.path.lexists(checkout / p) and not (checkout / p).is_dir() for p in path.parents)
+    # Of a folder's place only what leads to no folder is in the way.
+    above = (f"{checkout}/{folder}" for folder in folders_above(names))
+    return any(_mode(place) not in {0, stat.S_IFDIR} and not Path(place).is_dir() for place in above)
 
 
 def _touches(dirty: PurePosixPath, changed: set[PurePosixPath], above: set[PurePosixPath]) -> bool:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from stratum_git.git.diff import FOLDER, Change
 from stratum_git.git.index_table import MASK, Stat, Table, table_of
@@ -28,7 +28,7 @@ def is_untouched(checkout: Path, index: Path, changes: Sequence[Change]) -> bool
     if not changes or any(FOLDER in {c.old_mode, c.new_mode} for c in changes):
         return False
     names = {os.fsencode(change.path) for change in changes}
-    folders = {p for c in changes for p in PurePosixPath(c.path).parents if p.name}
+    folders = folders_above(change.path for change in changes)
     above = {os.fsencode(folder) for folder in folders}
     table = table_of(index, len(changes[0].old) // 2, names | above)
     if table is None or not above.isdisjoint(table.rows):
@@ -41,6 +41,17 @@ def is_untouched(checkout: Path, index: Path, changes: Sequence[Change]) -> bool
     return all(_is_same(checkout, change, table) for change in changes if change.status != "A")
 
 
+def folders_above(names: Iterable[str]) -> tuple[str, ...]:
+    """Returns the folders that files are in, and those that these are in, but for the top."""
+    found: dict[str, None] = {}
+    for name in names:
+        above = name.rpartition("/")[0]
+        while above and above not in found:
+            found[above] = None
+            above = above.rpartition("/")[0]
+    return tuple(found)
+
+
 def _is_same(checkout: Path, change: Change, table: Table) -> bool:
     row = table.rows.get(os.fsencode(change.path))
     if row is None or not row.is_plain or (row.mode, row.oid) != (change.old_mode, change.old):
@@ -48,7 +59,7 @@ def _is_same(checkout: Path, change: Change, table: Table) -> bool:
     if not {row.mode} <= FILES or change.new_mode not in FILES | {"000000"}:
         return False
     try:
-        found = os.lstat(checkout / change.path)
+        found = os.lstat(f"{checkout}/{change.path}")
     except OSError:
         return False
     is_link = row.mode == "120000"
@@ -72,19 +83,19 @@ def _is_room(checkout: Path, change: Change, table: Table) -> bool:
     """Returns whether nothing lies where a file is new."""
     if change.new_mode not in FILES or os.fsencode(change.path) in table.rows:
         return False
-    return not os.path.lexists(checkout / change.path)
+    return not os.path.lexists(f"{checkout}/{change.path}")
 
 
-def _is_open(checkout: Path, folder: PurePosixPath, table: Table) -> bool:
+def _is_open(checkout: Path, folder: str, table: Table) -> bool:
     """Returns whether *folder* is one of the index's that has no other repository in it, or is not there."""
-    place = checkout / folder
+    place = f"{checkout}/{folder}"
     try:
         mode = os.lstat(place).st_mode
     except FileNotFoundError:
         return True
     except OSError:
         return False
-    if not stat.S_ISDIR(mode) or os.path.lexists(place / ".git"):
+    if not stat.S_ISDIR(mode) or os.path.lexists(f"{place}/.git"):
         return False
     # What is ignored as a whole is told of as a whole.
     return table.has_below(os.fsencode(folder))
