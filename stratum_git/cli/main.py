@@ -74,6 +74,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             return answer_hook(arguments[1], environment())
         words = _known(arguments)
+        if words is None and arguments[:1] == ["query"]:
+            from stratum_git.cli.telling import told
+
+            words = told(arguments[1:])
         if words is not None:
             return _told(words)
     except KeyboardInterrupt:

@@ -19,7 +19,7 @@ MANY = 128
 
 def pack_refs_if_many(repo: Repository, prefix: str) -> bool:
     """Packs all refs if there are many right below *prefix*; returns whether it did."""
-    if (repo.common_dir / "reftable").exists() or loose_count(repo, prefix) < MANY:
+    if (repo.common_dir / "reftable").exists() or loose_count(str(repo.common_dir), prefix) < MANY:
         return False
     try:
         with taking(repo.common_dir, [repo.common_dir / "packed-refs.lock"]):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from contextlib import ExitStack
-from dataclasses import replace
 
 import pytest
 
@@ -92,7 +91,7 @@ def test_another_commit_under_a_known_name_is_read(many: Repository, scratch: Sc
     tip = scratch.git("rev-parse", f"{PREFIX}old-{OLD}-4")
     scratch.git("update-ref", f"{PREFIX}copy", tip)
     found = {str(header.flow): header for header in list_flows(many).headers}
-    assert replace(found["copy"], flow=found[f"old-{OLD}-4"].flow) == found[f"old-{OLD}-4"]
+    assert {**found["copy"].row(), "flow": f"old-{OLD}-4"} == found[f"old-{OLD}-4"].row()
 
 
 @pytest.mark.parametrize("is_known", [True, False])
@@ -118,12 +117,12 @@ def test_what_is_asked_for_no_more_is_dropped(many: Repository, scratch: Scratch
 def test_refs_are_read_as_git_reads_them(many: Repository, scratch: ScratchRepo) -> None:
     with ExitStack() as stack:
         Flow(many, "loose", 3, stack)
-    loose, (packed, _) = loose_refs(many, PREFIX), packed_refs(many, PREFIX)
+    loose, (packed, _) = loose_refs(str(many.common_dir), PREFIX), packed_refs(str(many.common_dir), PREFIX)
     assert loose is not None
     assert {**packed, **loose} == read_refs(many, PREFIX)
     assert loose.keys() >= {RefName(f"{PREFIX}loose")}
     scratch.git("symbolic-ref", f"{PREFIX}strange", f"{PREFIX}loose")
-    assert loose_refs(many, PREFIX) is None
+    assert loose_refs(str(many.common_dir), PREFIX) is None
     assert "strange" in names(list_flows(many))
 
 
@@ -145,7 +144,7 @@ def test_many_refs_are_packed_and_stay_what_they_are(repo: Repository, scratch: 
     before = read_refs(repo, "refs/")
     assert pack_refs_if_many(repo, PREFIX)
     assert read_refs(repo, "refs/") == before
-    assert loose_refs(repo, PREFIX) == {}
+    assert loose_refs(str(repo.common_dir), PREFIX) == {}
 
 
 def test_a_lock_of_somebody_s_keeps_refs_as_they_are(repo: Repository, scratch: ScratchRepo) -> None:

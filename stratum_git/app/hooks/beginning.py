@@ -10,7 +10,9 @@ from stratum_git.app.hooks.asked import NOTHING, Answer, Asked, Ground
 from stratum_git.app.hooks.tenants import standing_in
 from stratum_git.app.hooks.unreported import all_unreported, repository_of
 from stratum_git.git.files import read_bounded
-from stratum_git.store.listing import Header, Row, list_open
+from stratum_git.model.ids import Json
+from stratum_git.store.headers import Header
+from stratum_git.store.listing import list_open
 
 MEMORY = Path(".claude/memory/MEMORY.md")
 OVER = frozenset({"complete", "failed", "cancelled", "killed"})
@@ -70,7 +72,7 @@ def _told(header: Header, handed: int) -> Iterator[str]:
         yield f"  If nobody runs it, `stratum-git resume {header.flow}` takes it up."
 
 
-def _session(header: Header, row: Row) -> Iterator[str]:
+def _session(header: Header, row: dict[str, Json]) -> Iterator[str]:
     said = str(row.get("last") or row.get("prompt") or "")
     turns = f"{row.get('turns')} turn(s), the last one {row.get('turn_status')}"
     yield f"- session {header.flow} with agent {row.get('agent')}: {turns}: {_cut(said, WORDS)}"

@@ -145,4 +145,4 @@ def _own(words: list[str], given: Sequence[str]) -> tuple[list[str], dict[str, s
 
 def _moved(place: Path, words: list[str]) -> Path:
     names = [word for word in words if not word.startswith("-")] or ["~"]
-    return place if "$" in names[0] else (place / os.path.expanduser(names[0])).resolve()  # noqa: PTH111 - never raises
+    return place if "$" in names[0] else (place / os.path.expanduser(names[0])).resolve()

@@ -1,0 +1,53 @@
+"""What is told at once is what the verb tells; and the verb tells what is not certain."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from stratum_git.cli import program
+from stratum_git.cli.main import VERBS, overview
+from stratum_git.cli.telling import told
+from tests.support.shell import Shell
+from tests.surface.test_querying import waiting
+
+KINDS = ("flows", "gates", "sessions")
+
+
+def by_the_verb(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    assert program.run(["query", *words], VERBS, overview()) == 0
+    return capsys.readouterr().out
+
+
+def test_lists_are_those_of_the_verb(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(shell.repo.path)
+    assert [told([kind]) for kind in KINDS] == ["[]\n"] * 3
+    waiting(shell)
+    assert shell.run("session", "run", "x", shell.agent("true")).code == 0
+    for _ in range(2):
+        for kind in KINDS:
+            said = told([kind, "--json"])
+            assert said is not None
+            assert len(json.loads(said)) >= 1
+            assert said == by_the_verb(capsys, kind)
+        shell.repo.git("gc", "-q")
+        shell.repo.git("pack-refs", "--all")
+
+
+@pytest.mark.parametrize("words", [(), ("flow",), ("flows", "--long"), ("flows", "--last", "1"), ("what",)])
+def test_other_words_are_the_verbs_to_answer(shell: Shell, words: tuple[str, ...]) -> None:
+    assert told(words) is None
+
+
+def test_what_cannot_be_read_is_the_verbs_to_tell(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(shell.repo.path)
+    shell.repo.git("update-ref", "refs/stratum/flows/foreign", "HEAD")
+    assert told(["flows"]) is None
+    said = shell.run("query", "flows")
+    assert (said.json(), "the flow foreign cannot be read" in said.err) == ([], True)
+    monkeypatch.chdir(shell.home)
+    assert told(["flows"]) is None
+    assert shell.run("query", "flows", cwd=shell.home).code == 2
