@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 from stratum_git.app.costs import attempts_row, costs_of, spent_row, step_row
@@ -31,6 +32,7 @@ from stratum_git.model.state import (
     Working,
 )
 from stratum_git.store.flows import load
+from stratum_git.store.told import remember_words
 
 Look = Callable[[FlowId], FlowState]
 """Gives a flow as it is now."""
@@ -42,7 +44,11 @@ class UnknownTaskError(UserError):
 
 def brief_flow(around: Surroundings, name: FlowId) -> dict[str, Json]:
     """Returns a flow with the protocol's keys."""
-    return overview(load(around.repository(), name)[0].state)
+    repo = around.repository()
+    stored = load(repo, name)[0]
+    row = overview(stored.state)
+    remember_words(str(repo.common_dir), stored.tip, json.dumps(row, indent=2))
+    return row
 
 
 def long_flow(around: Surroundings, name: FlowId) -> dict[str, Json]:

@@ -39,6 +39,7 @@ from stratum_git.slots.occupancy import Occupied, Unreadable, read_record
 from stratum_git.store.flows import load
 from stratum_git.store.listing import PREFIX as FLOWS
 from stratum_git.store.listing import list_flows
+from stratum_git.store.told import forget_words
 
 OVER = frozenset({"complete", "failed", "cancelled", "killed"})
 LEFT = ("refs/stratum/attempts/", "refs/stratum/conflicts/", "refs/stratum/stashes/", LEASES)
@@ -121,6 +122,8 @@ def retain(
     _orphans(yard, limit, removed)
     if not dry_run:
         _discard(yard.folders, removed)
+        if flows and names:
+            forget_words(str(repo.common_dir))
         # What is in them and on no ref any more, git deletes; in packs that are kept it would not.
         let_go(repo)
     lender = Lender(repo, yard.folders, config.slots_keep, config.slots_rung)

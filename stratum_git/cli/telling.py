@@ -11,13 +11,12 @@ import os
 
 from stratum_git.app.briefs import flow_rows, gate_rows, session_rows
 from stratum_git.git.unaided import Unaided, Undecided, unaided_at
-from stratum_git.store.headers import HEADER, STATE, every_flow, open_flows
+from stratum_git.store.headers import HEADER, PREFIX, STATE, every_flow, is_id, open_flows
+from stratum_git.store.told import known_words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from stratum_git.model.ids import Json, Oid
 
 LISTS = {
     "flows": (every_flow, flow_rows),
@@ -28,25 +27,30 @@ LISTS = {
 
 def told(arguments: Sequence[str]) -> str | None:
     """Returns what is to be printed for ``query`` with these *arguments*; ``None`` where the verb is to."""
-    arguments = [word for word in arguments if word != "--json"]
-    if len(arguments) != 1 or arguments[0] not in LISTS:
-        return None
-    listed, rows = LISTS[arguments[0]]
+    words = [word for word in arguments if word != "--json"]
     try:
-        there = unaided_at(os.getcwd())
-        found = listed(there.common_dir, lambda tips: _states(there, tips))
+        match words:
+            case ["flow", name] if is_id(name):
+                return _flow(unaided_at(os.getcwd()), name)
+            case [kind] if kind in LISTS:
+                return _list(unaided_at(os.getcwd()), kind)
+            case _:
+                return None
     except (Undecided, OSError, ValueError, RecursionError):
         return None
+
+
+def _list(there: Unaided, kind: str) -> str | None:
+    listed, rows = LISTS[kind]
+    found = listed(there.common_dir, lambda tips: [there.file(tip, STATE, HEADER) for tip in tips])
     if found is None or found.remarks:
         # What cannot be read is told by whoever knows why.
         return None
-    return printed(rows(found))
+    # As ``protocol.answer`` prints it.
+    return json.dumps(rows(found), indent=2) + "\n"
 
 
-def printed(row: Json) -> str:
-    """Returns an answer as ``protocol.answer`` prints it."""
-    return json.dumps(row, indent=2) + "\n"
-
-
-def _states(there: Unaided, tips: Sequence[Oid]) -> list[bytes | None]:
-    return [there.file(tip, STATE, HEADER) for tip in tips]
+def _flow(there: Unaided, name: str) -> str | None:
+    tip = there.ref(PREFIX + name)
+    said = None if tip is None else known_words(there.common_dir, tip)
+    return None if said is None else f"{said}\n"

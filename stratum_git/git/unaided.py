@@ -12,7 +12,7 @@ import os
 import re
 import zlib
 
-from stratum_git.git.ref_files import loose_refs, packed_refs
+from stratum_git.git.ref_files import OID, loose_refs, packed_refs
 from stratum_git.git.whereabouts import Checkout, checkout_at
 
 TYPE_CHECKING = False
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from stratum_git.model.ids import Oid, RefName
+else:
+    RefName = str
 
 HEAD = re.compile(rb"ref: refs/|[0-9a-f]{40}\s*\Z")
 WIDTH = 20
@@ -56,6 +58,19 @@ class Unaided:
         if loose is None:
             raise Undecided(f"{prefix} are no plain refs")
         return {**packed_refs(self.common_dir, prefix)[0], **loose}
+
+    def ref(self, name: str) -> str | None:
+        """Returns where a ref stands; ``None`` where there is none."""
+        try:
+            with open(os.path.join(self.common_dir, name), "rb") as file:
+                text = file.read().strip()
+        except FileNotFoundError:
+            return packed_refs(self.common_dir, name)[0].get(RefName(name))
+        except OSError as error:
+            raise Undecided(str(error)) from error
+        if not OID.fullmatch(text):
+            raise Undecided(f"{name} is no plain ref")
+        return text.decode("ascii")
 
     def blob(self, oid: str, limit: int) -> bytes:
         """Returns a blob of at most *limit* bytes."""

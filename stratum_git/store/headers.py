@@ -154,6 +154,11 @@ def _flow(ref: RefName) -> FlowId:
     return FlowId(ref.removeprefix(PREFIX))
 
 
+def is_id(name: str) -> bool:
+    """Returns whether a flow may be called *name*: ids are no paths."""
+    return ID.fullmatch(name) is not None and ".." not in name
+
+
 def is_over(header: Header) -> bool:
     """Returns whether nothing is to be done for a flow: it is over, and no session that may go on."""
     closed = header.session is None or header.session.get("closed") is not None

@@ -18,12 +18,12 @@ from stratum_git.git.repository import Repository
 from stratum_git.model.ids import FlowId, Oid, RefName
 from stratum_git.store.headers import (
     HEADER,
-    ID,
     PREFIX,
     STATE,
     Header,
     Listing,
     every_flow,
+    is_id,
     listing_of,
     only_open,
     open_flows,
@@ -54,7 +54,7 @@ class UnknownFlowError(UserError):
 
 def flow_ref(flow: FlowId) -> RefName:
     """Returns the ref of a flow; raises UnknownFlowError for what is the id of none: ids are no paths."""
-    if not ID.fullmatch(flow) or ".." in flow:
+    if not is_id(flow):
         raise UnknownFlowError(FlowId(flow[:100]))
     return RefName(PREFIX + flow)
 

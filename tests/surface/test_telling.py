@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from stratum_git.cli import program
@@ -25,16 +23,25 @@ def test_lists_are_those_of_the_verb(
 ) -> None:
     monkeypatch.chdir(shell.repo.path)
     assert [told([kind]) for kind in KINDS] == ["[]\n"] * 3
-    waiting(shell)
+    flow = waiting(shell)
     assert shell.run("session", "run", "x", shell.agent("true")).code == 0
     for _ in range(2):
+        for name in shell.flows():
+            (shell.repo.path / ".git/stratum/told").unlink(missing_ok=True)
+            assert told(["flow", name]) is None
+            assert by_the_verb(capsys, "flow", name) == told(["flow", name, "--json"])
         for kind in KINDS:
             said = told([kind, "--json"])
-            assert said is not None
-            assert len(json.loads(said)) >= 1
-            assert said == by_the_verb(capsys, kind)
-        shell.repo.git("gc", "-q")
+            assert said == by_the_verb(capsys, kind) != "[]\n"
         shell.repo.git("pack-refs", "--all")
+    assert shell.run("cancel", flow).code in {0, 1}
+    # It went on, so it is told anew; and what is deleted is not told of by a file that remembers it.
+    assert told(["flow", flow]) is None
+    assert '"cancelled"' in by_the_verb(capsys, "flow", flow)
+    path = shell.repo.path / ".git/stratum/told"
+    assert flow.encode() in path.read_bytes()
+    assert shell.run("gc", "--older-than", "0s", "--flows").code == 0
+    assert not path.exists()
 
 
 @pytest.mark.parametrize("words", [(), ("flow",), ("flows", "--long"), ("flows", "--last", "1"), ("what",)])
