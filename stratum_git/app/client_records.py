@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from stratum_git.agents.identity import ProcessIdentity, is_alive, own_identity
+from stratum_git.app.hooks.tenants import CLIENTS
 from stratum_git.model.ids import Oid, RefName
 from stratum_git.slots.folders import StateFolders
 from stratum_git.slots.occupancy import Occupant
 
-FLOW = "-worktrees"
-"""Whose slots these are: no flow has such an id, so whoever recovers those of flows leaves them alone."""
+FLOW = CLIENTS
 PREFIX = "refs/stratum/worktrees/"
 
 

@@ -27,8 +27,8 @@ from stratum_git.model.effects import Launch
 from stratum_git.model.ids import FlowId, Json, StepId, TaskId
 from stratum_git.model.messages import Event, Lost, Outcome, Rejected, TaskReported
 from stratum_git.model.state import FannedOut, FlowState, Running
+from stratum_git.slots.lease_words import LONGEST
 from stratum_git.slots.leases import (
-    LONGEST,
     HeldLease,
     Lease,
     lease_ref,

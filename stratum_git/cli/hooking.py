@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from importlib import import_module
-from pathlib import Path
 
-from stratum_git.app.hooks.asked import Answer, Asked, Ground
+from stratum_git.app.hooks.asked import Asked, Ground, Heavier
 from stratum_git.app.hooks.calls import HOOKS, place_of, row_of
 from stratum_git.app.hooks.glances import Glance, glance_of, may_matter, standing
 from stratum_git.errors import StratumError
-from stratum_git.git.layout import Layout
+from stratum_git.git.unaided import Undecided
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from stratum_git.app.hooks.asked import Answer
 
 
 def asked_of(name: str, said: bytes, cwd: Path, environment: Mapping[str, str]) -> Asked:
@@ -28,16 +33,31 @@ def asked_at(name: str, row: Mapping[str, object], cwd: str, environment: Mappin
         seen = _settled(row, cwd, environment)
     ground = None
     if seen.checkout is not None and seen.state is not None:
-        ground = Ground(Layout.of(seen.checkout), Path(seen.state))
-    return Asked(row, Path(cwd), environment, ground, seen)
+        ground = Ground(seen.checkout, seen.state)
+    return Asked(row, cwd, environment, ground, seen)
 
 
 def answers(name: str, asked: Asked) -> Iterator[Answer]:
     """Yields what is answered: nothing is loaded for a hook that can have nothing to say."""
     for part in HOOKS[name][1]:
         if may_matter(part, asked.seen):
-            module = import_module(f"stratum_git.app.hooks.{part}")
-            yield getattr(module, name.replace("-", "_"))(asked)
+            yield _answer(part, name, asked)
+
+
+def _answer(part: str, name: str, asked: Asked) -> Answer:
+    answer = getattr(import_module(f"stratum_git.app.hooks.{part}"), name.replace("-", "_"))
+    try:
+        found: Answer = answer(asked)
+    except Heavier as more:
+        return _answer(more.part, name, asked)
+    except Undecided:
+        # Nothing was done yet: what a hook does follows from what it has looked up.
+        ground = asked.ground
+        if ground is None:
+            raise
+        ground.looks = import_module("stratum_git.app.hooks.aided").Aided(ground)
+        return _answer(part, name, asked)
+    return found
 
 
 def _settled(row: Mapping[str, object], cwd: str, environment: Mapping[str, str]) -> Glance:
@@ -45,7 +65,7 @@ def _settled(row: Mapping[str, object], cwd: str, environment: Mapping[str, str]
     checkout = standing(cwd, environment)
     if checkout is None:
         return Glance(row, None, None)
-    root = Path(checkout.root)
+    root = import_module("pathlib").Path(checkout.root)
     places = import_module("stratum_git.app.places")
     around = import_module("stratum_git.app.surroundings").Surroundings(root, environment)
     config = import_module("stratum_git.app.config").read_config(root)

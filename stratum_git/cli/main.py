@@ -72,14 +72,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             from stratum_git.cli.answering import answer_hook
             from stratum_git.cli.variables import environment
 
-            return answer_hook(arguments[1], environment())
+            return _left(answer_hook(arguments[1], environment()), is_ours=argv is None)
         words = _known(arguments)
         if words is None and arguments[:1] == ["query"]:
             from stratum_git.cli.telling import told
 
             words = told(arguments[1:])
         if words is not None:
-            return _told(words)
+            return _left(_told(words), is_ours=argv is None)
     except KeyboardInterrupt:
         return INTERRUPTED
     from stratum_git.cli import program
@@ -98,6 +98,18 @@ def _known(arguments: list[str]) -> str | None:
     if arguments in ([], ["-h"], ["--help"]):
         return overview()
     return f"stratum-git {__version__}\n" if arguments == ["--version"] else None
+
+
+def _left(code: int, *, is_ours: bool) -> int:
+    """Ends a process of *is_ours* at once where nothing has anything to put in order, else returns the code.
+
+    The interpreter takes a fifth of its time to take itself apart.
+    """
+    if is_ours and not {"threading", "atexit"} & set(sys.modules):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
 
 
 def _told(words: str) -> int:

@@ -8,10 +8,12 @@ from __future__ import annotations
 import os
 import select
 import stat
-from contextlib import suppress
-from pathlib import Path
 
 from stratum_git.git.whereabouts import pointer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PATIENCE = 30.0
 """Seconds that a pipe may be silent, such as that of ``<(command)`` in a shell. People may type slower."""
@@ -22,7 +24,7 @@ class TooLargeError(OSError):
     """A file has more bytes than anybody wants of it."""
 
 
-def read_bounded(path: Path, limit: int) -> bytes:
+def read_bounded(path: Path | str, limit: int) -> bytes:
     """Returns the bytes of a file or pipe; raises OSError, TooLargeError for one with more than *limit*."""
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
@@ -46,11 +48,13 @@ def read_pointer(path: Path) -> str:
     return pointer(os.fspath(path))
 
 
-def _chunk(handle: int, path: Path) -> bytes:
+def _chunk(handle: int, path: Path | str) -> bytes:
     # First without waiting: a pipe that nobody has open for writing is at its end.
     while True:
-        with suppress(BlockingIOError):
+        try:
             return os.read(handle, CHUNK)
+        except BlockingIOError:
+            pass
         patience = None if os.isatty(handle) else PATIENCE
         if not select.select([handle], [], [], patience)[0]:
             raise TimeoutError(f"nothing came out of {path} for {PATIENCE:g} s")

@@ -8,7 +8,6 @@ whole. So whoever has read that once need not read it again until it is another 
 from __future__ import annotations
 
 import os
-import re
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 else:
     Oid = RefName = str
 
-OID = re.compile(rb"[0-9a-f]{40}|[0-9a-f]{64}")
+DIGITS = b"0123456789abcdef"
 Stamp = tuple[int, int, int]
 """What tells one ``packed-refs`` from another; zeros when there is none."""
 
@@ -49,8 +48,8 @@ def packed_refs(common_dir: str, prefix: str) -> tuple[dict[RefName, Oid], Stamp
     mark = b" " + os.fsencode(prefix)
     if mark not in data:
         return {}, stamp
-    rows = (line.split(b" ", 1) for line in data.split(b"\n") if mark in line and OID.match(line))
-    return {RefName(os.fsdecode(row[1])): Oid(row[0].decode("ascii")) for row in rows}, stamp
+    rows = (line.split(b" ", 1) for line in data.split(b"\n") if mark in line)
+    return {RefName(os.fsdecode(ref)): Oid(oid.decode("ascii")) for oid, ref in rows if is_oid(oid)}, stamp
 
 
 def packed_stamp(common_dir: str) -> Stamp:
@@ -67,6 +66,11 @@ def loose_count(common_dir: str, prefix: str) -> int:
         return sum(1 for _ in os.scandir(os.path.join(common_dir, prefix)))
     except OSError:
         return 0
+
+
+def is_oid(text: bytes) -> bool:
+    """Returns whether *text* is the name of an object: a pattern takes longer to be made."""
+    return len(text) in {40, 64} and not text.strip(DIGITS)
 
 
 def _in_folder(common_dir: str, prefix: str, found: dict[RefName, Oid], *, deep: bool) -> list[str]:
@@ -88,7 +92,7 @@ def _in_folder(common_dir: str, prefix: str, found: dict[RefName, Oid], *, deep:
         except FileNotFoundError:
             # It was packed, or deleted, just now: before that, it was written to the packed ones.
             continue
-        if not OID.fullmatch(text):
+        if not is_oid(text):
             raise ValueError(prefix)
         found[RefName(prefix + entry.name)] = Oid(text.decode("ascii"))
     return inner

@@ -7,12 +7,10 @@ git is asked. Neither ``pathlib`` nor ``dataclasses`` is loaded.
 
 from __future__ import annotations
 
-import mmap
 import os
-import re
 import zlib
 
-from stratum_git.git.ref_files import OID, loose_refs, packed_refs
+from stratum_git.git.ref_files import is_oid, loose_refs, packed_refs
 from stratum_git.git.whereabouts import Checkout, checkout_at
 
 TYPE_CHECKING = False
@@ -23,7 +21,6 @@ if TYPE_CHECKING:
 else:
     RefName = str
 
-HEAD = re.compile(rb"ref: refs/|[0-9a-f]{40}\s*\Z")
 WIDTH = 20
 """Bytes of an object's name: a repository with others is of another form."""
 KINDS = {1: "commit", 2: "tree", 3: "blob", 4: "tag"}
@@ -36,8 +33,6 @@ CHUNK = 16 * 1024
 INDEX = b"\xfftOc\x00\x00\x00\x02"
 NAMES = 8 + 1024
 """Where the names of objects begin in the index of a pack."""
-ODD = re.compile(rb"(?im)\[\s*(?:extensions|include)|\bworktree\s*=|\bbare\b(?!\s*=\s*false\s*$)")
-"""Settings by which a repository may lie elsewhere, have no checkout, or be of another form."""
 
 
 class Undecided(Exception):  # noqa: N818 - nothing is wrong
@@ -68,7 +63,7 @@ class Unaided:
             return packed_refs(self.common_dir, name)[0].get(RefName(name))
         except OSError as error:
             raise Undecided(str(error)) from error
-        if not OID.fullmatch(text):
+        if not is_oid(text):
             raise Undecided(f"{name} is no plain ref")
         return text.decode("ascii")
 
@@ -155,10 +150,10 @@ def unaided(checkout: Checkout | None, place: str) -> Unaided:
     except OSError as error:
         raise Undecided(str(error)) from error
     is_plain = (
-        HEAD.match(head)
+        (head.startswith(b"ref: refs/") or is_oid(head.strip()))
         and is_near
         and owners == {user}
-        and not ODD.search(settings)
+        and not _is_odd(settings)
         and os.path.isdir(f"{common}/objects")
         and os.path.isdir(f"{common}/refs")
         and not os.path.exists(f"{common}/reftable")
@@ -173,6 +168,17 @@ def unaided(checkout: Checkout | None, place: str) -> Unaided:
 def unaided_at(place: str) -> Unaided:
     """Returns the repository around *place*; raises Undecided."""
     return unaided(checkout_at(place), place)
+
+
+def _is_odd(settings: bytes) -> bool:
+    """Returns whether a repository may lie elsewhere, have no checkout, or be of another form."""
+    for line in settings.lower().splitlines():
+        for part in map(bytes.strip, line.split(b"]")):
+            if part.startswith((b"[extensions", b"[include", b"worktree")):
+                return True
+            if part.startswith(b"bare") and part.split() != [b"bare", b"=", b"false"]:
+                return True
+    return False
 
 
 def _is_hidden(place: str, checkout: Checkout) -> bool:
@@ -214,9 +220,8 @@ class _Pack:
     def __init__(self, path: str) -> None:
         self._path = path
         self._handle = -1
-        with open(f"{path}.idx", "rb") as file:
-            self._index = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        if self._index[:8] != INDEX:
+        self._index = os.open(f"{path}.idx", os.O_RDONLY | os.O_CLOEXEC)
+        if os.pread(self._index, 8, 0) != INDEX:
             raise Undecided(f"{path}.idx is of another form")
         self._count = self._number(NAMES - 4)
 
@@ -229,7 +234,7 @@ class _Pack:
         high = self._number(8 + 4 * first)
         while low < high:
             middle = (low + high) // 2
-            there = self._index[NAMES + middle * WIDTH : NAMES + (middle + 1) * WIDTH]
+            there = os.pread(self._index, WIDTH, NAMES + middle * WIDTH)
             if there == name:
                 return self._offset(middle)
             low, high = (middle + 1, high) if there < name else (low, middle)
@@ -267,13 +272,13 @@ class _Pack:
 
     def close(self) -> None:
         """Closes its files."""
-        self._index.close()
+        os.close(self._index)
         if self._handle >= 0:
             os.close(self._handle)
             self._handle = -1
 
     def _number(self, at: int) -> int:
-        return int.from_bytes(self._index[at : at + 4], "big")
+        return int.from_bytes(os.pread(self._index, 4, at), "big")
 
     def _offset(self, number: int) -> int:
         offsets = NAMES + self._count * (WIDTH + 4)
@@ -281,7 +286,7 @@ class _Pack:
         if not found & 0x80000000:
             return found
         at = offsets + 4 * self._count + 8 * (found & 0x7FFFFFFF)
-        return int.from_bytes(self._index[at : at + 8], "big")
+        return int.from_bytes(os.pread(self._index, 8, at), "big")
 
 
 def _head(data: bytes) -> tuple[int, int, int]:

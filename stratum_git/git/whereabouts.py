@@ -20,6 +20,7 @@ except ImportError:
     except ImportError:
         from hashlib import sha256
 
+__all__ = ["Checkout", "checkout_at", "key_of", "pointer", "resolved", "sha256"]
 POINTER = 64 * 1024
 """Bytes of the files in which git notes where something is; a path has four thousand at most."""
 

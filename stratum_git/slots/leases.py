@@ -17,10 +17,9 @@ from stratum_git.git.objects import ObjectWriter, read_objects
 from stratum_git.git.refs import read_refs, tip_nowait
 from stratum_git.git.repository import Repository
 from stratum_git.model.ids import OWN, Oid, RefName
+from stratum_git.slots.lease_words import is_past, words_of
 
 PREFIX = "refs/stratum/leases/"
-LONGEST = 24 * 3600.0
-"""Seconds that a lease which no process holds may last without being renewed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +102,8 @@ def has_ended(lease: Lease, *, now: float, uptime: float) -> bool:
     that seems to last longer than any was given out by a clock that was wrong, and nobody waits for that.
     """
     here, there = own_identity(), lease.identity
-    if lease.ends is not None and (here.host, here.boot_id) == (there.host, there.boot_id):
-        return uptime >= lease.ends
-    return not 0 < lease.expires - now <= LONGEST
+    is_here = (here.host, here.boot_id) == (there.host, there.boot_id)
+    return is_past(lease.expires, lease.ends if is_here else None, now=now, uptime=uptime)
 
 
 def prolonged(lease: Lease, seconds: float, *, now: float, uptime: float) -> Lease:
@@ -114,25 +112,19 @@ def prolonged(lease: Lease, seconds: float, *, now: float, uptime: float) -> Lea
 
 
 def _parsed(data: bytes) -> Lease | None:
-    try:
-        row = json.loads(data)
-        who = row["identity"]
-        identity = ProcessIdentity(
-            int(who["pid"]), int(who["start_time"]), str(who["boot_id"]), str(who["host"])
-        )
-        task = row["task"]
-        return Lease(
-            flow=str(row["flow"]),
-            step=str(row["step"]),
-            task=None if task is None else str(task),
-            attempt=int(row["attempt"]),
-            holder=str(row["holder"]),
-            identity=identity,
-            nonce=str(row["nonce"]),
-            expires=float(row["expires"]),
-            kind="open" if row.get("kind") == "open" else "process",
-            ends=None if row.get("ends") is None else float(row["ends"]),
-            session=str(row.get("session", "")),
-        )
-    except (ValueError, KeyError, TypeError, ArithmeticError, RecursionError):
+    said = words_of(data)
+    if said is None:
         return None
+    return Lease(
+        flow=said.flow,
+        step=said.step,
+        task=said.task,
+        attempt=said.attempt,
+        holder=said.holder,
+        identity=ProcessIdentity(said.pid, said.start_time, said.boot_id, said.host),
+        nonce=said.nonce,
+        expires=said.expires,
+        kind="open" if said.kind == "open" else "process",
+        ends=said.ends,
+        session=said.session,
+    )

@@ -32,7 +32,7 @@ STATE = "state.json"
 OVER = frozenset({"complete", "failed", "cancelled", "killed"})
 HEADER = 16 * 1024 * 1024
 """Bytes of a ``state.json``. It has the newest records and a few states, and they are short."""
-ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+ID = r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}"
 FIELDS = (
     "flow", "name", "status", "killed", "cursor", "position", "steps", "round", "events", "base", "target",
     "driver", "started", "updated", "tasks", "gate", "session",
@@ -156,7 +156,7 @@ def _flow(ref: RefName) -> FlowId:
 
 def is_id(name: str) -> bool:
     """Returns whether a flow may be called *name*: ids are no paths."""
-    return ID.fullmatch(name) is not None and ".." not in name
+    return re.fullmatch(ID, name) is not None and ".." not in name
 
 
 def is_over(header: Header) -> bool:

@@ -14,14 +14,22 @@ from typing import Any
 import pytest
 
 from stratum_git.app.hooks.calls import HOOKS
+from stratum_git.git.process import processes_started
 from stratum_git.resources import hooks
 from tests.hooks.asking import EVENTS, ClientHooks
-from tests.hooks.placing import placed
+from tests.hooks.placing import driven, leased, placed
 
 PROGRAM = str(Path(sys.executable).with_name("stratum-git"))
 HEAVY = (
     "trio", "yaml", "jsonschema", "git", "mcp", "subprocess", "filelock", "regex",
-    "argparse", "dataclasses", "hashlib", "inspect", "pathlib", "shlex", "traceback", "typing",
+    "argparse", "contextlib", "dataclasses", "hashlib", "inspect", "pathlib", "shlex", "traceback", "typing",
+    "stratum_git.git.process",
+)  # fmt: skip
+STATE = json.dumps(
+    {
+        "name": "main", "status": "running", "book": {}, "cursor": "s1", "position": 0, "steps": 1, "seq": 1,
+        "base": "", "target": "", "driver": "client", "started": 1.0, "updated": 2.0, "tasks": None,
+    }
 )  # fmt: skip
 LOADED = """\
 import io, sys
@@ -61,7 +69,8 @@ def test_what_has_nothing_to_say_loads_next_to_nothing(
 
 def test_a_repository_with_a_task_in_it_is_looked_at(client: ClientHooks) -> None:
     slot = placed(client)
-    assert "pathlib" in loaded(client, "pre-tool-use", cwd=slot, tool_input={"command": "git stash"})
+    stash = {"command": "git stash"}
+    assert loaded(client, "pre-tool-use", cwd=slot, tool_input=stash) == "0 shlex"
     assert loaded(client, "pre-tool-use", cwd=slot, tool_input={"command": "make"}) == "0"
 
 
@@ -69,6 +78,49 @@ def test_what_looks_loads_no_engine(client: ClientHooks) -> None:
     client.repo.write(".claude/memory/MEMORY.md", "remember this")
     engine = {"trio", "yaml", "jsonschema", "git", "mcp", "regex", "argparse"}
     assert not engine & set(loaded(client, "session-start").split())
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "more"),
+    [
+        ("session-start", 0, {}),
+        ("stop", 2, {}),
+        ("post-tool-use-failure", 0, {"tool_input": {"command": "make"}}),
+        ("subagent-start", 0, {}),
+    ],
+)
+def test_what_has_something_to_say_starts_no_git(
+    client: ClientHooks, name: str, code: int, more: dict[str, object]
+) -> None:
+    slot = placed(client)
+    leased(client, seconds=3600)
+    driven(client)
+    client.repo.write(".claude/memory/MEMORY.md", "remember this")
+    client.repo.git("update-ref", "refs/stratum/flows/f", client.repo.commit("flow", {"state.json": STATE}))
+    for _ in range(2):
+        at = client.repo.path if name in {"session-start", "stop"} else slot
+        assert loaded(client, name, cwd=at, **more) == str(code)
+        # The second time all of it is in packs.
+        client.repo.git("gc", "-q", "--prune=now")
+        client.repo.git("pack-refs", "--all")
+        (client.folders.root / "clients" / client.session / "told").unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("name", ["session-start", "stop", "subagent-start"])
+def test_git_says_the_same_where_it_has_to_be_asked(client: ClientHooks, name: str) -> None:
+    slot = placed(client)
+    leased(client, seconds=3600)
+    driven(client)
+    client.repo.git("update-ref", "refs/stratum/flows/f", client.repo.commit("flow", {"state.json": STATE}))
+    at = slot if name == "subagent-start" else client.repo.path
+    given = client.ask(name, at)
+    assert given.out or given.err
+    (client.folders.root / "clients" / client.session / "told").unlink(missing_ok=True)
+    client.repo.git("config", "extensions.worktreeConfig", "true")
+    before = processes_started()
+    other = client.ask(name, at)
+    assert (other.out, other.err, other.code) == (given.out, given.err, given.code)
+    assert processes_started() > before
 
 
 def called(script: Path, given: bytes, cwd: Path, **more: str) -> subprocess.CompletedProcess[bytes]:

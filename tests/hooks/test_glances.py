@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,7 +33,7 @@ def test_every_host_of_a_model_is_seen(host: str) -> None:
 @given(st.lists(st.sampled_from(WORDS), max_size=6).map(" ".join))
 def test_no_command_is_passed_over_that_asks_a_model(command: str) -> None:
     row = {"tool_input": {"command": command}}
-    asked = Asked(row, Path("/"), {}, None, Glance(row, None, None))
+    asked = Asked(row, "/", {}, None, Glance(row, None, None))
     if pre_tool_use(asked).out:
         assert seen(command)
 

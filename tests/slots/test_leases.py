@@ -10,8 +10,8 @@ from stratum_git.git.process import processes_started
 from stratum_git.git.refs import Applied, LostRace, RefUpdate, read_refs, transact
 from stratum_git.git.repository import Repository
 from stratum_git.model.ids import Oid, RefName
+from stratum_git.slots.lease_words import LONGEST
 from stratum_git.slots.leases import (
-    LONGEST,
     PREFIX,
     HeldLease,
     Lease,

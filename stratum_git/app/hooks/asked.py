@@ -1,44 +1,120 @@
 """What a client asks with a hook, where it asks that, and what it is answered.
 
-Whoever imports this loads nothing that takes time: some hooks run before each command of a client's.
+Whoever imports this loads nothing that takes time: some hooks run before each command of a client's. Paths
+are texts, and classes are plain.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+import os
 
 from stratum_git.app.hooks.glances import CONFIG, Glance
-from stratum_git.git.layout import Layout
+from stratum_git.git.unaided import Unaided, Undecided, unaided
+from stratum_git.slots.lease_words import LeaseWords, words_of
+from stratum_git.store.headers import HEADER, STATE, Listing, open_flows
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Protocol
+
+    from stratum_git.git.whereabouts import Checkout
+
+    class Looks(Protocol):
+        """What is looked up in a repository: without git, or by it."""
+
+        def flows(self) -> Listing:
+            """Returns the flows that are not over."""
+
+        def leases(self) -> dict[str, LeaseWords]:
+            """Returns the open leases of the repository, by their refs."""
+
+        def lease(self, ref: str) -> LeaseWords | None:
+            """Returns one of them."""
+
 
 BLOCKING = 2
 """The exit code by which a hook refuses; its words are on standard error, for the model."""
 
 
-@dataclass(frozen=True, slots=True)
+LEASES = "refs/stratum/leases/"
+LEASE = 1024 * 1024
+"""Bytes of a lease."""
+
+
+class Heavier(Exception):  # noqa: N818 - nothing is wrong
+    """There is something to do that takes more than a look; ``part`` does it, and answers."""
+
+    def __init__(self, part: str) -> None:
+        super().__init__(part)
+        self.part = part
+
+
 class Ground:
     """The repository that a hook is about, and the folder of its slots, logs and locks."""
 
-    layout: Layout
-    state: Path
+    __slots__ = ("checkout", "looks", "slots", "state")
 
-    @property
-    def slots(self) -> Path:
-        """Returns the folder of slots."""
-        return self.state / "slots"
+    def __init__(self, checkout: Checkout, state: str, looks: Looks | None = None) -> None:
+        self.checkout = checkout
+        self.state = state
+        self.slots = os.path.join(state, "slots")
+        self.looks: Looks = Unassisted(checkout) if looks is None else looks
 
 
-@dataclass(frozen=True, slots=True)
+class Unassisted:
+    """Looks up what there is without git; raises Undecided where git has to be asked."""
+
+    def __init__(self, checkout: Checkout) -> None:
+        self._checkout = checkout
+        self._there: Unaided | None = None
+
+    def flows(self) -> Listing:
+        """Returns the flows that are not over."""
+        there = self._opened()
+        found = open_flows(there.common_dir, lambda tips: [there.file(tip, STATE, HEADER) for tip in tips])
+        if found is None:
+            raise Undecided("git has to list the flows")
+        return found
+
+    def leases(self) -> dict[str, LeaseWords]:
+        """Returns the open leases of the repository, by their refs."""
+        there = self._opened()
+        found = {ref: words_of(there.blob(oid, LEASE)) for ref, oid in sorted(there.refs(LEASES).items())}
+        return {ref: lease for ref, lease in found.items() if lease is not None and lease.kind == "open"}
+
+    def lease(self, ref: str) -> LeaseWords | None:
+        """Returns one of them."""
+        there = self._opened()
+        token = there.ref(ref)
+        found = None if token is None else words_of(there.blob(token, LEASE))
+        return None if found is None or found.kind != "open" else found
+
+    def _opened(self) -> Unaided:
+        if self._there is None:
+            self._there = unaided(self._checkout, self._checkout.root)
+        return self._there
+
+
 class Asked:
     """A call of a hook: what the client said, and from where; ``ground`` is ``None`` outside repositories."""
 
-    row: Mapping[str, object]
-    cwd: Path
-    environment: Mapping[str, str]
-    ground: Ground | None
-    seen: Glance
+    __slots__ = ("cwd", "environment", "ground", "row", "seen")
+
+    def __init__(
+        self,
+        row: Mapping[str, object],
+        cwd: str,
+        environment: Mapping[str, str],
+        ground: Ground | None,
+        seen: Glance,
+    ) -> None:
+        self.row = row
+        self.cwd = cwd
+        self.environment = environment
+        self.ground = ground
+        self.seen = seen
 
     def text(self, key: str) -> str:
         """Returns a field that is a text; empty when it is none."""
@@ -57,13 +133,15 @@ class Asked:
         return self.text("session_id")
 
 
-@dataclass(frozen=True, slots=True)
 class Answer:
     """What a hook prints, and how it ends."""
 
-    out: str = ""
-    err: str = ""
-    code: int = 0
+    __slots__ = ("code", "err", "out")
+
+    def __init__(self, out: str = "", err: str = "", code: int = 0) -> None:
+        self.out = out
+        self.err = err
+        self.code = code
 
 
 NOTHING = Answer()
@@ -78,6 +156,7 @@ def advice(event: str, words: str) -> Answer:
 def names_secrets(ground: Ground) -> bool:
     """Returns whether settings name secrets, of which nothing may be written down."""
     try:
-        return b"secrets" in (ground.layout.root / CONFIG).read_bytes()
+        with open(os.path.join(ground.checkout.root, CONFIG), "rb") as file:
+            return b"secrets" in file.read()
     except OSError:
         return False

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import suppress
-from pathlib import Path
+import os
 
-from stratum_git.app.hooks.asked import NOTHING, Answer, Asked, Ground
+from stratum_git.app.hooks.asked import NOTHING, Answer
+from stratum_git.app.hooks.glances import MEMORY
 from stratum_git.app.hooks.tenants import standing_in
-from stratum_git.app.hooks.unreported import all_unreported, repository_of
 from stratum_git.git.files import read_bounded
-from stratum_git.model.ids import Json
-from stratum_git.store.headers import Header
-from stratum_git.store.listing import list_open
+from stratum_git.store.headers import OVER
 
-MEMORY = Path(".claude/memory/MEMORY.md")
-OVER = frozenset({"complete", "failed", "cancelled", "killed"})
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from stratum_git.app.hooks.asked import Asked, Ground
+    from stratum_git.model.ids import Json
+    from stratum_git.store.headers import Header
+
 LONGEST = 9000
 """Characters; beyond ten thousand a client puts them into a file."""
 FLOWS = 12
@@ -37,12 +39,12 @@ def session_start(asked: Asked) -> Answer:
 
 
 def _flows(ground: Ground) -> Iterator[str]:
-    listing = list_open(repository_of(ground))
+    listing = ground.looks.flows()
     headers = [header for header in listing.headers if header.status not in OVER]
     if not headers:
         return
     handed: dict[str, int] = {}
-    for lease in all_unreported(ground):
+    for lease in ground.looks.leases().values():
         handed[lease.flow] = handed.get(lease.flow, 0) + 1
     sessions = sum(header.session is not None for header in headers)
     also = f" {sessions} of them are sessions: stratum_agent_continue goes on with one." if sessions else ""
@@ -72,7 +74,7 @@ def _told(header: Header, handed: int) -> Iterator[str]:
         yield f"  If nobody runs it, `stratum-git resume {header.flow}` takes it up."
 
 
-def _session(header: Header, row: dict[str, Json]) -> Iterator[str]:
+def _session(header: Header, row: Mapping[str, Json]) -> Iterator[str]:
     said = str(row.get("last") or row.get("prompt") or "")
     turns = f"{row.get('turns')} turn(s), the last one {row.get('turn_status')}"
     yield f"- session {header.flow} with agent {row.get('agent')}: {turns}: {_cut(said, WORDS)}"
@@ -80,11 +82,12 @@ def _session(header: Header, row: dict[str, Json]) -> Iterator[str]:
 
 def _memory(ground: Ground) -> Iterator[str]:
     # A worktree has it only where it is committed.
-    for top in dict.fromkeys((ground.layout.root, ground.layout.common_dir.parent)):
-        with suppress(OSError, UnicodeDecodeError):
-            text = read_bounded(top / MEMORY, READ).decode().strip()
-            if not text:
-                continue
+    for top in dict.fromkeys((ground.checkout.root, os.path.dirname(ground.checkout.common_dir))):
+        try:
+            text = read_bounded(os.path.join(top, MEMORY), READ).decode().strip()
+        except (OSError, UnicodeDecodeError):
+            continue
+        if text:
             yield f"What the project wants remembered ({MEMORY}):\n{_cut(text, REMEMBERED)}"
             return
 

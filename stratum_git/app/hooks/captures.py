@@ -8,11 +8,11 @@ from pathlib import Path
 
 from stratum_git.app.capturing import snapshot
 from stratum_git.app.client_records import FLOW, PREFIX
+from stratum_git.app.hooks.aided import repository_of
 from stratum_git.app.hooks.asked import NOTHING, Answer, Asked, Ground, names_secrets
-from stratum_git.app.hooks.subagents import renew
+from stratum_git.app.hooks.renewing import renew
 from stratum_git.app.hooks.tenants import Tenant, standing_in, tenant_of
 from stratum_git.app.hooks.transcripts import sent_to
-from stratum_git.app.hooks.unreported import repository_of
 from stratum_git.dispatch.clock import now
 from stratum_git.dispatch.names import attempt_ref, seen_ref
 from stratum_git.git.process import trust
@@ -31,7 +31,7 @@ def subagent_stop(asked: Asked) -> Answer:
     renew(ground, [tenant for tenant in named if tenant.flow != FLOW])
     for tenant in () if names_secrets(ground) else named:
         if tenant.flow != FLOW:
-            _note(asked, tenant.folder(ground))
+            _note(asked, Path(tenant.folder(ground)))
         _keep(ground, tenant)
     return NOTHING
 
@@ -60,7 +60,7 @@ def _note(asked: Asked, folder: Path) -> None:
 
 def _keep(ground: Ground, tenant: Tenant) -> None:
     """Puts what lies in a slot on a ref."""
-    if not tenant.path.name.startswith("slot"):
+    if not Path(tenant.path).name.startswith("slot"):
         # A clone's objects are its own; it lies there until it is reported.
         return
     repo = repository_of(ground)
@@ -68,4 +68,4 @@ def _keep(ground: Ground, tenant: Tenant) -> None:
     own = attempt_ref(FlowId(tenant.flow), StepId(tenant.step), tenant.task, tenant.attempt)
     ref = RefName(f"{PREFIX}{tenant.task}") if tenant.flow == FLOW else seen_ref(own)
     if tenant_of(tenant.path) == tenant:
-        snapshot(repo, tenant.path, Oid(tenant.base), ref, tenant.task or tenant.step)
+        snapshot(repo, Path(tenant.path), Oid(tenant.base), ref, tenant.task or tenant.step)

@@ -6,14 +6,21 @@ A command is read as a shell reads it; what only mentions such a thing is none.
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
-from stratum_git.app.hooks.asked import NOTHING, Answer, Asked, Ground, advice
-from stratum_git.app.hooks.shell import Started, started
-from stratum_git.app.hooks.tenants import Tenant, tenant_of, tenants
+from stratum_git.app.hooks.asked import NOTHING, advice
+from stratum_git.app.hooks.shell import started
+from stratum_git.app.hooks.tenants import slot_at, tenants
+from stratum_git.git.whereabouts import resolved
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from stratum_git.app.hooks.asked import Answer, Asked, Ground
+    from stratum_git.app.hooks.shell import Started
+    from stratum_git.app.hooks.tenants import Tenant
 
 HOSTS = (
     "api.anthropic.com", "api.openai.com", "openrouter.ai", "generativelanguage.googleapis.com",
@@ -22,13 +29,11 @@ HOSTS = (
 )  # fmt: skip
 _HOST = "|".join(host.replace(".", r"\.") for host in HOSTS)
 _BASE = r"\$\{?(?:ANTHROPIC|OPENAI)_(?:BASE_URL|API_BASE)\b"
-URL = re.compile(
-    rf"(?:--?[\w-]+=)?(?:(?:https?://)?(?:[^/@]*@)?(?:[\w-]+\.)*(?:{_HOST})(?=[:/?#]|$)|{_BASE})"
-)
+URL = rf"(?:--?[\w-]+=)?(?:(?:https?://)?(?:[^/@]*@)?(?:[\w-]+\.)*(?:{_HOST})(?=[:/?#]|$)|{_BASE})"
 """Where a model is asked, at the beginning of a word: elsewhere a host is data."""
 FETCHERS = frozenset({"curl", "wget", "http", "https", "xh", "httpie"})
-PYTHON = re.compile(r"(?:python|uv|pypy|ipython)[0-9.]*")
-LIBRARY = re.compile(r"(?m)(?:^|;)[ \t]*(?:import|from)[ \t]+(?:anthropic|openai|litellm)\b")
+PYTHON = r"(?:python|uv|pypy|ipython)[0-9.]*"
+LIBRARY = r"(?m)(?:^|;)[ \t]*(?:import|from)[ \t]+(?:anthropic|openai|litellm)\b"
 VALUED = frozenset({"-C", "-c", "--git-dir", "--work-tree", "--namespace", "--config-env", "--exec-path"})
 LOOKING = frozenset((
     "", "blame", "branch", "cat-file", "check-ignore", "config", "describe", "diff", "fetch",
@@ -43,13 +48,15 @@ MODEL = (
 FORCED = frozenset({"--force", "-f", "--mirror", "--delete", "-d"})
 
 
-@dataclass(frozen=True, slots=True)
 class _Git:
     """A git that is started: where it works, its verb, its arguments."""
 
-    place: Path
-    verb: str
-    words: tuple[str, ...]
+    __slots__ = ("place", "verb", "words")
+
+    def __init__(self, place: str, verb: str, words: tuple[str, ...]) -> None:
+        self.place = place
+        self.verb = verb
+        self.words = words
 
     def names(self) -> list[str]:
         """Returns the arguments that are no options."""
@@ -81,9 +88,9 @@ def _asks_a_model(one: Started) -> bool:
     if one.program == "litellm":
         return True
     if one.program in FETCHERS:
-        return any(URL.match(word) for word in one.words)
-    return PYTHON.fullmatch(one.program) is not None and any(
-        LIBRARY.search(text) for text in (*one.words, one.stdin)
+        return any(re.match(URL, word) for word in one.words)
+    return re.fullmatch(PYTHON, one.program) is not None and any(
+        re.search(LIBRARY, text) for text in (*one.words, one.stdin)
     )
 
 
@@ -97,16 +104,16 @@ def _git(one: Started) -> _Git:
         if option in VALUED and not value and rest:
             value = rest.pop(0)
         if option == "-C" and "$" not in value:
-            place = (place / value).resolve()
+            place = resolved(os.path.join(place, value))
         elif option in told:
             told[option] = value
     where = told["--work-tree"] or (told["--git-dir"] or "").removesuffix("/").removesuffix("/.git")
     if where and "$" not in where and where != ".git":
-        place = (place / where).resolve()
+        place = resolved(os.path.join(place, where))
     return _Git(place, rest[0] if rest else "", tuple(rest[1:]))
 
 
-def _about(ground: Ground, cwd: Path, git: _Git) -> Iterator[str]:
+def _about(ground: Ground, cwd: str, git: _Git) -> Iterator[str]:
     here, there = _slot_at(ground, cwd), _slot_at(ground, git.place)
     if here is not None and there != here and git.verb not in LOOKING:
         yield f"you work in {here.path}; this git changes something elsewhere, in {git.place}."
@@ -157,7 +164,7 @@ def _removing(ground: Ground, one: Started) -> Iterator[str]:
     for word in one.words:
         if word.startswith("-") or "$" in word:
             continue
-        place = (one.place / word).resolve()
+        place = resolved(os.path.join(one.place, word))
         own = _slot_at(ground, place)
         if own is not None and place == own.path:
             yield f"{place} is the place of {own.task or own.step}; its work is not reported yet."
@@ -167,15 +174,16 @@ def _is_switch(git: _Git) -> bool:
     """Returns whether a checkout changes the branch, and no files."""
     if git.has("-b", "-B", "--orphan", "--detach", "-d"):
         return True
-    return "--" not in git.words and len(git.names()) == 1 and not (git.place / git.names()[0]).exists()
+    return (
+        "--" not in git.words
+        and len(git.names()) == 1
+        and not os.path.exists(os.path.join(git.place, git.names()[0]))
+    )
 
 
-def _slot_at(ground: Ground, place: Path) -> Tenant | None:
+def _slot_at(ground: Ground, place: str) -> Tenant | None:
     """Returns the task whose slot *place* is in."""
-    if not place.is_relative_to(ground.slots):
-        return None
-    parts = place.relative_to(ground.slots).parts
-    found = tenant_of(ground.slots / parts[0]) if parts else None
+    found = slot_at(ground, place)
     return None if found is None or found.flow.startswith("-") else found
 
 

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
-from pathlib import Path
 
 from stratum_git.app.clients import driven_by
-from stratum_git.app.hooks.asked import NOTHING, Answer, Asked, Ground, names_secrets
+from stratum_git.app.hooks.asked import NOTHING, names_secrets
 from stratum_git.app.hooks.tenants import named_in, standing_in
 from stratum_git.app.hooks.transcripts import sent_to
 from stratum_git.dispatch.clock import now, stamp
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from stratum_git.app.hooks.asked import Answer, Asked, Ground
 
 FILE = "tools.log"
 LONGEST = 64 * 1024
@@ -41,7 +45,7 @@ def post_tool_use_failure(asked: Asked) -> Answer:
     return NOTHING
 
 
-def _folders(asked: Asked, ground: Ground) -> Iterator[Path]:
+def _folders(asked: Asked, ground: Ground) -> Iterator[str]:
     """Yields the folder of the attempt in whose slot the tool was to work, else those of flows it drives."""
     here = standing_in(asked)
     given = json.dumps(asked.row.get("tool_input"), ensure_ascii=False)
@@ -51,14 +55,16 @@ def _folders(asked: Asked, ground: Ground) -> Iterator[Path]:
         yield from attempts
         return
     for flow in sorted(driven_by(ground.state, asked.session)):
-        yield ground.state / "attempts" / flow
+        yield os.path.join(ground.state, "attempts", flow)
 
 
-def _append(folder: Path, line: str) -> None:
+def _append(folder: str, line: str) -> None:
     # An attempt's folder is made by whoever hands it out; a flow's is the one above those.
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         return
-    handle = os.open(folder / FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+    handle = os.open(
+        os.path.join(folder, FILE), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600
+    )
     with os.fdopen(handle, "a", encoding="utf-8", errors="replace") as file:
         if os.fstat(handle).st_size < LONGEST:
             file.write(line)

@@ -5,19 +5,23 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 
-HEREDOC = re.compile(r"<<-?[ \t]*(['\"]?)(\w+)\1([^\n]*)\n(.*?)(?:\n[ \t]*\2(?=\n|$)|\Z)", re.DOTALL)
-GIVEN = re.compile("\1([0-9]+)\1")
+from stratum_git.git.whereabouts import resolved
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+HEREDOC = r"(?s)<<-?[ \t]*(['\"]?)(\w+)\1([^\n]*)\n(.*?)(?:\n[ \t]*\2(?=\n|$)|\Z)"
+"""These are texts: a pattern takes as long to be made as all else, and few commands have anything of it."""
+GIVEN = "\1([0-9]+)\1"
 """Stands in a text for what a command there gets on its standard input."""
-PIECE = re.compile(
-    r"(?P<kept>\\.|'[^']*')|(?P<quoted>\"(?:\\.|[^\"\\])*\")|`(?P<ticked>[^`]*)`|(?P<comment>(?:^|(?<=[\s;&|()]))#[^\n]*)",
-    re.DOTALL,
+PIECE = (
+    r"(?s)(?P<kept>\\.|'[^']*')|(?P<quoted>\"(?:\\.|[^\"\\])*\")|`(?P<ticked>[^`]*)`"
+    r"|(?P<comment>(?:^|(?<=[\s;&|()]))#[^\n]*)"
 )
-INNER = re.compile(r"\$\(([^()]*)\)|`([^`]*)`")
-ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=.*", re.DOTALL)
+INNER = r"\$\(([^()]*)\)|`([^`]*)`"
+ASSIGNMENT = r"(?s)[A-Za-z_][A-Za-z0-9_]*=.*"
 BEFORE: Mapping[str, frozenset[str]] = {
     # Words that stand before the program that is started, and those of their options that have a value.
     **dict.fromkeys(("command", "nohup", "!", "{", "if", "then", "elif", "else"), frozenset()),
@@ -31,27 +35,31 @@ BEFORE: Mapping[str, frozenset[str]] = {
     "timeout": frozenset({"-k", "-s"}),
 }  # fmt: skip
 SHELLS = frozenset({"sh", "bash", "zsh", "dash"})
-TEXT = re.compile(r"-[a-z]*c")
+TEXT = r"-[a-z]*c"
 """The option of a shell after which the text is that it runs."""
 DEEP = 3
 LONGEST = 20_000
 
 
-@dataclass(frozen=True, slots=True)
 class Started:
     """A program that is started: its name, its arguments, the folder, and what it gets on standard input.
 
     ``variables`` are those that are set for it alone.
     """
 
-    program: str
-    words: tuple[str, ...]
-    place: Path
-    stdin: str = ""
-    variables: Mapping[str, str] = field(default_factory=dict)
+    __slots__ = ("place", "program", "stdin", "variables", "words")
+
+    def __init__(
+        self, program: str, words: tuple[str, ...], place: str, stdin: str, variables: Mapping[str, str]
+    ) -> None:
+        self.program = program
+        self.words = words
+        self.place = place
+        self.stdin = stdin
+        self.variables = variables
 
 
-def started(command: str, place: Path, deep: int = 0) -> Iterator[Started]:
+def started(command: str, place: str, deep: int = 0) -> Iterator[Started]:
     """Yields what *command* starts in *place*; nothing of what cannot be read as a shell would."""
     given: list[str] = []
 
@@ -59,16 +67,20 @@ def started(command: str, place: Path, deep: int = 0) -> Iterator[Started]:
         given.append(found[4])
         return f" \1{len(given) - 1}\1{found[3]}\n"
 
-    text, inner = _bared(HEREDOC.sub(taken, command[:LONGEST]).replace("\\\n", " "))
+    text = command[:LONGEST]
+    text = re.sub(HEREDOC, taken, text) if "<<" in text else text
+    text, inner = _bared(text.replace("\\\n", " "))
     for one in inner if deep < DEEP else ():
         yield from started(one, place, deep + 1)
-    above: list[Path] = []
+    above: list[str] = []
     stdin = ""
     for words, end in _simple(text):
         own, variables, read = _own(words, given)
         stdin = read or stdin
-        program = Path(own[0]).name if own else ""
-        at = next((n for n, word in enumerate(own[1:-1], 2) if TEXT.fullmatch(word)), 0)
+        program = os.path.basename(own[0].rstrip("/")) if own else ""
+        at = next(
+            (n for n, word in enumerate(own[1:-1], 2) if word[:1] == "-" and re.fullmatch(TEXT, word)), 0
+        )
         if program in {"cd", "pushd"}:
             place = _moved(place, own[1:])
         elif (program == "eval" or (program in SHELLS and at)) and deep < DEEP:
@@ -91,10 +103,11 @@ def _bared(text: str) -> tuple[str, list[str]]:
         if found["comment"] is not None:
             return ""
         if found["quoted"] is not None:
-            inner.extend(one[1] or one[2] or "" for one in INNER.finditer(found["quoted"]))
+            inner.extend(one[1] or one[2] or "" for one in re.finditer(INNER, found["quoted"]))
         return f"({found['ticked']})" if found["ticked"] is not None else found[0]
 
-    return PIECE.sub(bare, text), inner
+    # Only what begins one of the pieces can be one.
+    return (re.sub(PIECE, bare, text) if {"\\", "'", '"', "`", "#"} & set(text) else text), inner
 
 
 def _simple(text: str) -> Iterator[tuple[list[str], str]]:
@@ -121,7 +134,7 @@ def _own(words: list[str], given: Sequence[str]) -> tuple[list[str], dict[str, s
     """Returns the program and its arguments, the variables that it is given, and its standard input."""
     rest, stdin = [], ""
     for number, word in enumerate(words):
-        found = GIVEN.fullmatch(word)
+        found = re.fullmatch(GIVEN, word) if "\1" in word else None
         if found is not None and int(found[1]) < len(given):
             stdin = given[int(found[1])]
         elif word.startswith("<<<"):
@@ -129,7 +142,7 @@ def _own(words: list[str], given: Sequence[str]) -> tuple[list[str], dict[str, s
         else:
             rest.append(word)
     variables: dict[str, str] = {}
-    while rest and (rest[0] in BEFORE or ASSIGNMENT.fullmatch(rest[0])):
+    while rest and (rest[0] in BEFORE or _is_assignment(rest[0])):
         word = rest.pop(0)
         if word not in BEFORE:
             name, _, value = word.partition("=")
@@ -143,6 +156,10 @@ def _own(words: list[str], given: Sequence[str]) -> tuple[list[str], dict[str, s
     return rest, variables, stdin
 
 
-def _moved(place: Path, words: list[str]) -> Path:
+def _is_assignment(word: str) -> bool:
+    return "=" in word and re.fullmatch(ASSIGNMENT, word) is not None
+
+
+def _moved(place: str, words: list[str]) -> str:
     names = [word for word in words if not word.startswith("-")] or ["~"]
-    return place if "$" in names[0] else (place / os.path.expanduser(names[0])).resolve()
+    return place if "$" in names[0] else resolved(os.path.join(place, os.path.expanduser(names[0])))

@@ -17,7 +17,7 @@ ROOM = 9000
 def post_tool_use(asked: Asked) -> Answer:
     """Refuses a spec that is not valid. The file stays as it was written; the model is to mend it."""
     path = Path(asked.tool("file_path"))
-    place = path if path.is_absolute() else asked.cwd / path
+    place = path if path.is_absolute() else Path(asked.cwd) / path
     try:
         text = read_bounded(place, LIMIT).decode()
     except OSError:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
+import os
 
 from stratum_git.app.clients import TOLD, folder_of
 from stratum_git.app.hooks.asked import NOTHING, Answer, Asked
 from stratum_git.app.hooks.unreported import calls, listed, unreported
+from stratum_git.git.files import read_bounded
+from stratum_git.git.whereabouts import sha256
 
 RUNNING = ("running", "pending")
 KNOWN = 10_000
 """Tasks that a session is known to have been told of."""
+LARGEST = 2 * 65 * KNOWN
+"""Bytes of the file that says of which."""
 
 
 def stop(asked: Asked) -> Answer:
@@ -43,10 +47,11 @@ def _are_new(asked: Asked, work: list[str]) -> bool:
     if folder is None:
         return False
     # Each by itself: who reports some of it and leaves the rest was told of the rest.
-    digests = [hashlib.sha256(name.encode()).hexdigest() for name in work]
-    file = folder / TOLD
-    known = file.read_text(encoding="ascii").split() if file.exists() else []
+    digests = [sha256(name.encode()).hexdigest() for name in work]
+    path = os.path.join(folder, TOLD)
+    known = read_bounded(path, LARGEST).decode("ascii").split() if os.path.exists(path) else []
     fresh = [digest for digest in digests if digest not in known]
     if fresh:
-        file.write_text("\n".join([*known[-KNOWN:], *fresh]), encoding="ascii")
+        with open(path, "w", encoding="ascii") as file:
+            file.write("\n".join([*known[-KNOWN:], *fresh]))
     return bool(fresh)

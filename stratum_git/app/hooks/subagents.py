@@ -6,41 +6,54 @@ one, before that among the calls of the session's that have no answer yet.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from stratum_git.app.client_records import FLOW, client_worktrees, rest
-from stratum_git.app.hooks.asked import NOTHING, Answer, Asked, Ground, advice
-from stratum_git.app.hooks.tenants import Tenant, standing_in
+from stratum_git.app.hooks.asked import NOTHING, Answer, Heavier, advice
+from stratum_git.app.hooks.tenants import CLIENTS, standing_in
 from stratum_git.app.hooks.transcripts import called
-from stratum_git.app.hooks.unreported import repository_of
-from stratum_git.dispatch.clock import now, uptime
-from stratum_git.git.objects import ObjectWriter
-from stratum_git.git.refs import RefUpdate, transact
-from stratum_git.model.ids import RefName
-from stratum_git.slots.folders import StateFolders
-from stratum_git.slots.leases import prolonged, read_lease, write_lease
+from stratum_git.dispatch.clock import now
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from stratum_git.app.hooks.asked import Asked, Ground
+    from stratum_git.app.hooks.tenants import Tenant
 
 OFFERED, CLAIMED = 3600.0, 900.0
 """Seconds that a task of the client's, or of a worker's, is his for while a subagent is at work on it."""
 
 
 def subagent_start(asked: Asked) -> Answer:
-    """Tells a subagent that works in a slot what holds there, and renews its lease."""
+    """Tells a subagent that works in a slot what holds there; raises Heavier to renew its lease."""
     ground = asked.ground
     if ground is None:
         return NOTHING
+    here, tasks = whose(asked, ground)
+    if (here is not None and here.flow == CLIENTS) or any(is_due(ground, tenant) for tenant in tasks):
+        raise Heavier("renewing")
+    return rules(here, tasks)
+
+
+def whose(asked: Asked, ground: Ground) -> tuple[Tenant | None, list[Tenant]]:
+    """Returns whose slot a subagent is called from, and the tasks that it may be at work on."""
     here = standing_in(asked)
     named = (here,) if here is not None else called(asked, ground)
-    tasks = [tenant for tenant in named if tenant.flow != FLOW]
-    if here is not None and here.flow == FLOW:
-        _wake(ground, here)
-    renew(ground, tasks)
+    return here, [tenant for tenant in named if tenant.flow != CLIENTS]
+
+
+def is_due(ground: Ground, tenant: Tenant) -> bool:
+    """Returns whether half of the time of a task's lease is over, and it is there to be renewed."""
+    lease = ground.looks.lease(tenant.lease)
+    if lease is None or lease.attempt != tenant.attempt:
+        return False
+    return 0 < lease.expires - now() < (CLAIMED if lease.holder else OFFERED) / 2
+
+
+def rules(here: Tenant | None, tasks: list[Tenant]) -> Answer:
+    """Returns what holds in a slot, as advice."""
     words = _rules(here, tasks)
     return advice("SubagentStart", words) if words else NOTHING
 
 
 def _rules(here: Tenant | None, tasks: list[Tenant]) -> str:
-    if here is not None and here.flow == FLOW:
+    if here is not None and here.flow == CLIENTS:
         return (
             f"You are in a worktree of your own, {here.path}, on the branch {here.task}. "
             "Stay in it; commit there, or leave changes uncommitted: both are kept."
@@ -59,29 +72,3 @@ def _rules(here: Tenant | None, tasks: list[Tenant]) -> str:
             f"rest of:\n{places}\nDo not switch branches, stash or push there."
         )
     return ""
-
-
-def renew(ground: Ground, tasks: Iterable[Tenant]) -> None:
-    """Lets leases last, where half of their time is over: they are compared, so others count on them."""
-    repo = repository_of(ground)
-    for tenant in tasks:
-        ref = RefName(tenant.lease)
-        held = read_lease(repo, ref)
-        lease = None if held is None else held.lease
-        if held is None or lease is None or lease.kind != "open" or lease.attempt != tenant.attempt:
-            continue
-        seconds = CLAIMED if lease.holder else OFFERED
-        if not 0 < lease.expires - now() < seconds / 2:
-            continue
-        writer = ObjectWriter(repo, durable=True)
-        token = write_lease(writer, prolonged(lease, seconds, now=now(), uptime=uptime()))
-        writer.sync()
-        transact(repo, [RefUpdate(ref, token, held.token)], message="stratum-git", durable=True)
-
-
-def _wake(ground: Ground, here: Tenant) -> None:
-    """Notes that somebody goes on in a worktree whose subagent had ended."""
-    folders = StateFolders(ground.state)
-    for one in client_worktrees(folders):
-        if one.key == here.task and one.rested:
-            rest(folders, one, 0.0)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
-from contextlib import suppress
-from pathlib import Path
 
-from stratum_git.app.hooks.asked import Asked, Ground
-from stratum_git.app.hooks.tenants import Tenant, named_in
+from stratum_git.app.hooks.tenants import named_in
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from stratum_git.app.hooks.asked import Asked, Ground
+    from stratum_git.app.hooks.tenants import Tenant
 
 HEAD = 512 * 1024
 TAIL = 2 * 1024 * 1024
@@ -19,10 +22,12 @@ TAIL = 2 * 1024 * 1024
 def sent_to(asked: Asked, ground: Ground) -> tuple[Tenant, ...]:
     """Returns the slots that a subagent's prompt names, else those that it came to name itself."""
     path = asked.text("agent_transcript_path") or _beside(asked)
-    with suppress(OSError), Path(path).open("rb") as file:
-        found = named_in(ground, _prompt(file.read(HEAD).decode("utf-8", "replace")))
+    try:
+        with open(path, "rb") as file:
+            found = named_in(ground, _prompt(file.read(HEAD).decode("utf-8", "replace")))
         return found or named_in(ground, _end_of(path))
-    return ()
+    except OSError:
+        return ()
 
 
 def called(asked: Asked, ground: Ground) -> tuple[Tenant, ...]:
@@ -64,15 +69,18 @@ def _blocks(text: str) -> Iterator[dict[str, object]]:
 
 
 def _row(line: str) -> dict[str, object]:
-    with suppress(ValueError, RecursionError):
+    try:
         row = json.loads(line)
-        return row if isinstance(row, dict) else {}
-    return {}
+    except (ValueError, RecursionError):
+        return {}
+    return row if isinstance(row, dict) else {}
 
 
 def _end_of(path: str) -> str:
-    with suppress(OSError, ValueError), Path(path).open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - TAIL))
-        return file.read(TAIL).decode("utf-8", "replace")
-    return ""
+    try:
+        with open(path, "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - TAIL))
+            return file.read(TAIL).decode("utf-8", "replace")
+    except (OSError, ValueError):
+        return ""

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-
 from stratum_git.app.clients import driven_by
-from stratum_git.app.hooks.asked import Ground
 from stratum_git.app.hooks.tenants import tenants
 from stratum_git.dispatch.clock import now, uptime
-from stratum_git.git.repository import Repository
-from stratum_git.slots.leases import Lease, has_ended, read_leases
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from stratum_git.app.hooks.asked import Ground
+    from stratum_git.slots.lease_words import LeaseWords
 
 SHOWN = 12
 
 
-@dataclass(frozen=True, slots=True)
 class Unreported:
     """A task, its lease, and where its work lies."""
 
-    lease: Lease
-    path: Path
+    __slots__ = ("lease", "path")
+
+    def __init__(self, lease: LeaseWords, path: str) -> None:
+        self.lease = lease
+        self.path = path
 
     @property
     def name(self) -> str:
@@ -30,25 +32,15 @@ class Unreported:
         return f"{lease.flow}/{lease.step}/{lease.task}/{lease.attempt}-{lease.nonce}"
 
 
-def repository_of(ground: Ground) -> Repository:
-    """Returns the repository, without asking git about it."""
-    layout = ground.layout
-    return Repository(layout.root, layout.git_dir, layout.common_dir, layout.object_format)
-
-
 def unreported(ground: Ground, session: str) -> tuple[Unreported, ...]:
     """Returns the tasks that a session was given and has not reported, by the leases there are now."""
     places = {(who.flow, who.step, who.task, who.attempt): who.path for who in tenants(ground)}
     return tuple(
-        Unreported(lease, places.get((lease.flow, lease.step, lease.task, lease.attempt), ground.layout.root))
+        Unreported(
+            lease, places.get((lease.flow, lease.step, lease.task, lease.attempt), ground.checkout.root)
+        )
         for lease in _leases(ground, session)
     )
-
-
-def all_unreported(ground: Ground) -> tuple[Lease, ...]:
-    """Returns the open leases of the repository, whoever was given them."""
-    held = read_leases(repository_of(ground)).values()
-    return tuple(one.lease for one in held if one.lease is not None and one.lease.kind == "open")
 
 
 def listed(work: tuple[Unreported, ...]) -> str:
@@ -72,12 +64,12 @@ def calls(work: tuple[Unreported, ...]) -> str:
     return "\n".join(told[:SHOWN])
 
 
-def _leases(ground: Ground, session: str) -> Iterator[Lease]:
+def _leases(ground: Ground, session: str) -> Iterator[LeaseWords]:
     driven = driven_by(ground.state, session)
-    for lease in all_unreported(ground):
+    for lease in ground.looks.leases().values():
         if not lease.holder:
             if lease.flow in driven:
                 yield lease
-        elif lease.session == session and not has_ended(lease, now=now(), uptime=uptime()):
+        elif lease.session == session and not lease.has_ended(now=now(), uptime=uptime()):
             # Of one that has ended nobody would take a report.
             yield lease

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from stratum_git.agents.identity import PROC, ProcessIdentity, identity_of
 from stratum_git.app.client_worktrees import Lender, Removed, Returned, Stays, client_worktrees
+from stratum_git.app.hooks.aided import repository_of
 from stratum_git.app.hooks.asked import Answer, Asked
-from stratum_git.app.hooks.unreported import repository_of
 from stratum_git.app.including import include
 from stratum_git.errors import UserError
 from stratum_git.git.repository import open_repository
@@ -49,14 +49,14 @@ def worktree_remove(asked: Asked) -> Answer:
 
 def lender_of(asked: Asked) -> Lender:
     """Returns who lends slots at the HEAD of whoever calls; raises NotARepository."""
-    return Lender(open_repository(asked.cwd), _folders(asked))
+    return Lender(open_repository(Path(asked.cwd)), _folders(asked))
 
 
 def lender_from_above(asked: Asked) -> Lender:
     """Returns who takes slots back, and stands in none of them himself; raises NotARepository."""
     if asked.ground is None:
         raise UserError(f"no repository was found around {asked.cwd}")
-    common = asked.ground.layout.common_dir
+    common = Path(asked.ground.checkout.common_dir)
     return Lender(replace(repository_of(asked.ground), root=common, git_dir=common), _folders(asked))
 
 
@@ -82,7 +82,7 @@ def client_process(asked: Asked) -> ProcessIdentity | None:
 def _folders(asked: Asked) -> StateFolders:
     if asked.ground is None:
         raise UserError(f"no repository was found around {asked.cwd}")
-    return StateFolders(asked.ground.state)
+    return StateFolders(Path(asked.ground.state))
 
 
 def _gone(ignored: tuple[str, ...]) -> str:
