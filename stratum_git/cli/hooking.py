@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from stratum_git.app.hooks.asked import Asked, Ground, Heavier
+from stratum_git.app.hooks.asked import LOOKING, Asked, Ground, Heavier
 from stratum_git.app.hooks.calls import HOOKS, place_of, row_of
 from stratum_git.app.hooks.glances import Glance, glance_of, may_matter, standing
 from stratum_git.errors import StratumError
-from stratum_git.git.unaided import Undecided
+from stratum_git.git.whereabouts import Undecided
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,19 +45,28 @@ def answers(name: str, asked: Asked) -> Iterator[Answer]:
 
 
 def _answer(part: str, name: str, asked: Asked) -> Answer:
-    answer = getattr(import_module(f"stratum_git.app.hooks.{part}"), name.replace("-", "_"))
+    ground = asked.ground
+    if ground is None or part not in LOOKING:
+        return _from(part, name, asked)
+    hooks = "stratum_git.app.hooks"
+    ground.looks = import_module(f"{hooks}.unassisted").Unassisted(ground)
     try:
-        found: Answer = answer(asked)
+        return _from(part, name, asked)
     except Heavier as more:
-        return _answer(more.part, name, asked)
+        return _from(more.part, name, asked)
     except Undecided:
         # Nothing was done yet: what a hook does follows from what it has looked up.
-        ground = asked.ground
-        if ground is None:
-            raise
-        ground.looks = import_module("stratum_git.app.hooks.aided").Aided(ground)
-        return _answer(part, name, asked)
-    return found
+        ground.looks = import_module(f"{hooks}.aided").Aided(ground)
+    try:
+        return _from(part, name, asked)
+    except Heavier as more:
+        return _from(more.part, name, asked)
+
+
+def _from(part: str, name: str, asked: Asked) -> Answer:
+    module = import_module(f"stratum_git.app.hooks.{part}")
+    answer: Answer = getattr(module, name.replace("-", "_"))(asked)
+    return answer
 
 
 def _settled(row: Mapping[str, object], cwd: str, environment: Mapping[str, str]) -> Glance:

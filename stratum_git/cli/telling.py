@@ -10,8 +10,9 @@ import json
 import os
 
 from stratum_git.app.briefs import flow_rows, gate_rows, session_rows
-from stratum_git.git.unaided import Unaided, Undecided, unaided_at
-from stratum_git.store.headers import HEADER, PREFIX, STATE, every_flow, is_id, open_flows
+from stratum_git.git.unaided import Unaided, unaided_at
+from stratum_git.git.whereabouts import Undecided
+from stratum_git.store.headers import PREFIX, every_flow, is_id, open_flows, reader_of
 from stratum_git.store.told import known_words
 
 TYPE_CHECKING = False
@@ -42,7 +43,7 @@ def told(arguments: Sequence[str]) -> str | None:
 
 def _list(there: Unaided, kind: str) -> str | None:
     listed, rows = LISTS[kind]
-    found = listed(there.common_dir, lambda tips: [there.file(tip, STATE, HEADER) for tip in tips])
+    found = listed(there.common_dir, reader_of(there))
     if found is None or found.remarks:
         # What cannot be read is told by whoever knows why.
         return None

@@ -11,7 +11,7 @@ import os
 import zlib
 
 from stratum_git.git.ref_files import is_oid, loose_refs, packed_refs
-from stratum_git.git.whereabouts import Checkout, checkout_at
+from stratum_git.git.whereabouts import Checkout, Undecided, checkout_at
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,10 +33,6 @@ CHUNK = 16 * 1024
 INDEX = b"\xfftOc\x00\x00\x00\x02"
 NAMES = 8 + 1024
 """Where the names of objects begin in the index of a pack."""
-
-
-class Undecided(Exception):  # noqa: N818 - nothing is wrong
-    """Git has to be asked."""
 
 
 class Unaided:

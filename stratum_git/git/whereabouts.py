@@ -20,9 +20,13 @@ except ImportError:
     except ImportError:
         from hashlib import sha256
 
-__all__ = ["Checkout", "checkout_at", "key_of", "pointer", "resolved", "sha256"]
+__all__ = ["Checkout", "Undecided", "checkout_at", "key_of", "pointer", "resolved", "sha256"]
 POINTER = 64 * 1024
 """Bytes of the files in which git notes where something is; a path has four thousand at most."""
+
+
+class Undecided(Exception):  # noqa: N818 - nothing is wrong
+    """What is asked cannot be seen in files for certain: git has to be asked."""
 
 
 class Checkout:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar
 
     from stratum_git.git.ref_files import Stamp
+    from stratum_git.git.unaided import Unaided
     from stratum_git.model.ids import FlowId, Json, Oid, RefName
 
     T = TypeVar("T")
@@ -113,6 +114,16 @@ def open_flows(common_dir: str, read: Read) -> Listing | None:
     else:
         found = _told(_read_headers(read, {**known, **loose}))
     return None if found is None else only_open(found)
+
+
+def seen_open(there: Unaided) -> Listing | None:
+    """Returns the flows that are not over, without git; raises Undecided."""
+    return open_flows(there.common_dir, reader_of(there))
+
+
+def reader_of(there: Unaided) -> Read:
+    """Returns what reads states without git, or raises Undecided."""
+    return lambda tips: [there.file(tip, STATE, HEADER) for tip in tips]
 
 
 def only_open(found: Listing) -> Listing:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from stratum_git.git.unaided import Undecided, unaided_at
+from stratum_git.git.unaided import unaided_at
+from stratum_git.git.whereabouts import Undecided
 from tests.support.repos import ScratchRepo
 
 LIMIT = 1024 * 1024

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from stratum_git.app.hooks.asked import LEASES, Ground
+from collections.abc import Callable
+
+from stratum_git.app.hooks.asked import Ground
+from stratum_git.app.hooks.unassisted import LEASES
 from stratum_git.git.layout import Layout
 from stratum_git.git.objects import read_objects
 from stratum_git.git.refs import read_refs
 from stratum_git.git.repository import Repository
+from stratum_git.git.unaided import Unaided
 from stratum_git.slots.lease_words import LeaseWords, words_of
 from stratum_git.store.headers import Listing
 from stratum_git.store.listing import list_open
 
 
 class Aided:
-    """Looks up what there is; ``asked.Unassisted`` does it without git."""
+    """Looks up what there is; ``Unassisted`` does it without git."""
 
     def __init__(self, ground: Ground) -> None:
         self._repo = repository_of(ground)
 
-    def flows(self) -> Listing:
+    def flows(self, _: Callable[[Unaided], Listing | None]) -> Listing:
         """Returns the flows that are not over."""
         return list_open(self._repo)
 

@@ -10,22 +10,22 @@ import json
 import os
 
 from stratum_git.app.hooks.glances import CONFIG, Glance
-from stratum_git.git.unaided import Unaided, Undecided, unaided
-from stratum_git.slots.lease_words import LeaseWords, words_of
-from stratum_git.store.headers import HEADER, STATE, Listing, open_flows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Protocol
 
+    from stratum_git.git.unaided import Unaided
     from stratum_git.git.whereabouts import Checkout
+    from stratum_git.slots.lease_words import LeaseWords
+    from stratum_git.store.headers import Listing
 
     class Looks(Protocol):
-        """What is looked up in a repository: without git, or by it."""
+        """What is looked up in a repository: without git (``unassisted.py``), or by it (``aided.py``)."""
 
-        def flows(self) -> Listing:
-            """Returns the flows that are not over."""
+        def flows(self, read: Callable[[Unaided], Listing | None]) -> Listing:
+            """Returns the flows that are not over; *read* knows them where git is not needed."""
 
         def leases(self) -> dict[str, LeaseWords]:
             """Returns the open leases of the repository, by their refs."""
@@ -38,9 +38,8 @@ BLOCKING = 2
 """The exit code by which a hook refuses; its words are on standard error, for the model."""
 
 
-LEASES = "refs/stratum/leases/"
-LEASE = 1024 * 1024
-"""Bytes of a lease."""
+LOOKING = frozenset({"beginning", "stopping", "subagents"})
+"""Parts that look something up in the repository."""
 
 
 class Heavier(Exception):  # noqa: N818 - nothing is wrong
@@ -52,49 +51,18 @@ class Heavier(Exception):  # noqa: N818 - nothing is wrong
 
 
 class Ground:
-    """The repository that a hook is about, and the folder of its slots, logs and locks."""
+    """The repository that a hook is about, and the folder of its slots, logs and locks.
+
+    ``looks`` is there for whoever is LOOKING.
+    """
 
     __slots__ = ("checkout", "looks", "slots", "state")
+    looks: Looks
 
-    def __init__(self, checkout: Checkout, state: str, looks: Looks | None = None) -> None:
+    def __init__(self, checkout: Checkout, state: str) -> None:
         self.checkout = checkout
         self.state = state
         self.slots = os.path.join(state, "slots")
-        self.looks: Looks = Unassisted(checkout) if looks is None else looks
-
-
-class Unassisted:
-    """Looks up what there is without git; raises Undecided where git has to be asked."""
-
-    def __init__(self, checkout: Checkout) -> None:
-        self._checkout = checkout
-        self._there: Unaided | None = None
-
-    def flows(self) -> Listing:
-        """Returns the flows that are not over."""
-        there = self._opened()
-        found = open_flows(there.common_dir, lambda tips: [there.file(tip, STATE, HEADER) for tip in tips])
-        if found is None:
-            raise Undecided("git has to list the flows")
-        return found
-
-    def leases(self) -> dict[str, LeaseWords]:
-        """Returns the open leases of the repository, by their refs."""
-        there = self._opened()
-        found = {ref: words_of(there.blob(oid, LEASE)) for ref, oid in sorted(there.refs(LEASES).items())}
-        return {ref: lease for ref, lease in found.items() if lease is not None and lease.kind == "open"}
-
-    def lease(self, ref: str) -> LeaseWords | None:
-        """Returns one of them."""
-        there = self._opened()
-        token = there.ref(ref)
-        found = None if token is None else words_of(there.blob(token, LEASE))
-        return None if found is None or found.kind != "open" else found
-
-    def _opened(self) -> Unaided:
-        if self._there is None:
-            self._there = unaided(self._checkout, self._checkout.root)
-        return self._there
 
 
 class Asked:

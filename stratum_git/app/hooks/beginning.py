@@ -8,7 +8,7 @@ from stratum_git.app.hooks.asked import NOTHING, Answer
 from stratum_git.app.hooks.glances import MEMORY
 from stratum_git.app.hooks.tenants import standing_in
 from stratum_git.git.files import read_bounded
-from stratum_git.store.headers import OVER
+from stratum_git.store.headers import OVER, seen_open
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def session_start(asked: Asked) -> Answer:
 
 
 def _flows(ground: Ground) -> Iterator[str]:
-    listing = ground.looks.flows()
+    listing = ground.looks.flows(seen_open)
     headers = [header for header in listing.headers if header.status not in OVER]
     if not headers:
         return
