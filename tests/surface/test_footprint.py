@@ -166,11 +166,14 @@ def test_every_verb_leaves_what_is_listed_and_nothing_else(watch: Watch) -> None
     assert shell.repo.git("for-each-ref", f"refs/stratum/attempts/{flow}/build/one/1-rest")
     assert shell.repo.git("for-each-ref", f"refs/stratum/conflicts/{flow}")
     for words in (
-        ("query", "flows", "--long"), ("query", "flow", flow), ("query", "gates"), ("log", flow),
+        ("query", "flows", "--long"), ("query", "gates"), ("log", flow),
         ("diff", flow, "one"), ("logs", flow, "one"), ("salvage", flow, "one"), ("doctor",),
         ("conflicts", flow), ("gc", "--dry-run", "--older-than", "0s"),
     ):  # fmt: skip
         watch.run(*words, nothing=True)
+    # What it told is remembered, once.
+    watch.run("query", "flow", flow)
+    watch.run("query", "flow", flow, nothing=True)
     watch.run("land", flow, "--dry-run", code=1)
     watch.run("undo", flow, code=2)
     watch.run("gate", "revise", flow, "pass")
