@@ -115,16 +115,16 @@ def _left(code: int, *, is_ours: bool) -> int:
     The interpreter takes a fifth of its time to take itself apart.
     """
     if is_ours and not {"threading", "atexit"} & set(sys.modules):
-        sys.stdout.flush()
-        sys.stderr.flush()
+        # What a closed descriptor has left is no stream, and print passes over it.
+        print(end="", flush=True)
+        print(end="", flush=True, file=sys.stderr)
         os._exit(code)
     return code
 
 
 def _told(words: str) -> int:
     try:
-        sys.stdout.write(words)
-        sys.stdout.flush()
+        print(words, end="", flush=True)
     except OSError as error:
         # What is still held back would be tried again at the end, and complained of.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

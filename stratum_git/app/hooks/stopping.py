@@ -13,7 +13,7 @@ from stratum_git.git.whereabouts import sha256
 RUNNING = ("running", "pending")
 KNOWN = 10_000
 """Tasks that a session is known to have been told of."""
-LARGEST = 2 * 65 * KNOWN
+LARGEST = 16 * 1024 * 1024
 """Bytes of the file that says of which."""
 
 
