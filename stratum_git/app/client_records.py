@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from stratum_git.agents.identity import ProcessIdentity, is_alive, own_identity
-from stratum_git.app.hooks.tenants import CLIENTS
+from stratum_git.app.hooks.tenants import CLIENTS, KEPT
 from stratum_git.model.ids import Oid, RefName
 from stratum_git.slots.folders import StateFolders
 from stratum_git.slots.occupancy import Occupant
 
 FLOW = CLIENTS
-PREFIX = "refs/stratum/worktrees/"
+PREFIX = KEPT
 
 
 @dataclass(frozen=True, slots=True)

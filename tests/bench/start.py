@@ -45,6 +45,10 @@ flows:
         source: $.input.tasks
         intent_template: "do {task.id}"
 """
+STATE = {
+    "name": "main", "status": "running", "book": {}, "cursor": "s1", "position": 0, "steps": 1, "seq": 1,
+    "base": "", "target": "", "driver": "client", "started": 1.0, "updated": 2.0, "tasks": None,
+}  # fmt: skip
 GREETING = {
     "jsonrpc": "2.0",
     "id": 1,
@@ -87,6 +91,7 @@ def _commands(client: ClientHooks, idle: ScratchRepo, top: Path) -> dict[str, Wa
     slot = placed(client)
     leased(client)
     driven(client)
+    _open_flow(client.repo)
     own = {"PATH": f"{BIN}:{os.environ['PATH']}", "XDG_STATE_HOME": str(client.state)}
     world = {**client.environment(), **own}
     queried = _with_a_flow(top, world)
@@ -107,6 +112,12 @@ def _commands(client: ClientHooks, idle: ScratchRepo, top: Path) -> dict[str, Wa
                 words, asked.at, world, asked.said, codes=(0, 2)
             )
     return ways
+
+
+def _open_flow(repo: ScratchRepo) -> None:
+    """Makes a flow that is not over, for a session to be told of when it starts."""
+    commit = repo.commit("flow", {"state.json": json.dumps(STATE)})
+    repo.git("update-ref", "refs/stratum/flows/f", commit)
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,10 @@ import os
 from pathlib import Path
 
 from stratum_git.app.capturing import snapshot
-from stratum_git.app.client_records import FLOW, PREFIX
 from stratum_git.app.hooks.aided import repository_of
 from stratum_git.app.hooks.asked import NOTHING, Answer, Asked, Ground, names_secrets
-from stratum_git.app.hooks.renewing import renew
-from stratum_git.app.hooks.tenants import Tenant, standing_in, tenant_of
+from stratum_git.app.hooks.prolonging import renew
+from stratum_git.app.hooks.tenants import CLIENTS, KEPT, Tenant, standing_in, tenant_of
 from stratum_git.app.hooks.transcripts import sent_to
 from stratum_git.dispatch.clock import now
 from stratum_git.dispatch.names import attempt_ref, seen_ref
@@ -28,9 +27,9 @@ def subagent_stop(asked: Asked) -> Answer:
         return NOTHING
     here = standing_in(asked)
     named = (here,) if here is not None else sent_to(asked, ground)
-    renew(ground, [tenant for tenant in named if tenant.flow != FLOW])
+    renew(ground, [tenant for tenant in named if tenant.flow != CLIENTS])
     for tenant in () if names_secrets(ground) else named:
-        if tenant.flow != FLOW:
+        if tenant.flow != CLIENTS:
             _note(asked, Path(tenant.folder(ground)))
         _keep(ground, tenant)
     return NOTHING
@@ -66,6 +65,6 @@ def _keep(ground: Ground, tenant: Tenant) -> None:
     repo = repository_of(ground)
     trust(repo.common_dir, repo.root)
     own = attempt_ref(FlowId(tenant.flow), StepId(tenant.step), tenant.task, tenant.attempt)
-    ref = RefName(f"{PREFIX}{tenant.task}") if tenant.flow == FLOW else seen_ref(own)
+    ref = RefName(f"{KEPT}{tenant.task}") if tenant.flow == CLIENTS else seen_ref(own)
     if tenant_of(tenant.path) == tenant:
         snapshot(repo, Path(tenant.path), Oid(tenant.base), ref, tenant.task or tenant.step)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 NAME = r"(?:slot|clone)-[0-9a-f]{8}"
 CLIENTS = "-worktrees"
 """Whose slots a client's own worktrees are: no flow has such an id, so whoever recovers those leaves them."""
+KEPT = "refs/stratum/worktrees/"
+"""What was in one of these is on a ref below it."""
 
 
 class Tenant:
