@@ -50,7 +50,7 @@ def make_context(around: Surroundings, repo: Repository, agents: Sequence[str]) 
     # Where a slot's branch starts is known again from the flow, should a power cut take it.
     branches = RefSession(repo, "stratum-git", durable=False)
     writer = RunWriter(repo, durable=True)
-    trees = TreeReader(repo, writer.heal)
+    trees = TreeReader(repo, writer.uncover)
     specs = _specs(config, agents)
     merger = TreeMerger(trees, writer)
     secrets = secrets_of(specs.values(), around.environment)

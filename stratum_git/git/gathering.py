@@ -54,6 +54,12 @@ class GatheringWriter(KeepingWriter):
         super().reveal()
         self._place_rows()
 
+    def uncover(self) -> int:
+        """Does it with what is gathered."""
+        waiting = len(self.gathered.rows)
+        self.reveal()
+        return waiting + super().uncover()
+
     def _place_rows(self) -> None:
         rows = self.gathered.rows
         if not rows:

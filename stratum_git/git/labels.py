@@ -81,7 +81,11 @@ class Renaming:
                 parts = [name]
         if entries.get(parts[0]) == new:
             return tree
-        return self.writer.tree({**entries, parts[0]: new})
+        entries[parts[0]] = new
+        made = self.writer.tree(entries)
+        # The next one may be in the same folder, and nobody else can read it yet.
+        self.trees.remember(made, entries)
+        return made
 
     def _named(self, name: str, taken: dict[str, Entry]) -> str:
         """Returns the new name of a file that has a side's id at the end, as git would choose it."""

@@ -93,7 +93,7 @@ def merge(
     if theirs == base:
         return Merged(ours)
     if merger is None:
-        with TreeReader(repo, writer.heal) as trees:
+        with TreeReader(repo, writer.uncover) as trees:
             return _by_git(repo, TreeMerger(trees, writer), (base, ours, theirs), Labels(*labels))
     simple = merger.merge(base, ours, theirs)
     if simple is not None:

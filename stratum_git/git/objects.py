@@ -178,6 +178,10 @@ class ObjectWriter:
             write_whole(path, missing[path], flushed=self.durable)
         return len(lost)
 
+    def uncover(self) -> int:
+        """Has git see what was written here and is missed; returns how many objects that may have been."""
+        return self.heal()
+
     @contextlib.contextmanager
     def _settling(self) -> Iterator[_Debt]:
         # One after another: what another thread has just begun to flush may be what this caller waits for.

@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import os
 import secrets
+import weakref
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -53,6 +54,12 @@ class PackWriter(ObjectWriter):
                 for oid in entries:
                     del self._entries[oid]
 
+    def uncover(self) -> int:
+        """Does it with what has no name yet as well."""
+        waiting = len(self._entries)
+        self.reveal()
+        return waiting + super().uncover()
+
     def sync(self) -> None:
         """Flushes what was written since the last call."""
         self.reveal()
@@ -85,9 +92,20 @@ class PackWriter(ObjectWriter):
 class RunWriter(ObjectWriter):
     """An object writer of which whatever is put off comes to be in a pack: a landing, the base of a task."""
 
+    _late: list[weakref.ref[PackWriter]] = field(default_factory=list, repr=False)
+
     def deferring(self) -> PackWriter:
         """Returns a late writer for the same repository; what it writes is one pack for each sync."""
-        return PackWriter(self.repo, self.durable, late=True, memory=self.memory)
+        late = PackWriter(self.repo, self.durable, late=True, memory=self.memory)
+        with self._lock:
+            self._late = [*(one for one in self._late if one() is not None), weakref.ref(late)]
+        return late
+
+    def uncover(self) -> int:
+        """Does it with what late writers have: who is to read it need not know whose it is."""
+        with self._lock:
+            late = [one for known in self._late if (one := known()) is not None]
+        return sum(one.uncover() for one in late) + super().uncover()
 
 
 def place(repo: Repository, content: Packed, level: int, *, durable: bool) -> Path:

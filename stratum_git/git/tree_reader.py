@@ -42,7 +42,7 @@ class MissingObject(HostError):  # noqa: N818 - reads as what is the matter
 class TreeReader:
     """Reads the trees of a repository. Safe for several threads; to be closed.
 
-    *heal* writes again what somebody's git deleted, and returns whether there was anything.
+    *heal* has git see what is missed and whoever reads has written; it says whether there was anything.
     """
 
     def __init__(self, repo: Repository, heal: Callable[[], int] = lambda: 0) -> None:

@@ -17,9 +17,10 @@ import pytest
 from stratum_git.errors import HostError
 from stratum_git.git.compaction import SETTLED, WIDTH, Listed, compact, let_go
 from stratum_git.git.objects import Signature, read_objects
-from stratum_git.git.pack_writer import MARK, PackWriter
+from stratum_git.git.pack_writer import MARK, PackWriter, RunWriter
 from stratum_git.git.packs import NotOurPackError, entries_of, packs_in_index
 from stratum_git.git.repository import Repository, open_repository
+from stratum_git.git.tree_reader import TreeReader
 from stratum_git.model.ids import Oid
 from tests.support.repos import ScratchRepo
 
@@ -263,3 +264,14 @@ def test_a_pack_needs_two_flushes_and_one_of_its_folder(repo: Repository, tmp_pa
     )
     # The file of which every keep is a further name, and twice a pack, an index, their folder.
     assert trace.read_text().count("sync(") == 1 + 2 * 3
+
+
+def test_who_misses_what_was_put_off_gets_it(repo: Repository) -> None:
+    writer = RunWriter(repo, durable=False)
+    late = writer.deferring()
+    tree = late.tree({"a": ("100644", late.blob(b"late"))})
+    assert writer.heal() == 0
+    with TreeReader(repo, writer.uncover) as trees:
+        assert [*trees.entries(tree)] == ["a"]
+    assert writer.uncover() == 0
+    assert len(late.made) == 1
