@@ -20,6 +20,7 @@ from io import FileIO
 from pathlib import Path
 
 from stratum_git.errors import BugError, HostError
+from stratum_git.git.debt import Debt
 from stratum_git.git.flushing import flush
 from stratum_git.git.memory import Memory
 from stratum_git.git.process import Git
@@ -64,29 +65,6 @@ class TreeEntry:
 
 
 @dataclass
-class _Debt:
-    """What is not certainly on the disk: objects, what git made, directories; and what has no name yet."""
-
-    oids: set[Oid] = field(default_factory=set)
-    owed: list[tuple[Oid, tuple[Oid, ...]]] = field(default_factory=list)
-    folders: set[Path] = field(default_factory=set)
-    unnamed: dict[Path, Path] = field(default_factory=dict)
-
-    def take_over(self, other: _Debt) -> None:
-        """Adds what another one still owes."""
-        self.oids |= other.oids
-        self.owed += other.owed
-        self.folders |= other.folders
-        self.unnamed |= other.unnamed
-
-    def clear(self) -> None:
-        """Forgets what is on the disk now; what has no name is not."""
-        self.oids.clear()
-        self.owed.clear()
-        self.folders.clear()
-
-
-@dataclass
 class ObjectWriter:
     """Writes objects. With ``durable`` they are on the disk after :meth:`sync`. Safe for several threads.
 
@@ -99,7 +77,7 @@ class ObjectWriter:
     late: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _flushing: threading.Lock = field(default_factory=threading.Lock, repr=False)
-    _debt: _Debt = field(default_factory=_Debt, repr=False)
+    _debt: Debt = field(default_factory=Debt, repr=False)
     memory: Memory = field(default_factory=Memory, repr=False)
 
     def blob(self, data: bytes) -> Oid:
@@ -183,11 +161,11 @@ class ObjectWriter:
         return self.heal()
 
     @contextlib.contextmanager
-    def _settling(self) -> Iterator[_Debt]:
+    def _settling(self) -> Iterator[Debt]:
         # One after another: what another thread has just begun to flush may be what this caller waits for.
         with self._flushing:
             with self._lock:
-                debt, self._debt = self._debt, _Debt()
+                debt, self._debt = self._debt, Debt()
             try:
                 yield debt
             except OSError as error:

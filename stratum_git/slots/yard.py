@@ -59,6 +59,8 @@ class Yard:
     background: bool = False
     _cleaner: Cleaner = field(init=False, repr=False)
     _wanted: Oid | None = None
+    _tended: Path | None = None
+    """The slot that is being cleaned: its record says meanwhile that it is fit for nobody."""
 
     def __post_init__(self) -> None:
         self._cleaner = Cleaner(self.tend)
@@ -125,6 +127,7 @@ class Yard:
             lock.release()
             return
         try:
+            self._tended = place
             write_record(place, replace(record, left=False))
             slot = Slot(place, record.kind, record.base, DETACHED, NOBODY, lock, record.kept, record.rung)
             self.rung_of(record.rung).clear(slot, self.folders_of(record.base))
@@ -133,6 +136,7 @@ class Yard:
             # It cannot be cleaned: another one takes its place.
             self.abolish(place, lock)
         finally:
+            self._tended = None
             lock.release()
 
     def surplus(self) -> Iterable[Path]:
@@ -155,7 +159,8 @@ class Yard:
 
     def _has_room(self, slot: Slot) -> bool:
         """Returns whether a slot may stay; one at a commit that nobody asks for makes room for it."""
-        others = [(p, r) for p, r in vacancies(self.folders.slots) if (r.ready or r.left) and p != slot.path]
+        idle = ((p, r) for p, r in vacancies(self.folders.slots) if p != slot.path)
+        others = [(p, r) for p, r in idle if r.ready or r.left or p == self._tended]
         if len(others) < self.keep():
             return True
         if not others or slot.base != self._wanted:
