@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ast
 import sys
+from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).parents[1] / "stratum_git"
 
@@ -51,6 +51,7 @@ MAX_LINES = 400
 MAX_FUNCTION = 50
 
 
+@cache
 def modules() -> dict[str, Path]:
     return {
         ".".join(p.relative_to(ROOT).with_suffix("").parts): p
@@ -59,9 +60,19 @@ def modules() -> dict[str, Path]:
     }
 
 
+@cache
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+
+
+def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    return (node for node in nodes(path) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
+@cache
 def imports(path: Path) -> set[str]:
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             found |= {a.name for a in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -79,21 +90,21 @@ def ours(path: Path, known: set[str]) -> set[str]:
     return out
 
 
-@pytest.mark.parametrize(("name", "path"), modules().items())
-def test_imports_only_look_down(name: str, path: Path) -> None:
-    here = name.partition(".")[0]
-    for other in ours(path, set(modules())):
-        there = other.partition(".")[0]
-        if there != here:
-            assert FLOORS[there] < FLOORS[here], f"{name} imports {other}"
+def test_imports_only_look_down() -> None:
+    known = set(modules())
+    for name, path in modules().items():
+        here = name.partition(".")[0]
+        for other in ours(path, known):
+            there = other.partition(".")[0]
+            assert there == here or FLOORS[there] < FLOORS[here], f"{name} imports {other}"
 
 
-@pytest.mark.parametrize(("name", "path"), modules().items())
-def test_the_lower_floors_touch_nothing_outside(name: str, path: Path) -> None:
-    if name.partition(".")[0] in PURE:
-        tops = {i.partition(".")[0] for i in imports(path)}
-        assert not tops & IMPURE_STDLIB
-        assert tops - set(sys.stdlib_module_names) <= PURE_LIBRARIES
+def test_the_lower_floors_touch_nothing_outside() -> None:
+    for name, path in modules().items():
+        if name.partition(".")[0] in PURE:
+            tops = {i.partition(".")[0] for i in imports(path)}
+            assert not tops & IMPURE_STDLIB, name
+            assert tops - set(sys.stdlib_module_names) <= PURE_LIBRARIES, name
 
 
 def test_there_are_no_import_cycles() -> None:
@@ -101,21 +112,22 @@ def test_there_are_no_import_cycles() -> None:
     list(TopologicalSorter({n: ours(p, known) for n, p in modules().items()}).static_order())
 
 
-@pytest.mark.parametrize(("name", "path"), modules().items())
-def test_every_module_and_function_fits_in_one_head(name: str, path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= MAX_LINES, name
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+def test_every_module_fits_in_one_head() -> None:
+    sizes = {name: len(path.read_text(encoding="utf-8").splitlines()) for name, path in modules().items()}
+    assert {name: lines for name, lines in sizes.items() if lines > MAX_LINES} == {}
+
+
+def test_every_function_fits_in_one_head() -> None:
+    for name, path in modules().items():
+        for node in functions(path):
             assert (node.end_lineno or 0) - node.lineno < MAX_FUNCTION, f"{name}.{node.name}"
 
 
-@pytest.mark.parametrize(("name", "path"), modules().items())
-def test_only_the_command_line_imports_late(name: str, path: Path) -> None:
-    if path.relative_to(ROOT).as_posix() in LATE or path.name == "tether.py":
-        return
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+def test_only_the_command_line_imports_late() -> None:
+    for name, path in modules().items():
+        if path.relative_to(ROOT).as_posix() in LATE or path.name == "tether.py":
+            continue
+        for node in functions(path):
             late = [n for n in ast.walk(node) if isinstance(n, ast.Import | ast.ImportFrom)]
             assert not late, f"{name}.{node.name} imports late"
 
