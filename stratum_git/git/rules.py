@@ -26,6 +26,8 @@ SET = re.compile(rb"\[[!^]?[^]/[\\!^][^]/[\\]*\]")
 """Of characters one of which is there."""
 OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 LARGEST = 1 << 20
+LONGEST = 2000
+"""Bytes of a line from which on git takes it for two, or for none, as its version is."""
 KEPT = 256
 
 
@@ -116,6 +118,8 @@ def converting(data: bytes) -> Rules:
     """Returns the patterns of what may be converted, other than its line ends and ids; raises Unclear."""
     if MACRO in data:
         raise Unclear("an attribute that stands for others")
+    if any(len(line) > LONGEST for line in data.split(b"\n")):
+        raise Unclear("a long line")
     lines = (line for line in _lines(data) if any(word in line for word in CONVERTING))
     # One in quotes may have blanks in it.
     return _rules(b"*" if line.startswith((b'"', b"!")) else line.split(None, 1)[0] for line in lines)

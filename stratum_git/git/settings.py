@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from stratum_git.git.process import Git, git_version, settings_folder, settings_sign
+from stratum_git.git.process import Git, git_version, settings_folder
 from stratum_git.git.repository import Repository
 
 FOLDING = frozenset({"core.ignorecase", "core.precomposeunicode", "core.sparsecheckout"})
@@ -19,11 +20,15 @@ MODES = frozenset({"core.filemode", "core.symlinks"})
 """Without these git does not believe what the disk says of a file."""
 NO = frozenset({b"false", b"no", b"off", b"0", b""})
 YES = frozenset({b"true", b"yes", b"on", b"1"})
+OTHER = "attr.tree"
+"""With it git reads attributes in a commit, and none that lie beside the files."""
 TELLS = (2, 42, 0)
 """Git that says where it looks for attributes."""
+INCLUDING = re.compile(rb"include(?:if\..*)?\.path", re.DOTALL)
+FILE = b"file:"
 
 _lock = threading.Lock()
-_known: dict[Path, tuple[tuple[object, ...], Settings]] = {}
+_known: dict[Path, _Known] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,38 +44,75 @@ class Settings:
     attributes: tuple[Path, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What git said. ``differs``: other worktrees, or branches, may have other settings."""
+
+    files: tuple[Path, ...]
+    differs: bool
+    sign: tuple[object, ...]
+    settings: Settings
+
+
 def settings_of(repo: Repository, slot: Path, own: Path) -> Settings | None:
     """Returns what the settings for a worktree say; ``None`` when it has some of its own.
 
-    Git is asked once, and again when the settings have changed.
+    Git is asked once, and again when one of the files changed that they are from, or would be from.
     """
     if os.path.lexists(own / "info" / "sparse-checkout") or os.path.lexists(own / "config.worktree"):
         return None
     shared = repo.common_dir
-    sign = (_sign(shared / "config"), _sign(shared / "config.worktree"), settings_sign(slot))
     with _lock:
         known = _known.get(shared)
-        if known is None or known[0] != sign:
-            known = _known[shared] = (sign, _asked(slot, shared))
-    return known[1]
+        if known is None or known.sign != _signs(known.files, own, differs=known.differs):
+            known = _known[shared] = _asked(slot, own, shared)
+    return known.settings
 
 
-def _asked(slot: Path, common: Path) -> Settings:
-    said = Git(slot).run("config", "--list", "-z").stdout
-    rows = (row.partition(b"\n") for row in said.split(b"\0"))
+def settings_sources(listed: Sequence[bytes], cwd: Path) -> tuple[Path, ...]:
+    """Returns the files that settings are from, or would be from if they were there.
+
+    *listed* is what ``git config --list -z --show-origin`` said in *cwd*, in turn where from, and what.
+    """
+    home = Path("~/.gitconfig").expanduser()
+    found = dict.fromkeys((home, settings_folder() / "git" / "config", Path("/etc/gitconfig")))
+    for origin, row in zip(listed[::2], listed[1::2], strict=False):
+        if origin.startswith(FILE):
+            place = cwd / os.fsdecode(origin.removeprefix(FILE))
+            found[place] = None
+            key, _, value = row.partition(b"\n")
+            if INCLUDING.fullmatch(key):
+                found[place.parent / os.path.expanduser(os.fsdecode(value))] = None  # noqa: PTH111 - any text
+    return tuple(found)
+
+
+def _asked(slot: Path, own: Path, common: Path) -> _Known:
+    listed = Git(slot).run("config", "--list", "-z", "--show-origin").stdout.split(b"\0")
+    rows = [row.partition(b"\n") for row in listed[1::2]]
     # A key without a value is true; the last one counts.
     last = {os.fsdecode(key): value if line else b"true" for key, line, value in rows}
     named = {key: last[key].lower() for key in (FOLDING | MODES) & {*last}}
     attributes = _attributes(last)
-    return Settings(
+    settings = Settings(
         all(named.get(key, b"false") in NO for key in FOLDING),
         attributes is not None and all(named.get(key, b"true") in YES for key in MODES),
         (*(attributes or ()), common / "info" / "attributes"),
     )
+    files = (common / "config", common / "config.worktree", *settings_sources(listed, slot))
+    differs = any(key.startswith("includeif.") for key in last)
+    return _Known(files, differs, _signs(files, own, differs=differs), settings)
+
+
+def _signs(files: Sequence[Path], own: Path, *, differs: bool) -> tuple[object, ...]:
+    """Returns what is another value when the settings for a worktree may be other ones."""
+    where = (own, _sign(own / "HEAD")) if differs else ()
+    return (*map(_sign, files), *where)
 
 
 def _attributes(settings: Mapping[str, bytes]) -> tuple[Path, ...] | None:
     """Returns the files with attributes for all repositories; ``None`` if they are named in a strange way."""
+    if OTHER in settings:
+        return None
     named = os.fsdecode(settings.get("core.attributesfile", b""))
     if "core.attributesfile" not in settings:
         return (*_of_the_system(), settings_folder() / "git" / "attributes")

@@ -281,3 +281,28 @@ def test_repositories_made_around_files_are_found(
     slot.git("init", "-q", "dir/sub")
     slot.git("init", "-q", "elsewhere")
     assert repositories_around(slot.path, layer, ground.base, trees) == ("dir/sub/.git",)
+
+
+@pytest.mark.parametrize("key", ["include.path", "includeIf.onbranch:later.path"])
+def test_settings_that_come_from_elsewhere_are_seen_when_they_change(
+    ground: Ground, layered: tuple[ScratchRepo, Layer], trees: TreeReader, tmp_path: Path, key: str
+) -> None:
+    slot, layer = layered
+    more = tmp_path / "more"
+    attributes = tmp_path / "attributes"
+    attributes.write_text("*.txt filter=up\n")
+    writer = ObjectWriter(ground.repo, durable=False)
+    slot.git("config", key, str(more))
+    try:
+        for branch in (None, "later"):
+            slot.write("a.txt", f"on {branch}\n")
+            if branch is not None:
+                slot.git("symbolic-ref", "HEAD", f"refs/heads/{branch}")
+                slot.git("update-ref", "HEAD", ground.base)
+            found = work_in(slot.path, layer, writer, trees)
+            assert found is not None
+            assert found.tree == by_git(slot)
+            # By then it was asked for.
+            more.write_text(f"[core]\n\tattributesFile = {attributes}\n")
+    finally:
+        slot.git("config", "--unset", key)

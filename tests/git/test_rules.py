@@ -98,6 +98,9 @@ def test_only_what_names_a_filter_counts_among_attributes() -> None:
     ]  # fmt: skip
     with pytest.raises(Unclear):
         converting(b"[attr]large filter=lfs\n*.bin large\n")
+    # Of a line that is too long an older git makes two.
+    with pytest.raises(Unclear):
+        converting(b"*.txt " + b"-text " * 340 + b"*.py filter=lfs\n")
 
 
 @pytest.mark.parametrize("strange", ["pipe", "link", "folder"])
