@@ -25,13 +25,19 @@ class Cleaner:
         self._done = 0
         self._is_waited_for = False
 
-    def add(self, place: Path) -> None:
-        """Has *work* done for a place, soon."""
+    def add(self, place: Path) -> bool:
+        """Has *work* done for a place, soon; returns whether there is a thread for it."""
         with self._changed:
-            self._todo.append(place)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="cleaner", daemon=self._is_daemon)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="cleaner", daemon=self._is_daemon)
+                try:
+                    thread.start()
+                except RuntimeError:
+                    # There are too many, or the process is about to end.
+                    return False
+                self._thread = thread
+            self._todo.append(place)
+        return True
 
     def waited(self) -> bool:
         """Waits until the piece at hand is done; returns whether there was one that nobody else waits for."""
@@ -64,14 +70,20 @@ class Cleaner:
             return self._thread
 
     def _run(self) -> None:
-        while (place := self._next()) is not None:
-            try:
-                self._work(place)
-            finally:
-                with self._changed:
-                    self._is_busy = False
-                    self._done += 1
-                    self._changed.notify_all()
+        try:
+            while (place := self._next()) is not None:
+                try:
+                    self._work(place)
+                finally:
+                    with self._changed:
+                        self._is_busy = False
+                        self._done += 1
+                        self._changed.notify_all()
+        finally:
+            # Should work raise all the same, nobody is to wait for a thread that has ended.
+            with self._changed:
+                if self._thread is threading.current_thread():
+                    self._thread = None
 
     def _next(self) -> Path | None:
         with self._changed:

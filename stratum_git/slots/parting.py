@@ -20,13 +20,17 @@ from stratum_git.slots.registry import Registry
 from stratum_git.slots.rungs.base import Rung
 from stratum_git.slots.slot import Slot
 
+MOST = 32
+"""Slots that wait, with all that is in them; who gives up one more throws it away himself."""
+
 
 @dataclass
 class Parting:
-    """The slots of a pool that are on their way out. Safe for several threads."""
+    """The slots of a pool that are on their way out, at most so many. Safe for several threads."""
 
     registry: Registry
     rung_of: Callable[[str], Rung]
+    most: int = MOST
     _going: dict[Path, tuple[SlotLock, str]] = field(default_factory=dict)
     _thread: Cleaner = field(init=False, repr=False)
 
@@ -35,14 +39,22 @@ class Parting:
 
     def begin(self, slot: Slot) -> bool:
         """Takes a slot over from its holder, lock and all; returns whether that was possible."""
+        if self.waiting >= self.most:
+            return False
         record = Vacant(slot.kind, slot.base, ready=False, rung=slot.rung)
         with suppress(StratumError, OSError):
             write_record(slot.path, record)
             if self.registry.give_up(slot.path):
                 self._going[slot.path] = slot.lock.passed_on(), slot.rung
-                self._thread.add(slot.path)
+                if not self._thread.add(slot.path):
+                    self._finish(slot.path)
                 return True
         return False
+
+    @property
+    def waiting(self) -> int:
+        """Returns how many slots nobody has begun with."""
+        return len(self._going)
 
     def wait(self) -> None:
         """Waits until nothing is left of those that were taken over."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,10 +16,13 @@ from stratum_git.git.repository import Repository
 from stratum_git.git.worktree import git_dir_of
 from stratum_git.model.ids import Oid
 from stratum_git.slots import trials
+from stratum_git.slots.cleaner import Cleaner
 from stratum_git.slots.folders import StateFolders
 from stratum_git.slots.locking import SlotLock
 from stratum_git.slots.mounts import detach, mounted_in
 from stratum_git.slots.occupancy import Vacant, read_record, try_lock, write_record
+from stratum_git.slots.parting import Parting
+from stratum_git.slots.rungs.overlay import AT_ONCE
 from stratum_git.slots.spares import Spares
 from tests.slots.laid import Ground
 from tests.slots.tenancy import condition, git, take
@@ -83,6 +88,58 @@ def test_what_is_given_back_and_cut_off_is_thrown_away_by_who_tidies(
     other.pool.tidy()
     other.trees.close()
     assert left(other, slot.path) == []
+
+
+def test_only_so_many_wait_to_be_thrown_away(ground: Ground, base: Oid) -> None:
+    parting = Parting(ground.rung.registry, lambda _: ground.rung, most=1)
+    slots = [take(ground.pool, base, task) for task in ("t1", "t2", "t3")]
+    for slot in slots:
+        (slot.path / "new").write_text("new\n")
+    ground.rung.go.clear()
+    # One is at hand, one waits.
+    assert parting.begin(slots[0])
+    while parting.waiting:
+        time.sleep(0)
+    assert parting.begin(slots[1])
+    assert not parting.begin(slots[2])
+    assert slots[2].lock.is_locked
+    assert condition(slots[2].path)[2] == "? new"
+    ground.rung.go.set()
+    parting.wait()
+    for _ in range(AT_ONCE):
+        # As if that many were deleted now.
+        ground.rung.deleting.acquire()
+    ground.rung.discard(slots[2].path)
+    assert list(ground.folders.trash.iterdir()) == []
+    for _ in range(AT_ONCE):
+        ground.rung.deleting.release()
+    ground.pool.release(slots[2])
+    ground.pool.close()
+    assert left(ground, slots[2].path) == []
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_nobody_waits_for_a_thread_that_has_failed(tmp_path: Path) -> None:
+    done, go, threads = list[Path](), threading.Event(), list[threading.Thread]()
+
+    def work(place: Path) -> None:
+        if place.name == "bad":
+            threads.append(threading.current_thread())
+            assert go.wait(5)
+            raise BugError("work that raises")
+        done.append(place)
+
+    cleaner = Cleaner(work)
+    assert cleaner.add(tmp_path / "bad")
+    waiting = threading.Thread(target=cleaner.finish, daemon=True)
+    waiting.start()
+    go.set()
+    waiting.join(5)
+    assert not waiting.is_alive()
+    threads[0].join()
+    assert cleaner.add(tmp_path / "good")
+    cleaner.finish()
+    assert done == [tmp_path / "good"]
 
 
 def test_a_slot_with_another_name_in_the_repository_is_forgotten_all_the_same(

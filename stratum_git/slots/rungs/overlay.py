@@ -41,6 +41,8 @@ WHOLE = "whole"
 """In a slot's folder, once its files are ordinary ones and no mount."""
 GONE = {errno.ENOENT, errno.ESTALE}
 TRIES = 3
+AT_ONCE = 4
+"""Threads that delete what slots left; beyond them it is deleted before the next slot goes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,7 @@ class Overlay:
     trees: TreeReader | None = None
     name: str = "overlay"
     is_mount: bool = True
+    deleting: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(AT_ONCE))
     _mounts: dict[str, int] = field(default_factory=dict)
     _spares: Spares = field(default_factory=Spares)
 
@@ -131,20 +134,24 @@ class Overlay:
         self._note(home, base, replace(laid, is_kept=True))
 
     def discard(self, place: Path) -> None:
-        """Takes the mount away, then renames what changed into the trash; a thread deletes it there."""
+        """Takes the mount away, then renames what changed into the trash; a thread deletes it there.
+
+        Where many do that already it is deleted here: slots are not given up faster than they go.
+        """
         handle = let_go(place)
         self._mounts.pop(place.name, None)
         gone = self.folders.trash / f"{place.name}-{secrets.token_hex(6)}"
-        with suppress(FileNotFoundError):
-            self._home(place).rename(gone)
-        # Seldom more than a few files. The process ends when they are gone.
-        threading.Thread(target=_finish, args=(handle, gone), name="discard").start()
         try:
-            place.rmdir()
-        except FileNotFoundError:
-            pass
-        except OSError:
-            discard(place, self.folders.trash)
+            with suppress(FileNotFoundError):
+                self._home(place).rename(gone)
+            try:
+                place.rmdir()
+            except FileNotFoundError:
+                pass
+            except OSError:
+                discard(place, self.folders.trash)
+        finally:
+            self._delete(handle, gone)
 
     def prepare(self) -> None:
         """Copies an index for the next slot."""
@@ -167,6 +174,16 @@ class Overlay:
                 forget(place)
             lock.release()
         self.bases.sweep(self._in_use)
+
+    def _delete(self, handle: int | None, gone: Path) -> None:
+        """Does what takes time after a slot was given back."""
+        if self.deleting.acquire(blocking=False):
+            # Seldom more than a few files. The process ends when they are gone.
+            with suppress(RuntimeError):
+                threading.Thread(target=_finish, args=(handle, gone, self.deleting), name="discard").start()
+                return
+            self.deleting.release()
+        _finish(handle, gone, None)
 
     def _in_use(self) -> frozenset[str]:
         """Returns the keys of all bases that a slot is laid over, or is about to be."""
@@ -268,9 +285,12 @@ class Overlay:
         place.mkdir(mode=0o700, exist_ok=True)
 
 
-def _finish(handle: int | None, gone: Path) -> None:
-    """Does what takes time after a slot was given back."""
-    if handle is not None:
-        os.close(handle)
-    with suppress(OSError):
-        delete(gone)
+def _finish(handle: int | None, gone: Path, held: threading.Semaphore | None) -> None:
+    try:
+        if handle is not None:
+            os.close(handle)
+        with suppress(OSError):
+            delete(gone)
+    finally:
+        if held is not None:
+            held.release()
