@@ -12,6 +12,7 @@ class SlotLock:
 
     def __init__(self, handle: int) -> None:
         self._handle = handle
+        self._process = os.getpid()
 
     @classmethod
     def taken(cls, path: str) -> Self | None:
@@ -42,8 +43,9 @@ class SlotLock:
         """Lets go of it; once it is not held any more, that does nothing."""
         handle, self._handle = self._handle, -1
         if handle >= 0:
-            # Of whatever was forked meanwhile as well.
-            fcntl.flock(handle, fcntl.LOCK_UN)
+            if os.getpid() == self._process:
+                # Of whatever was forked meanwhile as well, and never by that.
+                fcntl.flock(handle, fcntl.LOCK_UN)
             os.close(handle)
 
     def passed_on(self) -> SlotLock:

@@ -166,6 +166,15 @@ def test_a_lock_is_held_by_one_and_passed_on(tmp_path: Path) -> None:
     third = SlotLock.taken(path)
     assert third is not None
     assert third.is_locked
+    child = os.fork()
+    if child == 0:
+        # What is forked forgets what it has of it, and its starter still holds it.
+        third.release()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    assert SlotLock.taken(path) is None
+    third.release()
+    assert SlotLock.taken(path) is not None
 
 
 def spares(ground: Ground) -> list[Path]:
