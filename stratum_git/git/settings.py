@@ -115,14 +115,15 @@ def _attributes(settings: Mapping[str, bytes]) -> tuple[Path, ...] | None:
         return None
     named = os.fsdecode(settings.get("core.attributesfile", b""))
     if "core.attributesfile" not in settings:
-        return (*_of_the_system(), settings_folder() / "git" / "attributes")
+        return (*system_attributes(), settings_folder() / "git" / "attributes")
     if named.startswith("/"):
-        return (*_of_the_system(), Path(named))
-    return (*_of_the_system(), Path(named).expanduser()) if named.startswith("~/") else None
+        return (*system_attributes(), Path(named))
+    return (*system_attributes(), Path(named).expanduser()) if named.startswith("~/") else None
 
 
 @cache
-def _of_the_system() -> tuple[Path, ...]:
+def system_attributes() -> tuple[Path, ...]:
+    """Returns the files with attributes for all users, be they there or not."""
     if git_version() >= TELLS:
         said = Git(Path("/")).line("var", "GIT_ATTR_SYSTEM", ok=(0, 1))
         return (Path(said),) if said else ()

@@ -156,9 +156,20 @@ def test_other_attributes_take_a_checkout_of_their_own(
     ground.pool.release(slot)
 
 
-def test_other_settings_take_another_base(ground: Ground, scratch: ScratchRepo, base: Oid) -> None:
+@pytest.mark.parametrize("where", ["repository", "included", "attributes of a user"])
+def test_other_settings_take_another_base(
+    ground: Ground, scratch: ScratchRepo, base: Oid, tmp_path: Path, where: str
+) -> None:
+    scratch.git("config", "include.path", str(tmp_path / "more"))
     ground.pool.release(take(ground.pool, base))
-    scratch.git("config", "core.autocrlf", "true")
+    if where == "repository":
+        scratch.git("config", "core.autocrlf", "true")
+    elif where == "included":
+        (tmp_path / "more").write_text("[core]\n\tautocrlf = true\n")
+    else:
+        folder = Path(os.environ["XDG_CONFIG_HOME"]) / "git"
+        folder.mkdir(parents=True)
+        (folder / "attributes").write_text("*.txt text eol=crlf\n")
     slot = take(ground.pool, base)
     assert (slot.path / "a.txt").read_bytes() == b"a\r\n"
     assert len(keys(ground)) == 2
