@@ -236,7 +236,12 @@ def sweep(repo: Repository) -> None:
         return
     with _locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB) as is_alone:
         for left in folder.iterdir() if is_alone else ():
-            shutil.rmtree(left, ignore_errors=True)
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+                continue
+            # An index that was copied ahead.
+            with contextlib.suppress(OSError):
+                left.unlink()
 
 
 def needs_git(repo: Repository) -> bool:

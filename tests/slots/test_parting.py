@@ -204,8 +204,12 @@ def test_an_index_is_copied_ahead_for_slots_at_the_same_commit(ground: Ground, b
     assert len(spares(ground)) == 1
     # It is held: nobody who deletes what dead processes left takes it.
     sweep(ground.repo)
-    assert len(spares(ground)) == 1
+    (held,) = spares(ground)
     ground.pool.close()
+    assert spares(ground) == []
+    # Of who was killed it is deleted.
+    held.write_bytes(b"DIRC")
+    sweep(ground.repo)
     assert spares(ground) == []
 
 
