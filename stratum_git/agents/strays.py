@@ -18,6 +18,7 @@ import trio
 
 from stratum_git.spawn import outside
 from stratum_git.spawn.orphans import ATTEMPT as MARK
+from stratum_git.spawn.orphans import environment_of
 
 ROUNDS = 200
 PAUSE = 0.01
@@ -81,7 +82,7 @@ def _is_stray(pid: int, mark: bytes, session: int | None) -> bool:
     # A zombie is left to its parent, which may never look.
     if not fields or fields[0] == b"Z":
         return False
-    return int(fields[3]) == session or mark in _read(pid, "environ").split(b"\0")
+    return int(fields[3]) == session or mark in environment_of(pid)
 
 
 def _read(pid: int, name: str) -> bytes:

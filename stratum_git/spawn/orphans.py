@@ -31,6 +31,12 @@ GRACE = 2.0
 """Seconds between asking and killing."""
 PATIENCE = 15.0
 LOOK = 0.02
+BECOMING = 500
+"""Looks, a thousandth of a second apart, at a process that is just becoming another program."""
+SURE = 3
+"""Looks after which one that is not has no environment."""
+SIZE, ENVIRONMENT = 20, 48
+"""Where ``stat`` has the size of a process and the end of its environment, counted from the state on."""
 PROC = Path("/proc")
 
 
@@ -83,6 +89,34 @@ def end_orphans(attempts: Path, places: Sequence[Path], patience: float = PATIEN
         time.sleep(LOOK)
 
 
+def environment_of(pid: int) -> list[bytes]:
+    """Returns the rows of a process's environment; none where that may not be seen.
+
+    While it becomes another program it has none for a moment: that is waited for.
+    """
+    empty = 0
+    for _ in range(BECOMING):
+        try:
+            data = outside.read(pid, "environ")
+        except OSError:
+            return []
+        if data:
+            return data.split(b"\0")
+        if _is_becoming(pid):
+            time.sleep(0.001)
+            continue
+        # It may have become that other one since.
+        empty += 1
+        if empty == SURE:
+            break
+    return []
+
+
+def _is_becoming(pid: int) -> bool:
+    fields = _stat(pid)
+    return len(fields) > ENVIRONMENT and fields[SIZE] != b"0" and fields[ENVIRONMENT] == b"0"
+
+
 def _left(attempts: Path, places: Sequence[Path]) -> Left:
     prefix = f"{attempts}/"
     strays, helpers = set[int](), set[int]()
@@ -108,7 +142,7 @@ def _processes() -> Iterator[int]:
 
 
 def _marks(pid: int) -> dict[str, str]:
-    rows = (row.partition(b"=") for row in _read(pid, "environ").split(b"\0") if row.startswith(b"STRATUM_"))
+    rows = (row.partition(b"=") for row in environment_of(pid) if row.startswith(b"STRATUM_"))
     return {os.fsdecode(name): os.fsdecode(value) for name, _, value in rows}
 
 

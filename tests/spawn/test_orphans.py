@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from stratum_git.errors import HostError
-from stratum_git.spawn.orphans import ATTEMPT, HELPER, end_orphans, mark_of, own_mark
+from stratum_git.spawn.orphans import ATTEMPT, HELPER, end_orphans, environment_of, mark_of, own_mark
 from tests.support.programs import is_running, wait_until_gone
 
 STUBBORN = (
@@ -127,3 +127,15 @@ def test_what_does_not_end_is_told_with_its_number(orphanage: Orphanage) -> None
     assert time.monotonic() - began < 5
     os.kill(pid, signal.SIGKILL)
     wait_until_gone(pid)
+
+
+def test_a_process_that_becomes_another_program_is_known_by_its_environment() -> None:
+    again = 'exec "$0" -c "$1" "$0" "$1"'
+    words, marked = ("/bin/sh", "-c", again, "/bin/sh", again), {"STRATUM_SOUGHT": "yes"}
+    with subprocess.Popen(words, env=marked) as process:
+        try:
+            seen = {b"STRATUM_SOUGHT=yes" in environment_of(process.pid) for _ in range(3000)}
+        finally:
+            process.kill()
+    assert seen == {True}
+    assert environment_of(process.pid) == []
