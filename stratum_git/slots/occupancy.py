@@ -163,7 +163,9 @@ def _is_as_written(path: Path, data: bytes) -> bool:
 def _write(path: Path, data: bytes, *, is_waited_for: bool = False) -> None:
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        os.write(handle, data)
+        left = memoryview(data)
+        while left:
+            left = left[os.write(handle, left) :]
         # It may be the record before the last one: written over, it costs no wait for the disk.
         os.ftruncate(handle, len(data))
         if is_waited_for:
