@@ -55,12 +55,14 @@ class Attributes:
     @contextmanager
     def checked_out(self, tree: Oid) -> Iterator[Path]:
         """Gives a folder that has a tree's ``.gitattributes``, for as long as it is needed."""
+        # Read before: who is killed while there is a folder leaves it.
+        files = {path: self._trees.data(blob) for path, blob in self.files(tree).items()}
         with tempfile.TemporaryDirectory(prefix="stratum-merge-", ignore_cleanup_errors=True) as name:
             folder = Path(name)
-            for path, blob in self.files(tree).items():
+            for path, data in files.items():
                 place = folder / path
                 place.parent.mkdir(parents=True, exist_ok=True)
-                place.write_bytes(self._trees.data(blob))
+                place.write_bytes(data)
             yield folder
 
 
