@@ -256,7 +256,9 @@ def _judge_repository(machine: Machine, figures: Figures, where: str) -> None:
         figures.fsck_failures += 1
         figures.notes.append(f"{where}: fsck: {fsck.stdout}{fsck.stderr}")
     left = [str(p) for p in (machine.repo.path / ".git").rglob("*.lock") if p.name != "moving"]
-    left += [str(p) for p in (machine.place / "user" / "state").rglob("*.new")]
+    # Beside the record of an idle slot lies the one before.
+    fresh = (machine.place / "user" / "state").rglob("*.new")
+    left += [str(p) for p in fresh if not p.with_suffix(".json").exists()]
     if left:
         figures.left_behind += 1
         figures.notes.append(f"{where}: left behind: {left}")

@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -106,10 +107,11 @@ class Started:
 
 
 class Launcher:
-    """Starts programs."""
+    """Starts programs. Safe for several threads."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
+        self._turn = threading.Lock()
 
     def start(
         self, words: list[str], *, cwd: Path, env: Mapping[str, str], place: Path, pipes: bool = False
@@ -134,9 +136,10 @@ class Launcher:
         }
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(order) + "\n")
-        self._process.stdin.flush()
-        return Started(int(self._process.stdout.readline()), place)
+        with self._turn:
+            self._process.stdin.write(json.dumps(order) + "\n")
+            self._process.stdin.flush()
+            return Started(int(self._process.stdout.readline()), place)
 
 
 @contextmanager
