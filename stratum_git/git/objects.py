@@ -277,7 +277,7 @@ def write_whole(path: Path, data: bytes, *, flushed: bool) -> None:
 def flush_new(repo: Repository, new: Oid) -> None:
     """Puts on the disk whatever *new* reaches and no ref does yet, whoever wrote it."""
     asked = ("rev-list", "--objects", "--no-object-names", new, "--not", "--all")
-    _flush(repo, _listed(repo.git.run(*asked).stdout), ())
+    _flush(repo, map(Oid, repo.git.run(*asked).stdout.decode("ascii").split()), ())
 
 
 def are_there(repo: Repository, oids: Iterable[Oid]) -> bool:
@@ -348,11 +348,7 @@ def _reached(repo: Repository, owed: Sequence[tuple[Oid, tuple[Oid, ...]]]) -> s
     known = dict.fromkeys(oid for _, oids in owed for oid in oids if oid not in new)
     stdin = "".join([*(f"{oid}\n" for oid in new), *(f"^{oid}\n" for oid in known)]).encode()
     asked = ("rev-list", "--objects", "--no-object-names", "--stdin")
-    return _listed(repo.git.run(*asked, stdin=stdin).stdout)
-
-
-def _listed(listing: bytes) -> set[Oid]:
-    return {Oid(oid) for oid in listing.decode("ascii").split()}
+    return set(map(Oid, repo.git.run(*asked, stdin=stdin).stdout.decode("ascii").split()))
 
 
 def _flush(repo: Repository, oids: Iterable[Oid], folders: Iterable[Path]) -> None:
