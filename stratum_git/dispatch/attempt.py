@@ -190,7 +190,9 @@ class Attempt:
         told = await self._work(agent, self._assignment(errand, base, place, on))
         if self.conflict is not None:
             self.undecided = await self.context.git(partial(unmerged, place.path))
-        captured = await self.context.git(partial(self._capture, place, base))
+        # What looks at the result, or works in the slot before it is recorded, wants it to be on the disk.
+        held = not (looks or self.conflict or errand.wants.ensure or errand.wants.verify)
+        captured = await self.context.git(partial(self._capture, place, base, held=held))
         if isinstance(told, OutOfPatience):
             self.starved = told.why
             return Lost(told.why, None if captured.result == base else captured.result, self.meter.usage())
@@ -291,13 +293,13 @@ class Attempt:
             return Halted(self.halted, result, self.meter.usage())
         return Lost(self.bereft or "the run was interrupted", result, self.meter.usage())
 
-    def _capture(self, place: Workplace, base: Oid) -> Captured:
+    def _capture(self, place: Workplace, base: Oid, *, held: bool = False) -> Captured:
         name = str(self.launch.task or self.launch.step)
         message = f"{name}: attempt {self.launch.attempt}\n\nWhat {self.by} left uncommitted.\n"
         who = self._signature(None)
         if self.conflict is not None:
             who = replace(author_of(self.context, self.conflict.parked), at=who.at, tz=who.tz)
-        return place.capture(base, message, who)
+        return place.capture(base, message, who, held=held)
 
     def _signature(self, name: str | None) -> Signature:
         who = self.context.identity

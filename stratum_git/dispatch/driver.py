@@ -81,6 +81,8 @@ class Delivery:
     event: Event | None
     done: trio.Event = field(default_factory=trio.Event)
     beaten: bool = False
+    wakes: bool = False
+    """Whether it only wakes the owner, since somebody is done."""
 
 
 @dataclass
@@ -145,6 +147,9 @@ class Driver:
         deliveries = [await outbox.receive()]
         while outbox.statistics().current_buffer_used:
             deliveries.append(outbox.receive_nowait())
+        if self.active:
+            # Whoever is done last has it looked what others appended; while some are at it, the poll does.
+            deliveries = [d for d in deliveries if not d.wakes]
         landings = [d for d in deliveries if isinstance(d.event, Landed)]
         plain = [d for d in deliveries if not isinstance(d.event, Landed)]
         # A landing may lose its race for the target without anybody else being at fault.
@@ -226,7 +231,7 @@ class Driver:
         finally:
             self.active -= 1
             # Wakes the owner, who may have nothing else to wait for.
-            self.inbox.send_nowait(Delivery(None))
+            self.inbox.send_nowait(Delivery(None, wakes=True))
 
     async def _deliver(self, event: Event) -> Delivery:
         delivery = Delivery(event)

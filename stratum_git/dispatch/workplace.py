@@ -31,14 +31,18 @@ from stratum_git.dispatch.keeping import (
     set_aside_whole,
 )
 from stratum_git.dispatch.names import branch_ref, stash_ref
-from stratum_git.dispatch.shared import Fingerprint, fingerprint
+from stratum_git.dispatch.shared import fingerprint
+from stratum_git.dispatch.shared_place import SharedPlace
 from stratum_git.dispatch.staying import come_back, come_to_rest
 from stratum_git.dispatch.withholding import with_commits, without_secrets
 from stratum_git.errors import HostError, StratumError, UserError
 from stratum_git.git.fence import Post
+from stratum_git.git.flushing import flush
 from stratum_git.git.gathering import GatheringWriter
 from stratum_git.git.layered import repositories_around
 from stratum_git.git.objects import ObjectWriter, Signature, are_there, read_objects
+from stratum_git.git.pack_writer import Held, PackWriter, RunWriter
+from stratum_git.git.packs import content
 from stratum_git.git.refs import RefUpdate, read_refs, tip_nowait, transact
 from stratum_git.git.repository import Repository, open_repository
 from stratum_git.git.snapshot import Captured, UnreadableSlot, capture, inner_repositories
@@ -75,8 +79,11 @@ class Workplace(Protocol):
     def base(self) -> Oid:
         """Returns the commit the attempt started from."""
 
-    def capture(self, base: Oid, message: str, author: Signature) -> Captured:
-        """Makes a commit of what the attempt left."""
+    def capture(self, base: Oid, message: str, author: Signature, *, held: bool = False) -> Captured:
+        """Makes a commit of what the attempt left.
+
+        *held*: it may be in memory alone until an event speaks of it, and nothing changes the place before.
+        """
 
     def guard(self, environment: Mapping[str, str], hooks: Hooks = "inherit") -> Mapping[str, str]:
         """Returns *environment* for a program that is started here: its git is kept to what is its own."""
@@ -108,13 +115,14 @@ class SlotPlace:
     _taken: list[Captured] = field(default_factory=list, compare=False)
     _packs: dict[str, Path] = field(default_factory=dict, compare=False)
     """By object, the pack that it was put into: no git takes anything out of it."""
+    _held: list[Held] = field(default_factory=list, compare=False)
 
     @property
     def path(self) -> Path:
         """Returns the slot's directory."""
         return self.slot.path
 
-    def capture(self, base: Oid, message: str, author: Signature) -> Captured:
+    def capture(self, base: Oid, message: str, author: Signature, *, held: bool = False) -> Captured:
         """Makes a commit of what the attempt left, and brings a clone's commits home."""
         secrets, private = self.context.secrets, self.slot.kind == "branch"
         who = self.slot.occupant
@@ -124,7 +132,8 @@ class SlotPlace:
             self.context.folders.attempt(who.flow, who.step, who.task, who.attempt)
             if secrets and private:
                 self._clone()
-            taking = partial(self._safely_captured, base, message, author)
+            held = held and not secrets and not self.stays
+            taking = partial(self._safely_captured, base, message, author, held=held)
             taken = without_secrets(secrets, self.path, self.folder, base, taking)
             taken = replace(taken, mended=mended)
         except UnreadableSlot:
@@ -140,18 +149,20 @@ class SlotPlace:
         set_aside(self.path, self.folder, (*taken.embedded, *taken.unsaved))
         return taken
 
-    def _safely_captured(self, base: Oid, message: str, author: Signature) -> Captured:
+    def _safely_captured(self, base: Oid, message: str, author: Signature, *, held: bool) -> Captured:
         """Makes the commit, again when a git of the user's deleted meanwhile what had just been written."""
         for again in range(TRIES):
             self.context.writer.heal()
             try:
-                return self._captured(base, message, author, afresh=again > 0)
+                return self._captured(base, message, author, afresh=again > 0, held=held)
             except HostError:
                 if again == TRIES - 1:
                     raise
         raise UnreadableSlot(f"git cannot read the slot {self.path}")
 
-    def _captured(self, base: Oid, message: str, author: Signature, *, afresh: bool) -> Captured:
+    def _captured(
+        self, base: Oid, message: str, author: Signature, *, afresh: bool, held: bool = False
+    ) -> Captured:
         private = self.slot.kind == "branch"
         # A clone's blobs and trees lie in the clone: its commit is made there, and all of it is fetched.
         # Another's are in a pack that is kept, before they count: the user's git may delete what no ref has.
@@ -170,6 +181,13 @@ class SlotPlace:
             afresh=afresh,
             layer=self.slot.layer,
         )
+        if (
+            held
+            and taken.rest is None
+            and isinstance(writer, GatheringWriter)
+            and self._is_held(writer, taken)
+        ):
+            return taken
         writer.sync()
         if isinstance(writer, GatheringWriter):
             self._packs.update(writer.gathered.kept)
@@ -178,6 +196,17 @@ class SlotPlace:
             # The clone goes when the attempt is over, and its stash with it.
             self._bring_home(_stash(self.context, self.slot))
         return taken
+
+    def _is_held(self, writer: GatheringWriter, taken: Captured) -> bool:
+        """Returns whether what was captured waits for its event: one pack then, and one wait for the disk."""
+        run = self.context.writer
+        held = writer.held_by(run, taken.result) if isinstance(run, RunWriter) else None
+        if held is None:
+            return False
+        self._held.append(held)
+        # Whoever asks git for it has it written.
+        self.context.merger.trees.remember_commit(taken.result, content(held.rows[taken.result]))
+        return True
 
     def _clone(self) -> Repository:
         """Returns the private clone; raises UnreadableSlot when the agent made something else of it."""
@@ -244,6 +273,12 @@ class SlotPlace:
         self.context.pool.retire(self.slot)
 
     def _keep_last(self) -> None:
+        unwritten = [held for held in self._held if held.pack is None]
+        if unwritten:
+            # Nobody wanted the report, or could record it.
+            own = PackWriter(self.context.repo, durable=True, late=True)
+            own.take(unwritten)
+            own.sync()
         for taken in self._taken[-1:]:
             if not self._is_whole(taken):
                 who = self.context.identity
@@ -257,14 +292,17 @@ class SlotPlace:
         trees = self.context.merger.trees
         found = differences(trees, trees.root(self.base), trees.root(taken.result))
         made = (change.new for change in found if change.new_mode not in {"000000", "160000"})
-        packs = {pack for pack in set(self._packs.values()) if os.path.lexists(f"{pack}.idx")}
-        others = [oid for oid in (trees.root(taken.result), *made) if self._packs.get(oid) not in packs]
+        known = self._packs | {oid: one.pack for one in self._held if one.pack for oid in one.rows}
+        packs = {pack for pack in set(known.values()) if os.path.lexists(f"{pack}.idx")}
+        others = [oid for oid in (trees.root(taken.result), *made) if known.get(oid) not in packs]
         return are_there(self.context.repo, others)
 
     def _keep(self, taken: Captured) -> None:
         context, own = self.context, ref_of(self.slot.occupant)
         if taken.result != self.base:
             if not is_kept(context, (self.slot.branch, own), taken.result):
+                # What was held until now may be in a pack whose name is not on the disk.
+                flush([context.repo.common_dir / "objects" / "pack"])
                 keep(context.repo, own, taken.result)
             if tip_nowait(context.repo, own) is None:
                 # It is a result; what git made of its files is what was wanted.
@@ -287,47 +325,6 @@ class SlotPlace:
     def abandon(self) -> None:
         """Lets go of the slot; its tenant is still recorded."""
         self.context.pool.leave(self.slot)
-
-
-@dataclass(frozen=True, slots=True)
-class SharedPlace:
-    """The user's checkout, read-only: it is compared with how it was before."""
-
-    context: Context
-    folder: Path
-    base: Oid
-    before: Fingerprint
-
-    @property
-    def path(self) -> Path:
-        """Returns the root of the checkout."""
-        return self.context.repo.root
-
-    def capture(self, base: Oid, message: str, author: Signature) -> Captured:
-        """Returns the base: nothing was to be changed."""
-        del message, author
-        return Captured(head=base, result=base, dirty=False)
-
-    def guard(self, environment: Mapping[str, str], hooks: Hooks = "inherit") -> Mapping[str, str]:
-        """Returns *environment* with the fence: nothing here is to be changed."""
-        return self.context.fence.around(environment, Post(self.path), hooks)
-
-    def violation(self) -> Finding | None:
-        """Returns the files of the shared checkout that changed meanwhile."""
-        changed = self.before.differences(fingerprint(self.context.repo))
-        if not changed:
-            return None
-        what = ", ".join(changed[:10])
-        return Finding("shared", (f"isolation: none is read-only, but the checkout changed: {what}",))
-
-    def close(self) -> None:
-        """Does nothing: the checkout is the user's."""
-
-    def retire(self) -> None:
-        """Does nothing: the checkout is the user's."""
-
-    def abandon(self) -> None:
-        """Does nothing: the checkout is the user's."""
 
 
 def fresh_folder(context: Context, state: FlowState, launch: Launch) -> Path:

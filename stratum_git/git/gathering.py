@@ -14,12 +14,14 @@ from stratum_git.errors import HostError
 from stratum_git.git.flushing import flush
 from stratum_git.git.keeping import KeepingWriter, loose_rows
 from stratum_git.git.objects import loose_path
-from stratum_git.git.pack_writer import place
+from stratum_git.git.pack_writer import Held, RunWriter, place
 from stratum_git.git.packs import entry, packed
 from stratum_git.model.ids import Oid
 
 MOST = 32 << 20
 """Bytes that are kept in memory."""
+MOST_HELD = 1 << 20
+"""Bytes that are, beyond the capture."""
 
 
 @dataclass
@@ -82,6 +84,20 @@ class GatheringWriter(KeepingWriter):
             # Git looks for what these reach.
             self.reveal()
         super().sync()
+
+    def held_by(self, run: RunWriter, result: Oid) -> Held | None:
+        """Has *run* hold all of it for the event of *result*; ``None`` where it has to be on the disk before.
+
+        So it is when git made some of it, or it is much.
+        """
+        rows, debt = self.gathered.rows, self._debt
+        mine = {*debt.oids, *self.wrote}.issubset(rows) and not (debt.owed or debt.unnamed or debt.folders)
+        if result not in rows or not mine or self.gathered.placed or self.gathered.size > MOST_HELD:
+            return None
+        held = run.hold(result, rows)
+        if held is not None:
+            debt.clear()
+        return held
 
     def _secure(self, oids: Collection[Oid], folders: Iterable[Path]) -> None:
         gathered = self.gathered

@@ -11,7 +11,9 @@ import contextlib
 import hashlib
 import os
 import secrets
+import threading
 import weakref
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +29,14 @@ MARK = "57a7"
 WHY = b"stratum-git: these objects belong to events; it lets go of the pack by itself\n"
 
 
+@dataclass(eq=False)
+class Held:
+    """Objects in memory alone, as a pack has them, and the pack that they are in once somebody wants them."""
+
+    rows: Mapping[str, bytes]
+    pack: Path | None = None
+
+
 @dataclass
 class PackWriter(ObjectWriter):
     """An object writer whose objects come to be together, at :meth:`reveal`. Safe for several threads."""
@@ -35,13 +45,21 @@ class PackWriter(ObjectWriter):
     """The packs that it made, by their paths without an ending."""
     _unsure: bool = False
     _entries: dict[str, bytes] = field(default_factory=dict, repr=False)
+    _taken: list[Held] = field(default_factory=list, repr=False)
+
+    def take(self, held: Iterable[Held]) -> None:
+        """Has what others held come to be with what is written here."""
+        with self._lock:
+            for one in held:
+                self._entries |= one.rows
+                self._taken.append(one)
 
     def reveal(self) -> None:
         """Makes a pack of what was written: its files are on the disk, their names are after :meth:`sync`."""
         super().reveal()
         with self._flushing:
             with self._lock:
-                entries = dict(self._entries)
+                entries, taken = dict(self._entries), tuple(self._taken)
             if not entries:
                 return
             try:
@@ -53,6 +71,9 @@ class PackWriter(ObjectWriter):
                 self._unsure = self.durable
                 for oid in entries:
                     del self._entries[oid]
+                for one in taken:
+                    one.pack = path
+                self._taken = [one for one in self._taken if one.pack is None]
 
     def uncover(self) -> int:
         """Does it with what has no name yet as well."""
@@ -90,9 +111,41 @@ class PackWriter(ObjectWriter):
 
 @dataclass
 class RunWriter(ObjectWriter):
-    """An object writer of which whatever is put off comes to be in a pack: a landing, the base of a task."""
+    """An object writer of which whatever is put off comes to be in a pack: a landing, the base of a task.
+
+    It also holds what attempts left until the event is written that speaks of it: they are one pack then, and
+    the disk is waited for once. Who is killed before loses nothing, since the slot still has it.
+    """
 
     _late: list[weakref.ref[PackWriter]] = field(default_factory=list, repr=False)
+    _held: dict[Oid, Held] = field(default_factory=dict, repr=False)
+    _unsure: bool = False
+    _handing: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def hold(self, result: Oid, rows: Mapping[str, bytes]) -> Held | None:
+        """Holds the objects that *result* is made of; ``None`` where others like them are held already."""
+        with self._handing:
+            if result in self._held:
+                return None
+            self._held[result] = held = Held(dict(rows))
+            return held
+
+    def give(self, results: Iterable[Oid]) -> list[Held]:
+        """Returns what is held of *results*: whoever asks writes it, and flushes it, before it is named."""
+        with self._handing:
+            return [held for result in results if (held := self._held.pop(result, None)) is not None]
+
+    def sync(self) -> None:
+        """Flushes what was written, and what was held until somebody wanted to read it."""
+        with self._handing:
+            unsure, self._unsure = self._unsure, False
+            try:
+                if unsure and self.durable:
+                    flush([self.repo.common_dir / "objects" / "pack"])
+            except OSError as error:
+                self._unsure = True
+                raise HostError(f"objects could not be flushed to the disk: {error.strerror}") from error
+        super().sync()
 
     def deferring(self) -> PackWriter:
         """Returns a late writer for the same repository; what it writes is one pack for each sync."""
@@ -105,7 +158,24 @@ class RunWriter(ObjectWriter):
         """Does it with what late writers have: who is to read it need not know whose it is."""
         with self._lock:
             late = [one for known in self._late if (one := known()) is not None]
-        return sum(one.uncover() for one in late) + super().uncover()
+        return sum(one.uncover() for one in late) + self._reveal_held() + super().uncover()
+
+    def _reveal_held(self) -> int:
+        # Whoever writes the event of one of these waits until it is there.
+        with self._handing:
+            held = tuple(self._held.values())
+            rows = {oid: row for one in held for oid, row in one.rows.items()}
+            if not rows:
+                return 0
+            try:
+                path = place(self.repo, packed(rows, self.repo.object_format), 0, durable=self.durable)
+            except OSError as error:
+                raise HostError(f"objects could not be written to the disk: {error.strerror}") from error
+            self._held.clear()
+            self._unsure = True
+            for one in held:
+                one.pack = path
+            return len(rows)
 
 
 def place(repo: Repository, content: Packed, level: int, *, durable: bool) -> Path:

@@ -50,6 +50,12 @@ def entry(kind: bytes, data: bytes) -> bytes:
     return bytes(head) + _compressed(data)
 
 
+def content(row: bytes) -> bytes:
+    """Returns what is in an object that :func:`entry` made."""
+    at = next(n for n, byte in enumerate(row) if not byte & 0x80) + 1
+    return zlib.decompress(row[at:])
+
+
 def _compressed(data: bytes) -> bytes:
     if len(data) > SMALL:
         return zlib.compress(data, 1)

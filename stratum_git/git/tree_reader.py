@@ -120,6 +120,11 @@ class TreeReader:
             if tree not in self._known:
                 self._remember(tree, entries)
 
+    def remember_commit(self, oid: Oid, data: bytes) -> None:
+        """Takes in a commit that was just written."""
+        with self._lock:
+            self._parsed_commit(oid, data)
+
     def _remember(self, tree: Oid, entries: Entries) -> None:
         self._known[tree] = entries
         self._kept += len(entries) + 1

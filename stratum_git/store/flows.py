@@ -31,7 +31,7 @@ from stratum_git.git.bounded import read_small_objects
 from stratum_git.git.compaction import WIDTH, compact_at_last, compact_soon
 from stratum_git.git.memory import wait_for_pruning
 from stratum_git.git.objects import ObjectWriter, Signature, read_objects, read_tree
-from stratum_git.git.pack_writer import PackWriter
+from stratum_git.git.pack_writer import PackWriter, RunWriter
 from stratum_git.git.process import GitFailed
 from stratum_git.git.ref_packing import pack_refs_if_many
 from stratum_git.git.refs import Applied, LostRace, RefSession, RefUpdate, read_ref
@@ -134,6 +134,9 @@ class FlowLog:
         commit = self._root(flow, entries[0]) if tip is None else tip
         for entry in entries:
             commit = self._commit(entry, commit)
+        if isinstance(self._writer, RunWriter):
+            # What the attempts left is in memory alone where only this event is to speak of it.
+            self._own.take(self._writer.give(oid for entry in entries for oid in _results(entry.event)))
         # Git looks for what a ref is to speak of before it takes the lock; the rest is flushed meanwhile.
         self._own.reveal()
         updates = [RefUpdate(flow_ref(flow), commit, tip), *extra]
