@@ -166,32 +166,42 @@ def _check_owner(place: Path) -> None:
 
 
 def _made(root: Path, *names: str) -> Path:
-    path = root
+    path = os.fspath(root)
     try:
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not os.path.isdir(path):  # noqa: PTH112 - a text, since each lease asks for some of them
+            root.mkdir(parents=True, exist_ok=True, mode=0o700)
         for name in names:
             # One by one: the mode that mkdir is given does not hold for the parents that it makes.
-            path /= name
-            if path.is_symlink():
-                # An agent knows where its own folder is, and may have put anything there.
-                path.unlink()
-            path.mkdir(exist_ok=True, mode=0o700)
+            path = f"{path}/{name}"
+            if not _is_folder(path):
+                Path(path).mkdir(exist_ok=True, mode=0o700)
     except OSError as error:
         raise HostError(f"the folder {path} cannot be made: {error.strerror}") from error
-    return path
+    return Path(path)
+
+
+def _is_folder(path: str) -> bool:
+    """Returns whether there is a folder, and not only the way to one: that is taken away."""
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return False
+    if stat.S_ISLNK(mode):
+        # An agent knows where its own folder is, and may have put anything there.
+        Path(path).unlink()
+    return stat.S_ISDIR(mode)
 
 
 def _spread_out(root: Path, name: str) -> Path:
-    path = root / name
-    if not path.is_dir():
+    if not os.path.isdir(f"{root}/{name}"):  # noqa: PTH112 - the same
         _spread(_made(root, name))
-    return _resolved(path)
+    return _resolved(root, name)
 
 
 @cache
-def _resolved(path: Path) -> Path:
-    # Once for all: each lease asks for some of them, and what leads there does not change under a process.
-    return path.resolve()
+def _resolved(root: Path, name: str) -> Path:
+    # Once for all: what leads there does not change under a process.
+    return (root / name).resolve()
 
 
 def _spread(folder: Path) -> None:

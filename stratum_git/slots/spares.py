@@ -6,8 +6,9 @@ deletes half-made entries deletes them. Each is a copy of its own, as one made o
 
 from __future__ import annotations
 
+import os
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -40,18 +41,23 @@ class Spares:
     _held: ExitStack | None = None
     _turn: threading.Lock = field(default_factory=threading.Lock)
 
-    def take(self, index: Path, *, since: float) -> Path | None:
+    def take(self, index: Path) -> Path | None:
         """Returns a copy of *index*, which is the caller's now; ``None`` where none was made ahead.
 
-        None is made of one that was written before *since*: git would read all files of which that one tells.
+        It has the time at which it is taken, as one that is made then: git reads all files that were written
+        in the second of their index, or later.
         """
         sign = sign_of(index)
         with self._turn:
             if sign != self._sign:
                 self._forget()
                 self._sign, self._wanted = sign, 0
-            self._wanted += sign[-1] >= since * 10**9
-            return self._ready.pop() if self._ready else None
+            self._wanted += 1
+            copy = self._ready.pop() if self._ready else None
+        if copy is not None:
+            with suppress(FileNotFoundError):
+                os.utime(copy)
+        return copy
 
     def fill(self, repo: Repository) -> None:
         """Makes a copy of what was wanted last, if that is likely to be wanted again. Raises OSError."""

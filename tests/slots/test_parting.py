@@ -217,22 +217,35 @@ def test_a_copy_of_another_index_is_not_taken(ground: Ground, base: Oid, tmp_pat
     index, other = tmp_path / "index", tmp_path / "other"
     index.write_bytes(b"one")
     (ground.repo.common_dir / WORKSHOP).mkdir(parents=True)
-    held, early = Spares(), Spares()
+    held = Spares()
     for _ in range(2):
-        assert held.take(index, since=0) is None
-        assert early.take(index, since=index.stat().st_mtime + 1) is None
+        assert held.take(index) is None
     held.fill(ground.repo)
-    # Written in the second in which the files were, it is not copied ahead.
-    early.fill(ground.repo)
     assert len(spares(ground)) == 1
     other.write_bytes(b"two")
     other.replace(index)
-    assert held.take(index, since=0) is None
+    assert held.take(index) is None
     assert spares(ground) == []
-    held.take(index, since=0)
+    held.take(index)
     held.fill(ground.repo)
     (gone,) = spares(ground)
     gone.unlink()
     add_apart(ground.repo, tmp_path / "p", tmp_path, base=base, reason="x", index=index, ahead=gone)
     assert (ground.repo.common_dir / "worktrees/p/index").read_bytes() == b"two"
+    held.close()
+
+
+def test_a_copy_is_as_old_as_one_that_is_made_when_it_is_taken(ground: Ground, tmp_path: Path) -> None:
+    index = tmp_path / "index"
+    index.write_bytes(b"one")
+    (ground.repo.common_dir / WORKSHOP).mkdir(parents=True)
+    held = Spares()
+    for _ in range(2):
+        held.take(index)
+    held.fill(ground.repo)
+    (copy,) = spares(ground)
+    # Of the second in which the files were written: git would read all of them.
+    os.utime(copy, (1, 1))
+    assert held.take(index) == copy
+    assert copy.stat().st_mtime >= index.stat().st_mtime
     held.close()

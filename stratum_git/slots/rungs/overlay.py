@@ -202,7 +202,7 @@ class Overlay:
             (home / "upper").mkdir(mode=0o700)
             # Before it is looked at: whoever throws bases away sees it, or we see that it is gone.
             self._note(home, base)
-            ahead = self._spares.take(base.index, since=base.finished + 1)
+            ahead = self._spares.take(base.index)
             self.registry.add_apart(place, home / "upper", base.commit, base.index, ahead)
             place.mkdir(mode=0o700)
             self._mount(place, home, base, by_user=self.is_private)
