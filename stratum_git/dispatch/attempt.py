@@ -114,6 +114,10 @@ class Attempt:
             outcome = with_words(outcome, self.told)
         return hidden(self.context.secrets, outcome)
 
+    def is_parting(self) -> bool:
+        """Returns whether its slot is nobody's once it is given back."""
+        return self.workplace is not None and self.workplace.is_parting()
+
     async def release(self) -> None:
         """Gives the slot back. Called after the outcome is in the repository."""
         if self.workplace is not None:
@@ -192,7 +196,8 @@ class Attempt:
             self.undecided = await self.context.git(partial(unmerged, place.path))
         # What looks at the result, or works in the slot before it is recorded, wants it to be on the disk.
         held = not (looks or self.conflict or errand.wants.ensure or errand.wants.verify)
-        captured = await self.context.git(partial(self._capture, place, base, held=held))
+        taking = partial(self._taken, errand, base, place, told, held=held)
+        captured, finding = await self.context.git(taking)
         if isinstance(told, OutOfPatience):
             self.starved = told.why
             return Lost(told.why, None if captured.result == base else captured.result, self.meter.usage())
@@ -202,7 +207,7 @@ class Attempt:
         if found is not None:
             outcome: Outcome = Rejected(found.kind, found.lines, base, captured.result)
         else:
-            outcome = await self._verdict(errand, base, place, told, captured)
+            outcome = await self._verdict(errand, base, place, told, captured.result, finding)
         return following.to_go_on_with(agent, replace(outcome, usage=self.meter.usage()))
 
     async def _work(self, agent: Agent, assignment: Assignment) -> AgentOutcome | OutOfPatience:
@@ -249,19 +254,33 @@ class Attempt:
         )
 
     async def _verdict(
-        self, errand: Errand, base: Oid, place: Workplace, told: AgentOutcome, captured: Captured
+        self,
+        errand: Errand,
+        base: Oid,
+        place: Workplace,
+        told: AgentOutcome,
+        result: Oid,
+        finding: Finding | None,
     ) -> Outcome:
-        result = captured.result
-        failure = _failure(told)
-        if failure is not None:
-            return Rejected(failure.kind, failure.lines, base, result)
-        output = told.output if isinstance(told, Finished) else None
-        output = output if self.conflict is None else self.conflict.parked.output
-        finding = await self.context.git(partial(self._judged, errand, base, place, captured, output))
         finding = finding or await self._run_commands(errand.wants.verify, place, "verify")
         if finding is not None:
             return Rejected(finding.kind, finding.lines, base, result)
-        return Completed(base, result, output)
+        return Completed(base, result, self._output(told))
+
+    def _output(self, told: AgentOutcome) -> Json:
+        if self.conflict is not None:
+            return self.conflict.parked.output
+        return told.output if isinstance(told, Finished) else None
+
+    def _taken(
+        self, errand: Errand, base: Oid, place: Workplace, told: AgentOutcome | OutOfPatience, *, held: bool
+    ) -> tuple[Captured, Finding | None]:
+        """Captures what was left, and judges it: both in one thread, since each takes one to begin."""
+        captured = self._capture(place, base, held=held)
+        if isinstance(told, OutOfPatience):
+            return captured, None
+        failure = _failure(told)
+        return captured, failure or self._judged(errand, base, place, captured, self._output(told))
 
     def _judged(
         self, errand: Errand, base: Oid, place: Workplace, captured: Captured, output: Json

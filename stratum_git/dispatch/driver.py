@@ -264,6 +264,11 @@ class Driver:
                 await before.wait()
             async with self.slots:
                 await self._attempt_in_place(launch, attempt)
+                if not attempt.is_parting():
+                    await attempt.release()
+            if attempt.is_parting():
+                # Nobody gets this slot, so nobody has to wait for it.
+                await attempt.release()
         finally:
             gone.set()
             del self.attempts[key]
@@ -279,7 +284,6 @@ class Driver:
         else:
             event = TaskReported(at, by, step, launch.task, number, outcome)
         await self._deliver(event)
-        await attempt.release()
 
     def _bounded(self, launch: Launch, attempt: Attempt, outcome: Outcome) -> Outcome:
         """Returns the outcome of an attempt, which is its agent's own fault when its holder is always killed.

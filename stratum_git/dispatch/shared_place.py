@@ -46,6 +46,10 @@ class SharedPlace:
         what = ", ".join(changed[:10])
         return Finding("shared", (f"isolation: none is read-only, but the checkout changed: {what}",))
 
+    def is_parting(self) -> bool:
+        """Returns ``False``: the checkout is the user's."""
+        return False
+
     def close(self) -> None:
         """Does nothing: the checkout is the user's."""
 

@@ -91,6 +91,9 @@ class Workplace(Protocol):
     def violation(self) -> Finding | None:
         """Returns how the attempt broke its isolation, if it did."""
 
+    def is_parting(self) -> bool:
+        """Returns whether nobody gets the place once it is given back."""
+
     def close(self) -> None:
         """Gives the place back."""
 
@@ -257,6 +260,10 @@ class SlotPlace:
             fetch_result(self.context.repo, self.path, oid)
             ref = stash_ref(FlowId(who.flow), StepId(who.step), who.task, who.attempt, oid)
             transact(self.context.repo, [RefUpdate(ref, oid, None)], message="stratum-git", durable=True)
+
+    def is_parting(self) -> bool:
+        """Returns whether the slot is thrown away in the background."""
+        return not self.stays and self.context.pool.is_parting(self.slot)
 
     def close(self) -> None:
         """Releases the slot. What is not on a ref by now, because nobody wanted the report, gets one."""

@@ -126,7 +126,7 @@ class RefFolders:
         if handle is None:
             return False
         with suppress(OSError):
-            there, held = Path(path).stat(), os.fstat(handle)
+            there, held = os.stat(path), os.fstat(handle)  # noqa: PTH116 - a text
             if (there.st_ino, there.st_dev) == (held.st_ino, held.st_dev):
                 self._known.move_to_end(path)
                 return True

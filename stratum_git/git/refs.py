@@ -172,9 +172,14 @@ class RefSession:
         """Does one transaction; with *flushes* the values are flushed here, else git does that itself."""
         git = self._gits.pop(flushes, None) or self._start(flushes=flushes)
         moves = b"".join(_command(update) for update in updates)
-        is_sent = git.send(b"start\0" + moves + b"prepare\0")
         is_flushed = True
         try:
+            if not self._durable:
+                # Nothing is to be flushed in between: all of it is said at once.
+                first()
+                is_done = git.send(b"start\0" + moves + b"prepare\0commit\0") and git.heard(3)
+                return self._ended(git, flushes=flushes, is_done=is_done)
+            is_sent = git.send(b"start\0" + moves + b"prepare\0")
             if not flushes:
                 first()
             is_ready = is_sent and git.heard(2)
@@ -187,7 +192,10 @@ class RefSession:
         if not is_flushed:
             git.close()
             return _Unsure()
-        if is_ready and git.send(b"commit\0") and git.heard(1):
+        return self._ended(git, flushes=flushes, is_done=is_ready and git.send(b"commit\0") and git.heard(1))
+
+    def _ended(self, git: Conversation, *, flushes: bool, is_done: bool) -> Done | None:
+        if is_done:
             self._gits[flushes] = git
             return None
         return git.close()
@@ -229,8 +237,8 @@ def tip_nowait(repo: Repository, ref: RefName) -> Oid | None:
     if not ref:
         # Of a slot that is on no branch.
         return None
-    with contextlib.suppress(OSError, UnicodeDecodeError):
-        text = (repo.common_dir / ref).read_text(encoding="ascii").strip()
+    with contextlib.suppress(OSError, UnicodeDecodeError), open(f"{repo.common_dir}/{ref}", "rb") as file:  # noqa: PTH123 - a text
+        text = file.read().decode("ascii").strip()
         if OID.fullmatch(text):
             return Oid(text)
     if (repo.common_dir / "reftable").exists() or (repo.common_dir / ref).is_file():

@@ -133,7 +133,7 @@ class SlotPool:
         """Gives a slot back, whose work is on a ref by now. Whoever comes next finds nothing of it."""
         if not slot.lock.is_locked:
             raise BugError(f"the slot {slot.name} was released twice")
-        if self.background and not self._yard.keeps(slot) and self._parting.begin(slot):
+        if self.is_parting(slot) and self._parting.begin(slot):
             return
         kept = False
         try:
@@ -146,6 +146,10 @@ class SlotPool:
             slot.lock.release()
         if kept:
             self._yard.wake(slot.path)
+
+    def is_parting(self, slot: Slot) -> bool:
+        """Returns whether a slot that is released is for nobody else, and thrown away in the background."""
+        return self.background and not self._yard.keeps(slot)
 
     def mend(self, slot: Slot) -> bool:
         """Makes a slot one that git can read; returns whether its tenant had taken its repository from it."""
