@@ -16,6 +16,8 @@ else:
     Oid = RefName = str
 
 DIGITS = b"0123456789abcdef"
+UNNAMED = frozenset({*map(chr, range(33)), *"~^:?*[\\\x7f"})
+"""What is in no name of a ref."""
 Stamp = tuple[int, int, int]
 """What tells one ``packed-refs`` from another; zeros when there is none."""
 
@@ -73,6 +75,18 @@ def is_oid(text: bytes) -> bool:
     return len(text) in {40, 64} and not text.strip(DIGITS)
 
 
+def is_plain_name(name: str) -> bool:
+    """Returns whether git would make a ref of this name: others that lie there it passes over, or refuses."""
+    parts = name.split("/")
+    return (
+        UNNAMED.isdisjoint(name)
+        and not any(part.startswith(".") or part.endswith(".lock") or not part for part in parts)
+        and ".." not in name
+        and "@{" not in name
+        and not name.endswith(".")
+    )
+
+
 def _in_folder(common_dir: str, prefix: str, found: dict[RefName, Oid], *, deep: bool) -> list[str]:
     """Adds the refs of a folder to *found* and returns its folders; raises ValueError for what is no ref."""
     inner: list[str] = []
@@ -88,7 +102,7 @@ def _in_folder(common_dir: str, prefix: str, found: dict[RefName, Oid], *, deep:
             continue
         try:
             with open(entry.path, "rb") as file:
-                text = file.read().strip()
+                text = file.read().removesuffix(b"\n")
         except FileNotFoundError:
             # It was packed, or deleted, just now: before that, it was written to the packed ones.
             continue

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import zlib
 
-from stratum_git.git.ref_files import is_oid, loose_refs, packed_refs
+from stratum_git.git.ref_files import is_oid, is_plain_name, loose_refs, packed_refs
 from stratum_git.git.whereabouts import Checkout, Undecided, checkout_at
 
 TYPE_CHECKING = False
@@ -30,6 +30,11 @@ DEEP = 200
 MANY = 300
 """Packs; of more git has an index of its own."""
 CHUNK = 16 * 1024
+NOWHERE = "0" * 2 * WIDTH
+SECTION = b"abcdefghijklmnopqrstuvwxyz0123456789-."
+"""What names of sections and of settings are made of."""
+PLAIN = {b"bare": (b"false",), b"repositoryformatversion": (b"0", b"1")}
+"""Settings that say what a repository is, as git writes them."""
 INDEX = b"\xfftOc\x00\x00\x00\x02"
 NAMES = 8 + 1024
 """Where the names of objects begin in the index of a pack."""
@@ -48,13 +53,17 @@ class Unaided:
         loose = loose_refs(self.common_dir, prefix, deep=True)
         if loose is None:
             raise Undecided(f"{prefix} are no plain refs")
-        return {**packed_refs(self.common_dir, prefix)[0], **loose}
+        found = {**packed_refs(self.common_dir, prefix)[0], **loose}
+        if not all(is_plain_name(name) for name in found) or NOWHERE in found.values():
+            # Git passes over some of these, and fails at others.
+            raise Undecided(f"{prefix} has refs that git would not make")
+        return found
 
     def ref(self, name: str) -> str | None:
         """Returns where a ref stands; ``None`` where there is none."""
         try:
             with open(os.path.join(self.common_dir, name), "rb") as file:
-                text = file.read().strip()
+                text = file.read().removesuffix(b"\n")
         except FileNotFoundError:
             return packed_refs(self.common_dir, name)[0].get(RefName(name))
         except OSError as error:
@@ -89,7 +98,7 @@ class Unaided:
     def _object(self, oid: str, limit: int) -> tuple[str, bytes]:
         try:
             return self._loose(oid, limit) or self._packed(bytes.fromhex(oid), limit)
-        except (OSError, ValueError, zlib.error, IndexError) as error:
+        except (OSError, ValueError, zlib.error, IndexError, RecursionError) as error:
             raise Undecided(f"{oid} cannot be read: {error}") from error
 
     def _loose(self, oid: str, limit: int) -> tuple[str, bytes] | None:
@@ -167,13 +176,25 @@ def unaided_at(place: str) -> Unaided:
 
 
 def _is_odd(settings: bytes) -> bool:
-    """Returns whether a repository may lie elsewhere, have no checkout, or be of another form."""
+    """Returns whether a repository may lie elsewhere, have no checkout, or be of another form.
+
+    So may one of which not every line is surely understood: one that is damaged git does not open.
+    """
     for line in settings.lower().splitlines():
-        for part in map(bytes.strip, line.split(b"]")):
-            if part.startswith((b"[extensions", b"[include", b"worktree")):
+        said = line.strip(b" \t")
+        if said.startswith(b"["):
+            title, end, said = said[1:].partition(b"]")
+            section = title.partition(b" ")[0]
+            if not end or not section or section.strip(SECTION) or section.startswith((b"extensions", b"include")):
                 return True
-            if part.startswith(b"bare") and part.split() != [b"bare", b"=", b"false"]:
-                return True
+            said = said.strip(b" \t")
+        if not said or said.startswith((b"#", b";")):
+            continue
+        key, _, value = (part.strip(b" \t") for part in said.partition(b"="))
+        if not key or key.strip(SECTION) or value.endswith(b"\\") or value.count(b'"') % 2:
+            return True
+        if key == b"worktree" or value not in PLAIN.get(key, (value,)):
+            return True
     return False
 
 
@@ -323,6 +344,8 @@ def _changed(base: bytes, delta: bytes, limit: int) -> bytes:
     while at < len(delta):
         code = delta[at]
         at += 1
+        if not code:
+            raise Undecided("a delta is of another form")
         if not code & 0x80:
             made += delta[at : at + code]
             at += code

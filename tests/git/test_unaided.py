@@ -111,6 +111,38 @@ def test_git_is_asked_where_it_may_see_it_otherwise(
         unaided_at(str(make(scratch)))
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        b"[core]\nrepositoryformatversion = 99\n",
+        b"[core\n",
+        b"[core]\n\tba\\\nre = true\n",
+        b"[ include]\npath = x\n",
+        b'[core]\nx = "a\n',
+        b"hello world\n",
+    ],
+)
+def test_settings_that_are_not_surely_understood_are_gits_to_read(scratch: ScratchRepo, more: bytes) -> None:
+    config = scratch.path / ".git/config"
+    written = config.read_bytes() + b'[branch "a"] ; of mine\n\tremote = "x"\n[push]\n\tdefault\n# end\n'
+    config.write_bytes(written)
+    unaided_at(str(scratch.path))
+    config.write_bytes(written + more)
+    with pytest.raises(Undecided):
+        unaided_at(str(scratch.path))
+
+
+@pytest.mark.parametrize("name", ["a..b", ".a", "a~", "a b", "a.", "null", "space"])
+def test_refs_that_git_passes_over_are_gits_to_list(scratch: ScratchRepo, name: str) -> None:
+    scratch.git("update-ref", "refs/stratum/flows/a.b-\u00e4", scratch.head())
+    there, flows = unaided_at(str(scratch.path)), scratch.path / ".git/refs/stratum/flows"
+    assert list(there.refs("refs/stratum/")) == ["refs/stratum/flows/a.b-\u00e4"]
+    told = {"null": "0" * 40, "space": f" {scratch.head()}"}.get(name, scratch.head())
+    (flows / name).write_text(f"{told}\n")
+    with pytest.raises(Undecided):
+        there.refs("refs/stratum/")
+
+
 @pytest.mark.parametrize("keep", [0, 10, 40])
 def test_what_is_damaged_large_or_not_there_is_gits_to_tell(scratch: ScratchRepo, keep: int) -> None:
     there, oid = unaided_at(str(scratch.path)), scratch.git("rev-parse", "HEAD:a.txt")
