@@ -20,6 +20,7 @@ from stratum_git.app.leasing import lease_updates
 from stratum_git.app.recovery import give_back, tidy
 from stratum_git.app.refused import Refused
 from stratum_git.app.surroundings import Surroundings
+from stratum_git.app.teller import Teller
 from stratum_git.app.workshop import make_context
 from stratum_git.core.engine import advance, begin
 from stratum_git.core.questions import outputs, outstanding
@@ -89,6 +90,7 @@ class Desk:
     around: Surroundings
     _context: Context | None = None
     _refs: RefSession | None = None
+    _teller: Teller | None = None
     _held: OrderedDict[FlowId, Held] = field(default_factory=OrderedDict)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
@@ -100,6 +102,7 @@ class Desk:
                 repo = self.around.repository()
                 self._context = make_context(self.around, repo, ())
                 self._refs = RefSession(repo, "stratum-git", durable=True)
+                self._teller = Teller(repo.common_dir)
                 give_back(self._context)
             return self._context
 
@@ -118,6 +121,8 @@ class Desk:
     def close(self) -> None:
         """Ends the gits that wait for questions, and throws away what nobody needs."""
         with self._lock:
+            if self._teller is not None:
+                self._teller.close()
             if self._context is not None:
                 with suppress(StratumError, OSError):
                     # The client has left: nobody is there to be told, and the next one does it as well.
@@ -139,6 +144,7 @@ class Desk:
         if isinstance(answer, Lost):
             raise BugError(f"there is a flow called {started.flow} already")
         self._keep(started.flow, Held(answer, log, spec))
+        self._note(answer)
         return answer.state
 
     def intact(self, flow: FlowId) -> None:
@@ -284,10 +290,15 @@ class Desk:
         answer = held.log.append(flow, held.stored.tip, entries, self._moves(flow, entries, fences))
         if isinstance(answer, Stored):
             held.stored = answer
+            self._note(answer)
             return True
         if any(answer.ref == fence.ref for fence in fences):
             raise Refused("lease_lost", "the task was given to somebody else meanwhile")
         return False
+
+    def _note(self, stored: Stored) -> None:
+        if self._teller is not None:
+            self._teller.note(stored)
 
     def _moves(self, flow: FlowId, entries: Sequence[Entry], fences: Sequence[Fence] = ()) -> list[RefUpdate]:
         """Returns the refs that move with *entries*: results, branches, the target, leases."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 
 from stratum_git.app.costs import attempts_row, costs_of, spent_row, step_row
 from stratum_git.app.overlaps import in_the_way
 from stratum_git.app.surroundings import Surroundings
+from stratum_git.app.teller import tell
 from stratum_git.core import contest
 from stratum_git.core.codec import encode
 from stratum_git.core.overview import overview
@@ -32,7 +32,6 @@ from stratum_git.model.state import (
     Working,
 )
 from stratum_git.store.flows import load
-from stratum_git.store.told import remember_words
 
 Look = Callable[[FlowId], FlowState]
 """Gives a flow as it is now."""
@@ -46,9 +45,8 @@ def brief_flow(around: Surroundings, name: FlowId) -> dict[str, Json]:
     """Returns a flow with the protocol's keys."""
     repo = around.repository()
     stored = load(repo, name)[0]
-    row = overview(stored.state)
-    remember_words(str(repo.common_dir), stored.tip, json.dumps(row, indent=2))
-    return row
+    tell(repo.common_dir, stored.tip, stored.state)
+    return overview(stored.state)
 
 
 def long_flow(around: Surroundings, name: FlowId) -> dict[str, Json]:

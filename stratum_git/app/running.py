@@ -17,6 +17,7 @@ from stratum_git.app import foresight
 from stratum_git.app.leasing import is_claimed
 from stratum_git.app.recovery import clear_locks, give_back, give_back_of, recover, tidy
 from stratum_git.app.surroundings import Surroundings
+from stratum_git.app.teller import Teller
 from stratum_git.app.telling import tell
 from stratum_git.app.workshop import make_context, signature
 from stratum_git.core.engine import begin
@@ -29,7 +30,7 @@ from stratum_git.dispatch.driver import Driver
 from stratum_git.dispatch.journal import Journal
 from stratum_git.dispatch.leasing import Leases
 from stratum_git.dispatch.limits import PATIENCE
-from stratum_git.dispatch.notices import Recorded, Remark, Watcher
+from stratum_git.dispatch.notices import Notice, Recorded, Remark, Watcher
 from stratum_git.dispatch.promptness import prompt
 from stratum_git.dispatch.withholding import refuse_secrets
 from stratum_git.errors import StratumError, UserError
@@ -208,8 +209,21 @@ async def _take_up(
 
 async def _driven(driver: Driver, effects: Sequence[Effect]) -> FlowState:
     """Runs to the end, and tidies up when nobody needs slots any more."""
-    with prompt():
-        state = await driver.drive(effects)
+    teller, watch = Teller(driver.context.repo.common_dir), driver.watch
+
+    def noted(notice: Notice) -> None:
+        watch(notice)
+        if isinstance(notice, Recorded):
+            teller.note(driver.journal.stored)
+
+    driver.watch = noted
+    teller.note(driver.journal.stored)
+    try:
+        with prompt():
+            state = await driver.drive(effects)
+    finally:
+        with trio.CancelScope(shield=True):
+            await driver.context.git(teller.close)
     await driver.context.git(partial(tell, driver.context, state))
     try:
         await driver.context.git(partial(tidy, driver.context, TIDYING))

@@ -185,7 +185,12 @@ def _is_odd(settings: bytes) -> bool:
         if said.startswith(b"["):
             title, end, said = said[1:].partition(b"]")
             section = title.partition(b" ")[0]
-            if not end or not section or section.strip(SECTION) or section.startswith((b"extensions", b"include")):
+            if (
+                not end
+                or not section
+                or section.strip(SECTION)
+                or section.startswith((b"extensions", b"include"))
+            ):
                 return True
             said = said.strip(b" \t")
         if not said or said.startswith((b"#", b";")):

@@ -10,6 +10,7 @@ that.
 from __future__ import annotations
 
 import argparse
+import compileall
 import json
 import os
 import subprocess
@@ -72,6 +73,9 @@ class Asked:
 
 def measure(repository: Path, rounds: int) -> dict[str, Any]:
     """Returns medians in milliseconds, and ratios to a bare interpreter; the repository is not looked at."""
+    # An installation has this; a checkout in which nothing may write it would be measured without.
+    if not compileall.compile_dir(suite.ROOT / "stratum_git", quiet=1):
+        raise SystemExit("the program could not be compiled")
     with tempfile.TemporaryDirectory(prefix="bench-start-") as folder:
         top = Path(folder).resolve()
         client = _client(top)
