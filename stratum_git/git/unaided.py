@@ -79,12 +79,16 @@ class Unaided:
             raise Undecided(f"{oid} is no blob")
         return data
 
-    def file(self, commit: str, name: str, limit: int) -> bytes:
-        """Returns the file *name* at the top of a commit's tree."""
+    def tree(self, commit: str, limit: int) -> str:
+        """Returns the tree of a commit, which is at most *limit* bytes long."""
         kind, data = self._object(commit, limit)
         if kind != "commit" or not data.startswith(b"tree "):
             raise Undecided(f"{commit} is no commit")
-        kind, tree = self._object(data[5 : data.index(b"\n")].decode("ascii"), limit)
+        return data[5 : data.index(b"\n")].decode("ascii")
+
+    def file(self, commit: str, name: str, limit: int) -> bytes:
+        """Returns the file *name* at the top of a commit's tree."""
+        kind, tree = self._object(self.tree(commit, limit), limit)
         if kind != "tree":
             raise Undecided(f"{commit} has no tree")
         return self.blob(_named(tree, name.encode()), limit)

@@ -87,6 +87,8 @@ def test_what_looks_loads_no_engine(client: ClientHooks) -> None:
         ("stop", 2, {}),
         ("post-tool-use-failure", 0, {"tool_input": {"command": "make"}}),
         ("subagent-start", 0, {}),
+        # It changed nothing.
+        ("subagent-stop", 0, {}),
     ],
 )
 def test_what_has_something_to_say_starts_no_git(

@@ -38,7 +38,7 @@ BLOCKING = 2
 """The exit code by which a hook refuses; its words are on standard error, for the model."""
 
 
-LOOKING = frozenset({"beginning", "stopping", "subagents"})
+LOOKING = frozenset({"beginning", "stopping", "subagents", "departures"})
 """Parts that look something up in the repository."""
 
 

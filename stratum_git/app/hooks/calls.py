@@ -17,7 +17,7 @@ HOOKS: dict[str, tuple[float, tuple[str, ...]]] = {
     "post-tool-use": (5.0, ("specs",)),
     "post-tool-use-failure": (2.0, ("failures",)),
     "subagent-start": (2.0, ("subagents",)),
-    "subagent-stop": (20.0, ("captures", "sweeping")),
+    "subagent-stop": (20.0, ("departures", "sweeping")),
     "worktree-create": (280.0, ("worktrees",)),
     "worktree-remove": (110.0, ("worktrees",)),
 }

@@ -178,6 +178,6 @@ GLANCES: Mapping[str, Callable[[Glance], bool]] = {
     "specs": lambda seen: seen.tool("file_path").endswith(SPEC),
     "failures": _failures,
     "subagents": _has_tenants,
-    "captures": _has_tenants,
+    "departures": _has_tenants,
     "worktrees": _always,
 }
