@@ -81,7 +81,7 @@ def lodge(context: Context, state: FlowState, launch: Launch) -> Lodging | Rejec
         folder = context.folders.attempt(state.flow, launch.step, launch.task, launch.attempt)
         if _is_cut_off(folder / MAKING):
             _unmake(context, who)
-        found = context.pool.find(who) or _made(context, state, launch, errand)
+        found = context.pool.find(who, awake=True) or _made(context, state, launch, errand)
     if isinstance(found, Rejected):
         return found
     return Lodging(*found, branch_ref(state.flow, launch.step, launch.task), errand)

@@ -177,7 +177,7 @@ def _begin(bench: Bench, step: StepId, task: TaskId, parked: Parked) -> None:
 
 def _opened(case: Case) -> Opened:
     context = case.context
-    found = context.pool.find(case.occupant)
+    found = context.pool.find(case.occupant, awake=True)
     is_new, note = False, ""
     if found is None or not (case.folder / READY).exists():
         note, is_new = _made(case), True

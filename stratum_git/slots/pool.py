@@ -194,12 +194,21 @@ class SlotPool:
                 return slot
         return None
 
-    def find(self, occupant: Occupant) -> tuple[Path, Oid] | None:
-        """Returns the slot that *occupant* is in, whoever holds it, and the commit it started from there."""
+    def find(self, occupant: Occupant, *, awake: bool = False) -> tuple[Path, Oid] | None:
+        """Returns the slot that *occupant* is in, whoever holds it, and the commit it started from there.
+
+        *awake*: somebody is to work there, so its files have to be; what is mounted goes with the machine.
+        """
         for path in places(self.folders.slots):
             record = work_in(path, lambda who: who == occupant)
-            if record is not None:
-                return path, record.base
+            if record is None:
+                continue
+            if awake and self._ladder.of(record.rung).is_mount and not path.is_mount():
+                slot = self.enter(occupant)
+                if slot is None:
+                    return self.find(occupant)
+                self.leave(slot)
+            return path, record.base
         return None
 
     def recover(
