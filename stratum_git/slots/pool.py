@@ -203,7 +203,7 @@ class SlotPool:
             record = work_in(path, lambda who: who == occupant)
             if record is None:
                 continue
-            if awake and self._ladder.of(record.rung).is_mount and not path.is_mount():
+            if awake and self._ladder.of(record.rung).is_gone(path):
                 slot = self.enter(occupant)
                 if slot is None:
                     return self.find(occupant)

@@ -56,6 +56,9 @@ class Rung(Protocol):
         Raises HostError when they cannot be. Asking again where they are visible does nothing.
         """
 
+    def is_gone(self, place: Path) -> bool:
+        """Returns whether nobody sees the files of a slot before it is woken, as after a restart."""
+
     def clear(self, slot: Slot, folders: Collection[str]) -> None:
         """Makes a slot clean at its base, for the next tenant; ignored files stay that it keeps."""
 

@@ -66,6 +66,11 @@ class Copied:
     def wake(self, place: Path, record: Occupied) -> None:
         """Does nothing: the files are there."""
 
+    def is_gone(self, place: Path) -> bool:
+        """Returns that they are seen."""
+        del place
+        return False
+
     def clear(self, slot: Slot, folders: Collection[str]) -> None:
         """Makes the worktree exactly its base again."""
         scrub(slot.path, slot.base, folders, slot.keep_ignored, self.trash, self.trees)

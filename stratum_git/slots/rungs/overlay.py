@@ -116,6 +116,7 @@ class Overlay:
         base = (self.bases.named(laid.base) if laid is not None else None) or self.bases.ensure(commit)
         self._note(home, base, laid)
         try:
+            self._check_seen(laid)
             self._mount(place, home, base, by_user=self.is_private if laid is None else laid.is_private)
         except OSError as error:
             self._check_readable(place, laid, error)
@@ -123,6 +124,16 @@ class Overlay:
         if laid is None or laid.boot != this_boot():
             with suppress(OSError):
                 restore_torn(self.bases.repo, place)
+
+    def is_gone(self, place: Path) -> bool:
+        """Returns whether the slot is certainly mounted for nobody, and no ordinary files."""
+        laid, whole = self._laid(place), self._home(place) / WHOLE
+        if place.is_mount():
+            return False
+        if whole.exists():
+            return (whole / "tree").exists()
+        # Where others do not see our mounts, we may not see theirs.
+        return not self.is_private or laid is None or laid.boot != this_boot()
 
     def clear(self, slot: Slot, folders: Collection[str]) -> None:
         """Makes the worktree exactly its base again; its layer is no list of changes any more."""
@@ -226,6 +237,12 @@ class Overlay:
         """Returns whether one still sees the mount that this process made."""
         number = self._mounts.get(place.name, 0)
         return number != 0 and mount_of(place) == number
+
+    def _check_seen(self, laid: Laid | None) -> None:
+        """Raises OSError where a slot that was mounted for everybody would be mounted for us alone."""
+        was_seen = sees_all_marks() if laid is None else not laid.is_private and laid.boot != this_boot()
+        if self.is_private and was_seen:
+            raise OSError(errno.EXDEV, "what is mounted here nobody else sees")
 
     def _check_readable(self, place: Path, laid: Laid | None, error: OSError) -> None:
         """Raises HostError where it cannot be told which folders of a slot were made anew."""
