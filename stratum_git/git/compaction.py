@@ -52,7 +52,7 @@ CONFIG = (
 )
 ASIDE = "packing-"
 """How the folders begin in which git makes packs."""
-NAME = re.compile(rf"(pack-{MARK}([0-9])[0-9a-f]+)\.(pack|idx|keep|idx-new)")
+NAME = re.compile(rf"(pack-{MARK}([0-9])[0-9a-f]+)\.(pack|idx|keep|pack-new|idx-new)")
 
 _waiting: set[Path] = set()
 _waiting_lock = threading.Lock()
@@ -76,7 +76,7 @@ class Listed:
         """Returns when it was made; 0.0 for one that has nothing but a ``.keep``."""
         # Looked at now: who lists a folder while a pack is made may see its last file and not its first.
         found = [0.0]
-        for ending in ("pack", "idx-new", "idx"):
+        for ending in ("pack-new", "pack", "idx-new", "idx"):
             with suppress(FileNotFoundError):
                 found.append(self.file(ending).stat().st_mtime)
         return max(found)
@@ -95,7 +95,7 @@ class Listed:
 
     def delete(self) -> None:
         """Deletes it: first the index, by which git knows it."""
-        for ending in ("idx", "idx-new", "pack", "keep"):
+        for ending in ("idx", "idx-new", "pack", "pack-new", "keep"):
             self.file(ending).unlink(missing_ok=True)
 
 

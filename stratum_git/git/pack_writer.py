@@ -183,16 +183,17 @@ def place(repo: Repository, content: Packed, level: int, *, durable: bool) -> Pa
     name = _fresh_name(repo, level)
     handles: list[int] = []
     try:
-        # Git knows a pack by its index: before that has its name, the others are nothing to anybody. The pack
-        # comes first: what has a `.keep` and no pack is what is left of one that was deleted.
-        handles.append(_filled(name + ".pack", content.pack))
-        _keep(repo, name)
+        # Git knows a pack by its index: before that has its name, the others are nothing to anybody. But who
+        # repacks takes note of packs without a `.keep` as he begins, and deletes them when he is done.
+        handles.append(_filled(name + ".pack-new", content.pack))
         handles.append(_filled(name + ".idx-new", content.index))
         if durable:
             flush_data(handles)
-        Path(name + ".idx-new").rename(name + ".idx")
+        _keep(repo, name)
+        for ending in (".pack", ".idx"):
+            Path(f"{name}{ending}-new").rename(name + ending)
     except BaseException:
-        _drop(name, ".idx-new", ".pack", ".keep")
+        _drop(name, ".idx-new", ".pack-new", ".idx", ".pack", ".keep")
         raise
     finally:
         for handle in handles:
@@ -205,8 +206,8 @@ def adopt(repo: Repository, made: Path, level: int) -> Path:
     name = _fresh_name(repo, level)
     flush([made.with_suffix(".pack"), made.with_suffix(".idx")])
     try:
-        made.with_suffix(".pack").rename(f"{name}.pack")
         _keep(repo, name)
+        made.with_suffix(".pack").rename(f"{name}.pack")
         made.with_suffix(".idx").rename(f"{name}.idx")
     except BaseException:
         _drop(name, ".pack", ".keep")
