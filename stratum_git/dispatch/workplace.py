@@ -326,7 +326,7 @@ class SlotPlace:
             if found is not None:
                 return found
         return inner_repositories(
-            self.path, (f"{folder}/.git" for folder in context.pool.folders_in(self.slot))
+            self.path, (f"{folder}/.git" for folder in context.pool.folders_at(self.slot.base))
         )
 
     def abandon(self) -> None:

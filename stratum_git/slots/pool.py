@@ -163,10 +163,6 @@ class SlotPool:
         self._is_mended(slot.path, record)
         return True
 
-    def folders_in(self, slot: Slot) -> frozenset[str]:
-        """Returns the folders of the commit that a slot started from."""
-        return self.folders_at(slot.base)
-
     def folders_at(self, commit: Oid) -> frozenset[str]:
         """Returns the folders of a commit."""
         known, folders = self._last_folders
