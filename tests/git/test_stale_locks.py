@@ -148,7 +148,7 @@ def test_locks_are_not_cleared_while_one_of_ours_is_moving_refs(
         assert lock.exists()
         seen.append((stale_locks.clear(repo.common_dir, lock), lock.exists()))
 
-    with RefSession(repo, "test") as session:
+    with RefSession(repo, "test", durable=True) as session:
         assert session.transact([update], meanwhile) == Applied()
     assert seen == [(False, True)]
 

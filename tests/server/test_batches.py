@@ -15,7 +15,7 @@ import pytest
 from stratum_git.slots.mounts import take_off
 from tests.server.driven import Answer, decided, dispatch, done, plan, refs, reported, row, spec
 from tests.support.mortal import mortals
-from tests.support.portal import Portal, serving
+from tests.support.portal import Portal, serving, settle_in
 from tests.support.repos import ScratchRepo
 from tests.support.shell import Shell
 
@@ -105,22 +105,23 @@ def test_every_task_has_a_worktree_at_its_base_on_its_branch(server: Portal) -> 
     assert server.call("stratum_resume", flow_id=name)["batch"] == said["batch"]
 
 
-def test_a_place_that_lost_its_mount_is_told_with_its_files(server: Portal) -> None:
-    name, said = fan(server, "a")
-    place = places(said)["a"]
-    if not place.is_mount():
-        pytest.skip("nothing can be mounted here")
-    write(place, "mine.txt")
-    # As after a restart of the machine.
-    take_off(place)
+def test_a_place_that_lost_its_mount_is_told_with_its_files(tmp_path: Path) -> None:
+    with serving(settle_in(tmp_path)) as server:
+        name, said = fan(server, "a")
+        place = places(said)["a"]
+        if not place.is_mount():
+            pytest.skip("nothing can be mounted here")
+        write(place, "mine.txt")
+        # As after a restart of the machine.
+        take_off(place)
 
-    again = server.call("stratum_resume", flow_id=name)
-    assert again["batch"] == said["batch"]
-    assert (place / "mine.txt").read_text(encoding="utf-8") == "x\n"
-    write(place, "a.txt", "changed\n")
-    assert reported(server, name, row("a"))["status"] == "complete"
-    changed = server.repo.git("diff", "--name-status", "main~", "main").split()
-    assert changed == ["M", "a.txt", "A", "mine.txt"]
+        again = server.call("stratum_resume", flow_id=name)
+        assert again["batch"] == said["batch"]
+        assert (place / "mine.txt").read_text(encoding="utf-8") == "x\n"
+        write(place, "a.txt", "changed\n")
+        assert reported(server, name, row("a"))["status"] == "complete"
+        changed = server.repo.git("diff", "--name-status", "main~", "main").split()
+        assert changed == ["M", "a.txt", "A", "mine.txt"]
 
 
 def test_work_lands_as_one_commit_per_task_committed_or_not(server: Portal) -> None:
