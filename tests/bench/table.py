@@ -166,7 +166,7 @@ ROWS: tuple[Row, ...] = (
         "3 x",
     ),
     Row(
-        "a hook that saves a subagent's work",
+        "a hook as a subagent ends",
         "start",
         "hook_subagent_stop_busy_ms",
         BARE,
