@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TypeAlias
 
 from stratum_git.git.process import Git, git_version, settings_folder
 from stratum_git.git.repository import Repository
@@ -26,6 +27,8 @@ TELLS = (2, 42, 0)
 """Git that says where it looks for attributes."""
 INCLUDING = re.compile(rb"include(?:if\..*)?\.path", re.DOTALL)
 FILE = b"file:"
+
+FileSign: TypeAlias = tuple[int, int, int]
 
 _lock = threading.Lock()
 _known: dict[Path, _Known] = {}
@@ -105,8 +108,8 @@ def _asked(slot: Path, own: Path, common: Path) -> _Known:
 
 def _signs(files: Sequence[Path], own: Path, *, differs: bool) -> tuple[object, ...]:
     """Returns what is another value when the settings for a worktree may be other ones."""
-    where = (own, _sign(own / "HEAD")) if differs else ()
-    return (*map(_sign, files), *where)
+    where = (own, file_sign(own / "HEAD")) if differs else ()
+    return (*map(file_sign, files), *where)
 
 
 def _attributes(settings: Mapping[str, bytes]) -> tuple[Path, ...] | None:
@@ -132,7 +135,8 @@ def system_attributes() -> tuple[Path, ...]:
     return Path("/etc/gitattributes"), programs.parents[1] / "etc/gitattributes"
 
 
-def _sign(path: Path) -> tuple[int, int, int] | None:
+def file_sign(path: Path) -> FileSign | None:
+    """Returns what is another value when a file was written to; ``None`` where there is none."""
     with suppress(OSError):
         facts = path.stat()
         return (facts.st_ino, facts.st_size, facts.st_mtime_ns)
