@@ -74,7 +74,16 @@ ROWS: tuple[Row, ...] = (
         "capture_plain_warm_ms",
         "`git status`",
         "capture_status_warm_ms",
-        "capture_plain_warm_to_status",
+        "capture_plain_warm_to_status_ratio",
+        "1.3 x",
+    ),
+    Row(
+        "the same, never looked at before",
+        "capture",
+        "capture_plain_fresh_ms",
+        "`git status`",
+        "capture_status_fresh_ms",
+        "capture_plain_fresh_to_status_ratio",
         "1.3 x",
     ),
     Row(
@@ -166,7 +175,7 @@ ROWS: tuple[Row, ...] = (
         "3 x",
     ),
     Row(
-        "a hook as a subagent ends",
+        "a hook as a subagent ends that changed nothing",
         "start",
         "hook_subagent_stop_busy_ms",
         BARE,
