@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from stratum_git.git.objects import ObjectWriter
 from stratum_git.git.repository import Repository, open_repository
 from stratum_git.slots.mounts import detach
 from tests.support.repos import ScratchRepo
 
+# How long a machine takes to think of an example says what else it does, and nothing of what is tested.
+settings.register_profile("patient", suppress_health_check=[HealthCheck.too_slow], deadline=None)
+settings.load_profile("patient")
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begins with what takes longest: nobody is to wait for it at the end."""
     items.sort(key=lambda item: "tests/soak/" not in item.path.as_posix())
+
+
+def pytest_collection_finish() -> None:
+    """Has nobody look for garbage in thousands of tests, which stay to the end."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -78,6 +78,9 @@ flows:
 """
 
 
+VERSION = re.compile(r"version: .?0\.4")
+
+
 def written(text: str) -> Json:
     """A file as JSON, whatever it is worth."""
     tree = read_yaml(text)
@@ -90,26 +93,21 @@ def texts() -> Iterator[str]:
     yield from re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     yield from re.findall(r"<<'?END'?\n(.*?)\nEND", (ROOT / "README.md").read_text(), re.DOTALL)
     for path in sorted((ROOT / "tests").rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
+        source = path.read_text()
+        # A text that has the version in it is in a file that has: the others are not worth a parser's time.
+        for node in ast.walk(ast.parse(source)) if VERSION.search(source) else ():
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 yield node.value
     for path in sorted(ROOT.glob("tests/**/*.yaml")):
         yield path.read_text()
 
 
-VALID = sorted(
-    {text for text in texts() if re.search(r"version: .?0\.4", text) and load_spec(text).spec is not None}
-)
-
-
-def test_there_are_specs_to_try() -> None:
-    assert RICH in VALID
-    assert len(VALID) > 10
-
-
-@pytest.mark.parametrize("text", VALID, ids=range(len(VALID)))
-def test_every_valid_spec_keeps_the_contract(text: str) -> None:
-    contract("spec.v0.4").validate(written(text))
+def test_every_valid_spec_keeps_the_contract() -> None:
+    valid = {text for text in texts() if VERSION.search(text) and load_spec(text).spec is not None}
+    assert RICH in valid
+    assert len(valid) > 10
+    for text in sorted(valid):
+        contract("spec.v0.4").validate(written(text))
 
 
 def maps(value: Json, place: str = "") -> Iterator[tuple[str, dict[str, Json]]]:

@@ -170,7 +170,7 @@ def test_a_long_text_counts_by_its_length_each_time(loader: Loader) -> None:
     assert "stands for more than" in problem_of(text, loader).message
 
 
-def test_a_text_of_too_many_values_is_refused_and_one_below_is_read(loader: Loader) -> None:
+def test_a_text_of_too_many_values_is_refused_and_one_below_is_read() -> None:
     fits = "[" + "1," * (NODES - 1) + "]"
     assert "stands for more than" in problem_of(f"{fits[:-1]}1]", yaml_nodes.LOADER).message
     assert read_yaml(fits).root is not None

@@ -63,9 +63,9 @@ def test_large_lists_of_different_things_are_compared_in_a_moment() -> None:
 
 
 def test_many_evil_guardrails_share_their_time() -> None:
-    before = time.monotonic()
+    before = time.thread_time()
     assert len(hits([f"(?:b{{{n}}})?(a|aa)+$" for n in range(40)], {"x": "a" * 5000})) == 40
-    assert time.monotonic() - before < 5 * ALL
+    assert time.thread_time() - before < 5 * ALL
 
 
 def test_a_guardrail_that_takes_long_to_get_ready_is_not_begun() -> None:
