@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from stratum_git.errors import HostError
+from stratum_git.git.deregistration import is_going
 from stratum_git.git.repository import Repository
 from stratum_git.git.torn_files import restore_torn
 
@@ -129,7 +130,7 @@ def _torn_below(folder: Path, *, is_log: bool) -> Iterator[Path]:
 
 def _torn_slots(repo: Repository) -> Iterator[Path]:
     for entry in sorted((repo.common_dir / "worktrees").glob("slot-*")):
-        if not OWN_ENTRY.fullmatch(entry.name):
+        if not OWN_ENTRY.fullmatch(entry.name) or is_going(repo, entry):
             continue
         if any(not _text(entry / name) for name in NEEDED):
             # Whoever needs the slot makes it a new one.

@@ -1,9 +1,9 @@
-"""The repository's entries for worktrees: they come and go whole, so that no git trips over half of one.
+"""The repository's entries for worktrees: they come whole, so that no git trips over half of one.
 
 ``git worktree add`` fills its entry file by file, where every git looks. Whoever lists worktrees meanwhile,
 or moves a branch by name, dies of it ("failed to read .../commondir"), and for ever when that git was killed.
-Here an entry is made beside the others and renamed to its place, and renamed away before it is deleted:
-nobody sees half of one. What others left half-made is not looked at. ``git worktree prune`` is never run: it
+Here an entry is made beside the others and renamed to its place: nobody sees half of one. How it goes is
+``deregistration.py``. What others left half-made is not looked at. ``git worktree prune`` is never run: it
 deletes the entry of any worktree that it cannot see at that moment.
 """
 
@@ -24,13 +24,10 @@ from stratum_git.errors import HostError
 from stratum_git.git.files import read_pointer
 from stratum_git.git.process import Git
 from stratum_git.git.repository import Repository
-from stratum_git.git.whereabouts import pointer
 from stratum_git.model.ids import Oid, RefName
 
 WORKSHOP = "stratum/entries"
 """The folder in the common directory where entries are made and deleted, and indexes for the next ones."""
-GONE = "gone-"
-"""How an entry's name begins that was dropped: it may be deleted whoever makes others meanwhile."""
 ATTEMPTS = 20
 BRANCH = "ref: "
 TAKEN = {errno.ENOTEMPTY, errno.EEXIST}
@@ -150,38 +147,6 @@ def _take_whole(path: Path) -> None:
     (entry / "info/sparse-checkout").unlink(missing_ok=True)
 
 
-def unregister(repo: Repository, path: Path) -> None:
-    """Makes the repository forget the worktree at *path*, whose directory is gone already.
-
-    What is left of the entry :func:`sweep` deletes.
-    """
-    if drop_named(repo, path):
-        return
-    place, folder = path.resolve(), repo.common_dir / "worktrees"
-    # Its entry has its name, but where that was taken: not all of a thousand are read to find one.
-    own = folder / path.name / "gitdir"
-    for marker in (own,) if place_of(own) == place else folder.glob("*/gitdir"):
-        if place_of(marker) == place:
-            # Somebody else may have dropped it by now.
-            with workshop(repo) as shop, contextlib.suppress(FileNotFoundError):
-                marker.parent.rename(shop / f"{GONE}{secrets.token_hex(6)}")
-
-
-def drop_named(repo: Repository, path: Path) -> bool:
-    """Does what :func:`unregister` does where the entry has the name of the worktree; else it is ``False``.
-
-    One rename, and no lock: what has such a name is deleted whoever makes entries meanwhile.
-    """
-    common = os.fspath(repo.common_dir)
-    entry = f"{common}/worktrees/{path.name}"
-    with contextlib.suppress(OSError):
-        if pointer(f"{entry}/gitdir") == f"{path}/.git":
-            gone = f"{common}/{WORKSHOP}/{GONE}{secrets.token_hex(6)}"
-            os.rename(entry, gone)  # noqa: PTH104 - texts, since somebody waits
-            return True
-    return False
-
-
 def place_of(marker: Path) -> Path | None:
     """Returns the worktree that a registration is for; ``None`` for one that is being made or dropped."""
     text = ""
@@ -223,27 +188,6 @@ def list_worktrees(repo: Repository) -> tuple[Listed, ...]:
     return tuple(_listed([os.fsdecode(line) for line in row if line]) for row in rows)
 
 
-def sweep(repo: Repository) -> None:
-    """Deletes what was dropped, and what those left who died making an entry; not while one is made."""
-    folder = repo.common_dir / WORKSHOP
-    if not folder.is_dir():
-        return
-    names = os.listdir(folder)  # noqa: PTH208 - names
-    for name in names:
-        if name.startswith(GONE):
-            shutil.rmtree(folder / name, ignore_errors=True)
-    if all(name.startswith(GONE) for name in names):
-        return
-    with _locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB) as is_alone:
-        for left in folder.iterdir() if is_alone else ():
-            if left.is_dir():
-                shutil.rmtree(left, ignore_errors=True)
-                continue
-            # An index that was copied ahead.
-            with contextlib.suppress(OSError):
-                left.unlink()
-
-
 def needs_git(repo: Repository) -> bool:
     """Returns whether an entry has more to it here than the four files that every git makes."""
     is_reftable = (repo.common_dir / "reftable").exists()
@@ -274,12 +218,12 @@ def workshop(repo: Repository) -> Iterator[Path]:
     """Gives the folder in which entries are made; what lies there is not swept meanwhile."""
     folder = repo.common_dir / WORKSHOP
     folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder, fcntl.LOCK_SH):
+    with locked(folder, fcntl.LOCK_SH):
         yield folder
 
 
 @contextlib.contextmanager
-def _locked(folder: Path, how: int) -> Iterator[bool]:
+def locked(folder: Path, how: int) -> Iterator[bool]:
     """Holds the lock of *folder*, which ends with its process; says whether it could be had."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:

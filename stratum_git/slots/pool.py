@@ -253,10 +253,11 @@ class SlotPool:
                 self._abolish(path, lock)
             elif lock is not None:
                 lock.release()
-        self._registry.sweep()
         known = frozenset(path.name for path in places(self.folders.slots))
         for rung in self._ladder.rungs:
             rung.sweep(known)
+        # Last: what was dropped just now stays for a moment.
+        self._registry.sweep(to_the_end=True)
 
     def occupants(self) -> frozenset[Occupant]:
         """Returns whose work is in slots, whether or not anybody is at it now."""

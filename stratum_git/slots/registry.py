@@ -18,6 +18,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from stratum_git.errors import HostError, UserError
+from stratum_git.git.deregistration import drop_named, sweep, unregister
 from stratum_git.git.files import read_pointer
 from stratum_git.git.process import Git
 from stratum_git.git.refs import read_ref, tip_nowait
@@ -25,11 +26,8 @@ from stratum_git.git.registration import (
     add_apart,
     add_worktree,
     branch_at,
-    drop_named,
     needs_git,
     place_of,
-    sweep,
-    unregister,
 )
 from stratum_git.git.repository import Repository
 from stratum_git.git.torn_files import restore_torn
@@ -112,9 +110,9 @@ class Registry:
         if self._sweeper.acquire(blocking=False):
             threading.Thread(target=self._sweep_aside, daemon=True, name="sweep-entries").start()
 
-    def sweep(self) -> None:
-        """Deletes entries that somebody was making, or dropping, when he died."""
-        sweep(self.repo)
+    def sweep(self, *, to_the_end: bool = False) -> None:
+        """Deletes entries dropped a while ago, *to_the_end* all of them, and what the dead were making."""
+        sweep(self.repo, to_the_end=to_the_end)
 
     def _sweep_aside(self) -> None:
         try:

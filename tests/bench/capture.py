@@ -27,11 +27,12 @@ from pathlib import Path
 
 import pytest
 
+from stratum_git.git.deregistration import unregister
 from stratum_git.git.gathering import GatheringWriter
 from stratum_git.git.layers import Layer
 from stratum_git.git.objects import Signature
 from stratum_git.git.process import processes_started
-from stratum_git.git.registration import add_worktree, unregister
+from stratum_git.git.registration import add_worktree
 from stratum_git.git.repository import Repository, head_of, open_repository
 from stratum_git.git.snapshot import Captured, capture
 from stratum_git.git.tree_reader import TreeReader

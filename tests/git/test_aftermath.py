@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from stratum_git.git.aftermath import mend_after_boot
+from stratum_git.git.deregistration import drop_named
 from stratum_git.git.registration import add_worktree
 from stratum_git.git.repository import Repository
 from stratum_git.model.ids import Oid
@@ -75,6 +76,14 @@ def test_a_branch_of_a_task_whose_commit_is_not_there_goes(repo: Repository, scr
     assert scratch.git("for-each-ref", "--format=%(refname)", "refs/heads/stratum").split() == [
         "refs/heads/stratum/one/other"
     ]
+
+
+def test_a_slot_that_was_dropped_when_the_power_went_is_not_damaged(
+    repo: Repository, scratch: ScratchRepo, tmp_path: Path
+) -> None:
+    add_worktree(repo, tmp_path / "slot-00000000", base=Oid(scratch.head()), reason="test")
+    assert drop_named(repo, tmp_path / "slot-00000000")
+    assert mend_after_boot(repo) == ()
 
 
 @pytest.mark.parametrize("name", ["HEAD", "gitdir", "commondir", "index"])

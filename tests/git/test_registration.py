@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from stratum_git.git import deregistration
+from stratum_git.git.deregistration import drop_named, is_going, sweep, unregister
 from stratum_git.git.registration import (
     WORKSHOP,
     add_worktree,
     checked_out,
     list_worktrees,
-    sweep,
-    unregister,
 )
 from stratum_git.git.repository import Repository, head_of, open_repository
 from stratum_git.model.ids import Oid
@@ -69,6 +70,7 @@ def test_what_another_git_left_half_made_is_not_in_the_way(
     add_worktree(repo, tmp_path / "ours", base=base, reason="why")
     assert checked_out(repo) == {scratch.path: "refs/heads/main"}
     unregister(repo, tmp_path / "ours")
+    sweep(repo, to_the_end=True)
     assert [entry.name for entry in (repo.common_dir / "worktrees").iterdir()] == ["theirs"]
 
 
@@ -79,6 +81,49 @@ def test_two_of_one_name_are_kept_apart(repo: Repository, tmp_path: Path, base: 
     assert [listed.path for listed in list_worktrees(repo)[1:]] == places
     unregister(repo, places[0])
     assert [listed.path for listed in list_worktrees(repo)[1:]] == places[1:]
+
+
+def test_who_looks_at_an_entry_that_is_dropped_finds_the_repository(
+    repo: Repository, scratch: ScratchRepo, tmp_path: Path, base: Oid
+) -> None:
+    place = tmp_path / "slot-00000000"
+    add_worktree(repo, place, base=base, reason="why")
+    entry = repo.common_dir / "worktrees/slot-00000000"
+    assert drop_named(repo, place)
+    # Nobody begins to look; git that had read `gitdir` before goes on with these.
+    assert [listed.path for listed in list_worktrees(repo)] == [scratch.path]
+    scratch.git("worktree", "prune", "--expire=now")
+    sweep(repo)
+    assert is_going(repo, entry)
+    assert (entry / (entry / "commondir").read_text().rstrip("\n")).resolve() == repo.common_dir
+    # Whoever is in there still works for nobody.
+    said = subprocess.run(["git", "status"], cwd=place, capture_output=True, text=True, check=False)
+    assert "not a git repository" in said.stderr
+    sweep(repo, to_the_end=True)
+    assert not entry.exists()
+    assert list((repo.common_dir / WORKSHOP).iterdir()) == []
+
+
+def test_what_was_dropped_a_while_ago_goes_when_anybody_sweeps(
+    repo: Repository, tmp_path: Path, base: Oid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_worktree(repo, tmp_path / "slot-00000000", base=base, reason="why")
+    unregister(repo, tmp_path / "slot-00000000")
+    monkeypatch.setattr(deregistration, "LONG", 0)
+    sweep(repo)
+    assert [list((repo.common_dir / name).iterdir()) for name in ("worktrees", WORKSHOP)] == [[], []]
+
+
+def test_a_mark_takes_no_entry_of_another_worktree(repo: Repository, tmp_path: Path, base: Oid) -> None:
+    for folder in "ab":
+        add_worktree(repo, tmp_path / folder / "same", base=base, reason="why")
+        if folder == "a":
+            unregister(repo, tmp_path / "a/same")
+            # As whoever is killed on the way, after the entry and before its mark.
+            shutil.rmtree(repo.common_dir / "worktrees/same")
+    sweep(repo, to_the_end=True)
+    assert [listed.path for listed in list_worktrees(repo)[1:]] == [tmp_path / "b/same"]
+    assert list((repo.common_dir / WORKSHOP).iterdir()) == []
 
 
 def test_what_the_dead_were_making_is_swept_and_what_the_living_make_is_not(repo: Repository) -> None:

@@ -9,8 +9,9 @@ from threading import Lock, Thread
 
 import pytest
 
+from stratum_git.git.deregistration import unregister
 from stratum_git.git.process import Git
-from stratum_git.git.registration import Listed, add_worktree, checked_out, list_worktrees, unregister
+from stratum_git.git.registration import Listed, add_worktree, checked_out, list_worktrees
 from stratum_git.git.repository import Repository, open_repository
 from stratum_git.git.worktree import (
     check_out,

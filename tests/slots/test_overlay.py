@@ -103,7 +103,9 @@ def test_a_slot_is_a_mount_that_git_finds_clean(ground: Ground, base: Oid) -> No
     ground.pool.release(slot)
     assert not mounted_in(ground.folders.root)
     assert not slot.path.exists()
-    assert list((ground.repo.common_dir / "worktrees").glob("*")) == []
+    assert [path.name for path in (ground.repo.common_dir / "worktrees").iterdir()] == [slot.name]
+    ground.pool.tidy()
+    assert list((ground.repo.common_dir / "worktrees").iterdir()) == []
 
 
 def test_what_one_tenant_changes_no_other_one_sees(ground: Ground, base: Oid) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from stratum_git.errors import BugError
-from stratum_git.git.registration import WORKSHOP, add_apart, sweep
+from stratum_git.git.deregistration import sweep
+from stratum_git.git.registration import WORKSHOP, add_apart
 from stratum_git.git.repository import Repository
 from stratum_git.git.worktree import git_dir_of
 from stratum_git.model.ids import Oid
@@ -46,7 +47,7 @@ def ground(repo: Repository, folders: StateFolders, tmp_path: Path) -> Iterator[
 def left(ground: Ground, place: Path) -> list[str]:
     """What there still is of a slot."""
     folders = ground.folders
-    entries = [path.name for path in (ground.repo.common_dir / "worktrees").glob("*")]
+    entries = [path.name for path in (ground.repo.common_dir / "worktrees").glob("*/gitdir")]
     beside = [path.name for path in folders.slots.iterdir() if path.name.startswith(place.name)]
     layers = [path.name for path in folders.layers.iterdir()]
     return [*entries, *beside, *layers, *map(str, mounted_in(folders.root))]

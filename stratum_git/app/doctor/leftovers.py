@@ -15,6 +15,7 @@ from stratum_git.core.resolving import open_resolutions
 from stratum_git.core.sessions import is_at_rest
 from stratum_git.dispatch.clock import now, uptime
 from stratum_git.errors import StratumError
+from stratum_git.git.deregistration import is_going
 from stratum_git.git.files import read_pointer
 from stratum_git.git.repository import Repository
 from stratum_git.git.stale_locks import locks_in
@@ -148,6 +149,8 @@ def _registrations(repo: Repository, folders: StateFolders) -> Iterator[Finding]
         try:
             place = Path(read_pointer(entry / "gitdir")).parent
         except OSError:
+            if is_going(repo, entry):
+                continue
             detail = f"the registration {entry} says no place"
             hint = "the next run tidies up; or, with no run under way, delete it"
             yield Finding("worktrees", "warn", detail, hint, f"rm -r {entry}")
