@@ -22,8 +22,8 @@ from stratum_git.git.snapshot import Captured, capture
 from stratum_git.git.worktree import attach, forget_unfinished, git_dir_of
 from stratum_git.model.ids import Oid
 from stratum_git.model.state import FlowState
-from stratum_git.slots.occupancy import Occupant, Occupied, write_record
-from stratum_git.slots.slot import Slot
+from stratum_git.slots.occupancy import Occupant, write_record
+from stratum_git.slots.slot import Slot, occupied
 
 
 def come_back(context: Context, state: FlowState, occupant: Occupant, base: Oid) -> Slot | None:
@@ -64,8 +64,9 @@ def _made_ready(context: Context, state: FlowState, slot: Slot, occupant: Occupa
         # Of an attempt that was cut off what was staged is part of what it left.
         _point(context, slot, _gone_on_from(context, state, slot, there.result, base))
     # Last: until it is written, whoever comes after a crash does all of this once more.
-    write_record(slot.path, Occupied(slot.kind, base, slot.branch, occupant, slot.keep_ignored, slot.rung))
-    return replace(slot, base=base, occupant=occupant)
+    slot = replace(slot, base=base, occupant=occupant)
+    write_record(slot.path, occupied(slot))
+    return slot
 
 
 def _gone_on_from(context: Context, state: FlowState, slot: Slot, there: Oid, base: Oid) -> Oid:

@@ -7,7 +7,6 @@ without a ``.git``, and the index that git wrote of it.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import stat
@@ -20,10 +19,9 @@ from stratum_git.git.diff import Change
 from stratum_git.git.index_file import UnreadIndex, write_tiny
 from stratum_git.git.index_splice import Old, rows_of, spliced
 from stratum_git.git.mini_index import FILES, attributes_above
-from stratum_git.git.process import Git, checkout_environment, settings_folder
+from stratum_git.git.process import Git
 from stratum_git.git.registration import copy_whole
 from stratum_git.git.repository import Repository
-from stratum_git.git.settings import settings_sources, system_attributes
 from stratum_git.git.tree_edit import entry_at
 from stratum_git.git.tree_reader import TreeReader
 from stratum_git.model.ids import Oid
@@ -35,8 +33,6 @@ PLAIN = (
     "core.splitIndex=false", "index.sparse=false", "index.version=2", "index.skipHash=false",
     "core.untrackedCache=false",
 )  # fmt: skip
-DECIDING = ("attr.", "core.", "filter.", "lfs.", "extensions.", "i18n.", "lfstransfer.", "submodule.")
-"""Settings that may decide what a checkout looks like."""
 ATTRIBUTES = ".gitattributes"
 NOTHING = "000000"
 FOLDER = "040000"
@@ -115,33 +111,6 @@ def whiteout(path: Path) -> None:
     """Makes what an overlay takes for a file that was deleted."""
     path.parent.mkdir(parents=True, exist_ok=True)
     os.mknod(path, WHITEOUT, os.makedev(0, 0))
-
-
-def settings_files(repo: Repository) -> tuple[Path, ...]:
-    """Returns the files that decide how files are checked out, be they there or not. Two git processes."""
-    listed = repo.git.run("config", "--list", "-z", "--show-origin").stdout.split(b"\0")
-    sources = sorted(settings_sources(listed, repo.root))
-    return tuple(dict.fromkeys((repo.common_dir / "config", *_attribute_files(repo), *sources)))
-
-
-def _attribute_files(repo: Repository) -> tuple[Path, ...]:
-    usual = str(settings_folder() / "git" / "attributes")
-    asked = ("--type=path", "--default", usual, "core.attributesFile")
-    named = os.fsdecode(repo.git.run("config", *asked, ok=(0, 1, 128)).stdout).rstrip("\n")
-    # A place that is not whole is meant from the top of a checkout.
-    mine = repo.root / (named or "/dev/null")
-    return (repo.common_dir / "info/attributes", mine, *system_attributes())
-
-
-def settings_digest(repo: Repository) -> str:
-    """Returns a word for how files are checked out here now: another one, and they may look different."""
-    rows = repo.git.run("config", "--list", "-z").stdout.split(b"\0")
-    deciding = tuple(word.encode() for word in DECIDING)
-    found = hashlib.sha256(b"\0".join(row for row in rows if row.startswith(deciding)))
-    for path in _attribute_files(repo):
-        found.update(path.read_bytes() if path.is_file() else b"")
-    found.update(repr(sorted(checkout_environment(repo.root).items())).encode())
-    return found.hexdigest()[:12]
 
 
 def _gone(changes: Sequence[Change]) -> Iterator[str]:

@@ -109,13 +109,14 @@ class Bases:
     folders: StateFolders
     trees: TreeReader | None = None
     tell: Callable[[str], None] = lambda _: None
+    settings: Settings | None = None
     _known: dict[str, Base] = field(default_factory=dict)
     _made_since: int = 0
     _turn: threading.Lock = field(default_factory=threading.Lock)
     _settings: Settings = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._settings = Settings(self.repo)
+        self._settings = self.settings or Settings(self.repo)
 
     def ensure(self, commit: Oid) -> Base:
         """Returns the base of *commit*, made if there is none; raises HostError when it cannot be."""

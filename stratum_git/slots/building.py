@@ -23,6 +23,7 @@ from stratum_git.slots.rungs.base import Rung
 from stratum_git.slots.rungs.copied import Reflink, Snapshot
 from stratum_git.slots.rungs.overlay import Overlay
 from stratum_git.slots.rungs.plain import Cold
+from stratum_git.slots.settings import Settings
 from stratum_git.spawn.namespace import is_entered
 
 
@@ -61,11 +62,13 @@ def ladder_of(
     *forced* is the way that its settings name: what is above is left out. *tell* hears, in a line, why a way
     is not taken that should be.
     """
-    registry, trash = registry_of(repo, folders), folders.trash
-    reflink = Reflink(registry, trash, Originals(repo, folders, "files", Path.mkdir, trees), trees)
+    registry, trash, settings = registry_of(repo, folders), folders.trash, Settings(repo)
+    bases = Bases(repo, folders, trees, tell, settings)
+    subvolumes = Originals(repo, folders, "subvolume", btrfs.create, trees, settings)
+    reflink = Reflink(registry, trash, Originals(repo, folders, "files", Path.mkdir, trees, settings), trees)
     rungs: tuple[Rung, ...] = (
-        Overlay(registry, folders, Bases(repo, folders, trees, tell), is_private=_is_private(), trees=trees),
-        Snapshot(registry, trash, Originals(repo, folders, "subvolume", btrfs.create, trees), trees),
+        Overlay(registry, folders, bases, is_private=_is_private(), trees=trees),
+        Snapshot(registry, trash, subvolumes, trees),
         reflink,
         Cold(registry, trash, trees),
     )
@@ -79,7 +82,7 @@ def ladder_of(
         # What is slower than git is only done when somebody says so.
         return not why and (rung.name != reflink.name or forced == rung.name or reflink.pays())
 
-    return Ladder(rungs, warm, is_taken, first)
+    return Ladder(rungs, warm, is_taken, first, settings)
 
 
 def chosen(obstacles: Mapping[str, str], forced: str, *, visible: bool) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from stratum_git.slots.rungs.base import Rung
+from stratum_git.slots.settings import Settings
 
 Way: TypeAlias = Literal["overlay", "snapshot", "warm", "reflink", "cold"]
 ORDER: tuple[Way, ...] = ("overlay", "snapshot", "warm", "reflink", "cold")
@@ -34,6 +35,8 @@ class Ladder:
     is_possible: Callable[[Rung], bool] = _any
     first: int = 0
     """The rung that slots are made on first; those before it are known, and nothing new is made there."""
+    settings: Settings | None = None
+    """Those that the rungs make slots with, where several ask."""
 
     def steps(self, *, visible: bool) -> Iterator[Rung | None]:
         """Yields the rungs to try, in turn; ``None`` stands for an idle slot. *visible*: to everybody."""

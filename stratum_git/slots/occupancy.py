@@ -40,7 +40,8 @@ class Vacant:
 
     ``boot`` is the boot of the machine in which it was cleaned: its files are not flushed, so after a power
     cut they may be empty, and have to be looked at again. ``left`` says that it is as its last tenant left
-    it: whole, and to be cleaned. One that is neither is half made, or was being cleaned.
+    it: whole, and to be cleaned. One that is neither is half made, or was being cleaned. ``settings`` is the
+    word for those that its files were checked out with; none serves a tenant under other ones.
     """
 
     kind: Kind
@@ -50,6 +51,7 @@ class Vacant:
     boot: str = ""
     rung: str = ""
     left: bool = False
+    settings: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,7 @@ class Occupied:
     occupant: Occupant
     kept: tuple[str, ...] = ()
     rung: str = ""
+    settings: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +123,10 @@ def write_record(slot: Path, record: Vacant | Occupied, *, is_first: bool = Fals
     flush([path, path.parent])
 
 
-def as_left(base: Oid, kept: tuple[str, ...], rung: str) -> Vacant:
+def as_left(base: Oid, kept: tuple[str, ...], rung: str, settings: str) -> Vacant:
     """Returns the record of a worktree that was cleaned for whoever wants the same commit."""
-    return Vacant("worktree", base, ready=True, kept=kept, boot=own_identity().boot_id, rung=rung)
+    boot = own_identity().boot_id
+    return Vacant("worktree", base, ready=True, kept=kept, boot=boot, rung=rung, settings=settings)
 
 
 def record_age(slot: Path) -> float:
@@ -186,14 +190,13 @@ def _parsed(data: bytes) -> Record:
     row = json.loads(data)
     kind: Kind = "branch" if row["kind"] == "branch" else "worktree"
     base, kept = Oid(str(row["base"])), tuple(map(str, row["kept"]))
-    rung = str(row.get("rung", ""))
+    rung, settings = str(row.get("rung", "")), str(row.get("settings", ""))
     if "occupant" not in row:
-        return Vacant(
-            kind, base, bool(row["ready"]), kept, str(row.get("boot", "")), rung, bool(row.get("left", False))
-        )
+        boot, left = str(row.get("boot", "")), bool(row.get("left", False))
+        return Vacant(kind, base, bool(row["ready"]), kept, boot, rung, left, settings)
     who = row["occupant"]
     task = who["task"]
     occupant = Occupant(
         str(who["flow"]), str(who["step"]), None if task is None else str(task), int(who["attempt"])
     )
-    return Occupied(kind, base, RefName(str(row["branch"])), occupant, kept, rung)
+    return Occupied(kind, base, RefName(str(row["branch"])), occupant, kept, rung, settings)

@@ -64,11 +64,12 @@ class Originals:
     kind: str
     made: Callable[[Path], None]
     trees: TreeReader | None = None
+    settings: Settings | None = None
     _seen: dict[tuple[Oid, str], Original] = field(default_factory=dict)
     _settings: Settings = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_settings", Settings(self.repo))
+        object.__setattr__(self, "_settings", self.settings or Settings(self.repo))
 
     def near(self, commit: Oid) -> Original:
         """Returns the original at *commit*, or one that is near; it is made when there is none."""

@@ -42,7 +42,8 @@ from stratum_git.slots.parting import Parting
 from stratum_git.slots.registry import Registry, registry_of
 from stratum_git.slots.rungs.base import Declined, Rung
 from stratum_git.slots.rungs.plain import Cold
-from stratum_git.slots.slot import Slot, SlotFailed, failed, in_words
+from stratum_git.slots.settings import Settings
+from stratum_git.slots.slot import Slot, SlotFailed, failed, held, in_words, occupied
 from stratum_git.slots.yard import Yard
 
 
@@ -71,6 +72,7 @@ class SlotPool:
     _registry: Registry = field(init=False, repr=False)
     _ladder: Ladder = field(init=False, repr=False)
     _yard: Yard = field(init=False, repr=False)
+    _settings: Settings = field(init=False, repr=False)
     _parting: Parting = field(init=False, repr=False)
     _last_folders: tuple[Oid | None, frozenset[str]] = field(
         init=False, repr=False, default=(None, frozenset())
@@ -79,6 +81,7 @@ class SlotPool:
     def __post_init__(self) -> None:
         self._registry = registry_of(self.repo, self.folders, self.lock_timeout)
         self._ladder = self.ladder or Ladder((Cold(self._registry, self.folders.trash, self.trees),))
+        self._settings = self._ladder.settings or Settings(self.repo)
         self._parting = Parting(self._registry, self._ladder.of)
         self._yard = Yard(
             self._registry,
@@ -87,6 +90,7 @@ class SlotPool:
             self._ladder.of,
             self.folders_at,
             self._abolish,
+            self._settings.digest,
             self.trees,
             self.background,
         )
@@ -153,7 +157,7 @@ class SlotPool:
 
     def mend(self, slot: Slot) -> bool:
         """Makes a slot one that git can read; returns whether its tenant had taken its repository from it."""
-        record = Occupied(slot.kind, slot.base, slot.branch, slot.occupant, slot.keep_ignored, slot.rung)
+        record = occupied(slot)
         if slot.kind == "worktree":
             self._ladder.of(slot.rung).wake(slot.path, record)
         # Git would take the next repository above it for its own.
@@ -256,8 +260,7 @@ class SlotPool:
         known = frozenset(path.name for path in places(self.folders.slots))
         for rung in self._ladder.rungs:
             rung.sweep(known)
-        # Last: what was dropped just now stays for a moment.
-        self._registry.sweep(to_the_end=True)
+        self._registry.sweep(to_the_end=True)  # Last: it waits for what was dropped just now.
 
     def occupants(self) -> frozenset[Occupant]:
         """Returns whose work is in slots, whether or not anybody is at it now."""
@@ -288,15 +291,17 @@ class SlotPool:
         recorded: bool,
     ) -> Slot:
         """Returns a slot from the first rung that has one."""
+        # Read before anything is made with them: where they change meanwhile, the slot has the old word.
+        settings = self._settings.digest() if kind == "worktree" else ""
         # Who wants files to stay takes a slot that may have them, though another one were quicker to make.
         first = (None,) if keep or kind == "branch" else ()
         for rung in (*first, *(self._ladder.steps(visible=visible) if kind == "worktree" else ())):
-            idle_one = self._yard.take(base, keep) if rung is None and kind == "worktree" else None
+            idle_one = self._yard.take(base, keep, settings) if rung is None and kind == "worktree" else None
             if rung is None and kind == "worktree" and idle_one is None:
                 continue
             path, lock = idle_one or self._fresh(kind)
             name = "" if rung is None else rung.name
-            slot = Slot(path, kind, base, branch, occupant, lock, keep, name)
+            slot = Slot(path, kind, base, branch, occupant, lock, keep, name, settings)
             try:
                 return self._ready(slot, rung, recorded=recorded)
             except Declined as error:
@@ -311,10 +316,7 @@ class SlotPool:
         try:
             slot = self._prepare(slot, rung)
             if recorded:
-                record = Occupied(
-                    slot.kind, slot.base, slot.branch, slot.occupant, slot.keep_ignored, slot.rung
-                )
-                write_record(slot.path, record, is_first=True)
+                write_record(slot.path, occupied(slot), is_first=True)
         except BaseException as error:
             # Nothing was done in it yet, so there is no work to lose.
             self._abolish(slot.path, slot.lock)
@@ -355,9 +357,8 @@ class SlotPool:
             # Read again: somebody else may have recovered it in between.
             record = work_in(path, is_wanted)
             if record is not None and self._is_mended(path, record):
-                kind, kept, name = record.kind, record.kept, record.rung
-                slot = Slot(path, kind, record.base, record.branch, record.occupant, lock, kept, name)
-                return slot if kind != "worktree" else self._layered(slot)
+                slot = held(path, record, lock)
+                return slot if slot.kind != "worktree" else self._layered(slot)
         except (StratumError, OSError) as error:
             lock.release()
             what = f"the abandoned slot {path} cannot be read: {in_words(error)}"

@@ -34,7 +34,8 @@ def clone_files(source: Path, target: Path, index: bytes, width: int) -> None:
         old, new = here + b"/" + entry.path, there + b"/" + entry.path
         if entry.mode == GITLINK:
             os.mkdir(new)  # noqa: PTH102 - bytes: names may be anything
-        elif stat.S_ISLNK(entry.mode):
+        elif stat.S_ISLNK(entry.mode) and os.path.islink(old):  # noqa: PTH114
+            # Else it is a file that says where it leads: git makes those where `core.symlinks` is off.
             os.symlink(os.readlink(old), new)  # noqa: PTH115, PTH211
         else:
             _clone(old, new)

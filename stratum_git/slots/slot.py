@@ -9,7 +9,7 @@ from stratum_git.errors import HostError, StratumError
 from stratum_git.git.layers import Layer
 from stratum_git.model.ids import Oid, RefName
 from stratum_git.slots.locking import SlotLock
-from stratum_git.slots.occupancy import Kind, Occupant
+from stratum_git.slots.occupancy import Kind, Occupant, Occupied
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,6 +25,8 @@ class Slot:
     keep_ignored: tuple[str, ...] = ()
     rung: str = ""
     """The word for how its files came there."""
+    settings: str = ""
+    """The word for the settings that they were checked out with."""
     layer: Layer | None = None
     is_mount: bool = False
     """Whether it is mounted at its path."""
@@ -33,6 +35,19 @@ class Slot:
     def name(self) -> str:
         """Returns the slot's name, the same for every tenant."""
         return self.path.name
+
+
+def occupied(slot: Slot) -> Occupied:
+    """Returns the record of a slot with its tenant in it."""
+    return Occupied(
+        slot.kind, slot.base, slot.branch, slot.occupant, slot.keep_ignored, slot.rung, slot.settings
+    )
+
+
+def held(path: Path, record: Occupied, lock: SlotLock) -> Slot:
+    """Returns the slot that a record is of, to whoever has its lock."""
+    made = record.rung, record.settings
+    return Slot(path, record.kind, record.base, record.branch, record.occupant, lock, record.kept, *made)
 
 
 class SlotFailed(HostError):  # noqa: N818 - reads as what happened

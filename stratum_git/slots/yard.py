@@ -55,6 +55,8 @@ class Yard:
     rung_of: Callable[[str], Rung]
     folders_of: Callable[[Oid], frozenset[str]]
     abolish: Callable[[Path, SlotLock], None]
+    settings: Callable[[], str]
+    """Returns the word for how files are checked out now: what was checked out otherwise serves nobody."""
     trees: TreeReader | None = None
     background: bool = False
     _cleaner: Cleaner = field(init=False, repr=False)
@@ -68,6 +70,7 @@ class Yard:
     def admit(self, slot: Slot) -> bool:
         """Takes a slot in whose tenant is gone, held by the caller; returns whether there is use for it."""
         record = Vacant(slot.kind, slot.base, ready=False, kept=slot.keep_ignored, rung=slot.rung)
+        record = replace(record, settings=slot.settings)
         if not self._is_worth_keeping(slot):
             write_record(slot.path, record)
             return False
@@ -89,15 +92,16 @@ class Yard:
         """Ends the cleaning; what is at hand is finished, the rest stays as it was left."""
         self._cleaner.close()
 
-    def take(self, base: Oid, kept: tuple[str, ...]) -> tuple[Path, SlotLock] | None:
+    def take(self, base: Oid, kept: tuple[str, ...], settings: str) -> tuple[Path, SlotLock] | None:
         """Returns an idle slot, held, whose way to *base* is the shortest; ``None`` when there is none.
 
-        None serves that is at other attributes: a checkout leaves files as those had them.
+        None serves that is at other attributes, or of other *settings*: a checkout leaves files as those had
+        them.
         """
         self._wanted = base
         while True:
-            for path in self._nearest(base, kept):
-                lock = self._held(path)
+            for path in self._nearest(base, kept, settings):
+                lock = self._held(path, settings)
                 if lock is not None:
                     return path, lock
             if not self._cleaner.waited():
@@ -110,7 +114,7 @@ class Yard:
             wanted = slot if same else replace(slot, keep_ignored=())
             self.rung_of(before.rung).clear(wanted, self.folders_of(slot.base))
             return
-        if before != as_left(slot.base, before.kept, before.rung):
+        if before != as_left(slot.base, before.kept, before.rung, before.settings):
             # Detached first: git looks at everybody's worktrees before it moves a branch by name.
             check_out(slot.path, slot.base, None)
         # Else it lies there just as it is wanted; to look at every file again would cost what was saved.
@@ -129,9 +133,12 @@ class Yard:
         try:
             self._tended = place
             write_record(place, replace(record, left=False))
+            if record.settings != self.settings():
+                self.abolish(place, lock)
+                return
             slot = Slot(place, record.kind, record.base, DETACHED, NOBODY, lock, record.kept, record.rung)
             self.rung_of(record.rung).clear(slot, self.folders_of(record.base))
-            write_record(place, as_left(record.base, record.kept, record.rung))
+            write_record(place, as_left(record.base, record.kept, record.rung, record.settings))
         except (StratumError, OSError):
             # It cannot be cleaned: another one takes its place.
             self.abolish(place, lock)
@@ -141,9 +148,9 @@ class Yard:
 
     def surplus(self) -> Iterable[Path]:
         """Returns the idle slots that nobody needs: half made ones, and too many; the longest idle first."""
-        spare, found = self.keep(), []
+        spare, now, found = self.keep(), self.settings(), []
         for path, record in sorted(vacancies(self.folders.slots), key=lambda row: record_age(row[0])):
-            good = (record.ready or record.left) and self.registry.is_sound(path)
+            good = _is_fit(record, now) and self.registry.is_sound(path)
             spare -= good
             if not good or spare < 0:
                 found.append(path)
@@ -155,17 +162,20 @@ class Yard:
         return slot.kind == "worktree" and self.rung_of(slot.rung).keeps(slot)
 
     def _is_worth_keeping(self, slot: Slot) -> bool:
-        return self.keeps(slot) and self.registry.is_sound(slot.path) and is_reusable(slot.path)
+        is_kept = self.keeps(slot) and slot.settings == self.settings()
+        return is_kept and self.registry.is_sound(slot.path) and is_reusable(slot.path)
 
     def _has_room(self, slot: Slot) -> bool:
-        """Returns whether a slot may stay; one at a commit that nobody asks for makes room for it."""
+        """Returns whether a slot may stay; one that serves nobody, or nobody asks for, makes room for it."""
         idle = ((p, r) for p, r in vacancies(self.folders.slots) if p != slot.path)
         others = [(p, r) for p, r in idle if r.ready or r.left or p == self._tended]
         if len(others) < self.keep():
             return True
-        if not others or slot.base != self._wanted:
-            return False
-        strange = [path for path, record in others if record.base != self._wanted]
+        strange = [path for path, record in others if record.settings != slot.settings]
+        if slot.base == self._wanted:
+            strange += [
+                path for path, record in others if record.base != self._wanted and path not in strange
+            ]
         return any(map(self._made_way, sorted(strange, key=record_age, reverse=True)))
 
     def _made_way(self, path: Path) -> bool:
@@ -178,14 +188,16 @@ class Yard:
         lock.release()
         return is_idle
 
-    def _nearest(self, base: Oid, kept: tuple[str, ...]) -> Iterator[Path]:
+    def _nearest(self, base: Oid, kept: tuple[str, ...], settings: str) -> Iterator[Path]:
         idle = list(vacancies(self.folders.slots))
-        fits = as_left(base, kept, "")
+        fits = as_left(base, kept, "", settings)
         as_wanted = [path for path, record in idle if replace(record, rung="") == fits]
+        # What serves nobody is thrown away by who asks for it.
+        yield from (path for path, record in idle if not _is_fit(record, settings))
         # The others only in case that somebody else is quicker: how far they are takes time to find out.
         yield from as_wanted
         known: dict[Oid, int] = {}
-        others = (row for row in idle if row[0] not in as_wanted)
+        others = (row for row in idle if row[0] not in as_wanted and _is_fit(row[1], settings))
         costs = sorted((self._cost(record, base, kept, known), path) for path, record in others)
         yield from (path for cost, path in costs if cost < UNLIKE)
 
@@ -208,18 +220,22 @@ class Yard:
             return UNLIKE if is_unlike else min(len(paths), FAR)
         return FAR
 
-    def _held(self, path: Path) -> SlotLock | None:
+    def _held(self, path: Path, settings: str) -> SlotLock | None:
         """Returns the lock of an idle slot that is fit for somebody; one that is not is thrown away."""
         lock = try_lock(path)
         if lock is None:
             return None
         record = read_record(path)
         if isinstance(record, Vacant):
-            if (record.ready or record.left) and self.registry.is_sound(path):
+            if _is_fit(record, settings) and self.registry.is_sound(path):
                 return lock
             self.abolish(path, lock)
         lock.release()
         return None
+
+
+def _is_fit(record: Vacant, settings: str) -> bool:
+    return (record.ready or record.left) and record.settings == settings
 
 
 def _is_idle_clone(path: Path) -> bool:

@@ -15,10 +15,10 @@ from stratum_git.git.snapshot import capture
 from stratum_git.git.worktree import fetch_result, git_dir_of
 from stratum_git.model.ids import Oid, RefName
 from stratum_git.slots.folders import StateFolders
-from stratum_git.slots.occupancy import Kind, Occupied, Vacant, read_record
+from stratum_git.slots.occupancy import Kind, Vacant, read_record
 from stratum_git.slots.pool import SlotPool
 from stratum_git.slots.registry import BranchInUse
-from stratum_git.slots.slot import Slot, SlotFailed
+from stratum_git.slots.slot import Slot, SlotFailed, occupied
 from tests.slots.tenancy import branch_of, condition, git, take, tenants
 from tests.support.repos import ScratchRepo
 
@@ -33,7 +33,8 @@ def test_a_slot_is_on_its_branch_at_its_base_and_clean(pool: SlotPool, base: Oid
     slot = take(pool, base)
     assert condition(slot.path) == ("stratum/flow/t1", base, "")
     assert (slot.path / "dir/c.txt").read_text() == "c\n"
-    assert read_record(slot.path) == Occupied("worktree", base, slot.branch, slot.occupant, rung="cold")
+    assert slot.rung == "cold"
+    assert read_record(slot.path) == occupied(slot)
     assert slot.path.is_relative_to(pool.folders.slots)
 
 
@@ -70,7 +71,7 @@ def test_a_released_slot_is_given_out_again(pool: SlotPool, base: Oid) -> None:
     second = take(pool, base, "t2")
     assert second.path == first.path
     assert condition(second.path) == ("stratum/flow/t2", base, "")
-    assert read_record(second.path) == Occupied("worktree", base, second.branch, second.occupant, rung="cold")
+    assert read_record(second.path) == occupied(second)
 
 
 def test_a_slot_of_the_same_base_is_preferred(pool: SlotPool, base: Oid, scratch: ScratchRepo) -> None:
@@ -373,7 +374,7 @@ def test_tidying_throws_away_what_a_killed_process_was_still_preparing(
     assert read_record(half.path) == Vacant("worktree", base, ready=False)
     pool.tidy()
     assert registered(pool.repo) == [held.path]
-    assert read_record(held.path) == Occupied("worktree", base, held.branch, held.occupant, rung="cold")
+    assert read_record(held.path) == occupied(held)
 
 
 def test_tidying_forgets_what_a_killed_process_had_no_record_of_yet(

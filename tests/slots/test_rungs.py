@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from stratum_git.slots.building import Possible, ladder_of
 from stratum_git.slots.folders import StateFolders
 from stratum_git.slots.ladder import ORDER
 from stratum_git.slots.mounts import detach
-from stratum_git.slots.occupancy import Occupant
+from stratum_git.slots.occupancy import Occupant, Vacant, read_record, write_record
 from stratum_git.slots.pool import SlotPool
 from stratum_git.slots.slot import Slot
 from tests.slots.many_kinds import World, look, make_world, said
@@ -185,6 +186,77 @@ def test_work_is_found_where_its_process_died(ground: Ground) -> None:
     assert said(found.path, "status", "--porcelain") == " M a.txt\n?? new\n"
     ground.pool.release(found)
     ground.assert_as_new(ground.take(task="next"))
+
+
+CHANGES = (
+    ("core.autocrlf", "true"),
+    ("core.eol", "crlf"),
+    ("core.symlinks", "false"),
+    ("core.fileMode", "false"),
+    ("filter.shout.smudge", "rev"),
+)
+
+
+@contextmanager
+def changed(world: World, key: str, value: str) -> Iterator[None]:
+    """Sets something, or writes it into a file with attributes, for as long as it takes."""
+    before = world.scratch.git("config", "--default", "", key)
+    world.scratch.git("config", key, value)
+    try:
+        yield
+    finally:
+        world.scratch.git("config", *((key, before) if before else ("--unset", key)))
+
+
+@contextmanager
+def with_attributes(world: World, place: Path) -> Iterator[None]:
+    place.parent.mkdir(exist_ok=True)
+    place.write_text("a.txt eol=crlf\n*.id -ident\n")
+    try:
+        yield
+    finally:
+        place.unlink()
+
+
+def assert_as_git_makes_it(ground: Ground, place: Path, why: str) -> None:
+    """Takes a slot, and compares it with a worktree that git makes now; gives it back."""
+    slot = ground.take(task="changed")
+    ground.world.scratch.git("worktree", "add", "-q", "--detach", str(place), slot.base)
+    try:
+        assert look(slot.path) == look(place), why
+        for words in (("diff-files", "--name-status"), ("status", "--porcelain")):
+            assert said(slot.path, *words) == said(place, *words), (why, words)
+    finally:
+        ground.world.scratch.git("worktree", "remove", "--force", str(place))
+    ground.pool.release(slot)
+
+
+def test_a_slot_is_made_with_the_settings_that_there_are_now(ground: Ground, tmp_path: Path) -> None:
+    world, place = ground.world, tmp_path / "now"
+    ground.pool.release(ground.take(task="before"))
+    for key, value in CHANGES:
+        with changed(world, key, value):
+            assert_as_git_makes_it(ground, place, f"{key} {value}")
+        assert_as_git_makes_it(ground, place, f"{key} as it was")
+    for file in (world.repo.common_dir / "info/attributes", tmp_path / "attributes"):
+        with changed(world, "core.attributesFile", str(tmp_path / "attributes")):
+            assert_as_git_makes_it(ground, place, "nothing is there yet")
+            with with_attributes(world, file):
+                assert_as_git_makes_it(ground, place, f"{file}")
+            assert_as_git_makes_it(ground, place, f"no {file}")
+
+
+def test_an_idle_slot_of_an_older_version_serves_nobody(ground: Ground) -> None:
+    keep = ("node_modules",)
+    slot = ground.take(task="old", keep=keep)
+    ground.pool.release(slot)
+    record = read_record(slot.path)
+    if not isinstance(record, Vacant):
+        return
+    # It does not say with what settings its files were made.
+    write_record(slot.path, replace(record, settings=""))
+    assert ground.take(task="new", keep=keep).path != slot.path
+    assert not slot.path.exists()
 
 
 def test_a_sparse_checkout_of_the_users_stays_his_own(ground: Ground, tmp_path: Path) -> None:

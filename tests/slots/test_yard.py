@@ -50,7 +50,8 @@ def test_giving_a_slot_back_starts_no_git_and_touches_no_file(pool: SlotPool, ba
     pool.release(slot)
     assert processes_started() == before
     assert ((slot.path / "a.txt").read_text(), (slot.path / "new").read_text()) == ("changed\n", "new\n")
-    assert vacant(slot.path) == Vacant("worktree", base, ready=False, rung="cold", left=True)
+    record = Vacant("worktree", base, ready=False, rung="cold", left=True, settings=slot.settings)
+    assert vacant(slot.path) == record
     assert condition(slot.path)[0] == "(detached)"
     again = take(pool, base, "t2")
     assert again.path == slot.path
