@@ -27,6 +27,7 @@ from stratum_git.slots.leases import lease_ref, read_leases
 from stratum_git.slots.occupancy import Occupant
 from stratum_git.slots.slot import Slot
 from stratum_git.spawn.orphans import end_orphans
+from stratum_git.spawn.temporary import sweep_temporary
 from stratum_git.store.flows import load
 
 Key = tuple[StepId, TaskId | None]
@@ -154,6 +155,7 @@ def give_back_of(context: Context, state: FlowState) -> None:
 
 def tidy(context: Context, limit: float) -> None:
     """Throws away what nobody needs, and deletes for about *limit* seconds of what was thrown away."""
+    sweep_temporary()
     if (context.folders.root / "slots").is_dir():
         context.pool.tidy()
         context.pool.empty_trash(limit, monotonic)

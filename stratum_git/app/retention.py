@@ -36,6 +36,7 @@ from stratum_git.slots.folders import StateFolders
 from stratum_git.slots.leases import PREFIX as LEASES
 from stratum_git.slots.leases import HeldLease, is_live, read_leases
 from stratum_git.slots.occupancy import Occupied, Unreadable, read_record
+from stratum_git.spawn.temporary import sweep_temporary
 from stratum_git.store.flows import load
 from stratum_git.store.listing import PREFIX as FLOWS
 from stratum_git.store.listing import list_flows
@@ -121,6 +122,7 @@ def retain(
             _collect(yard, session, names[start : start + AT_ONCE], removed, flows=flows, dry_run=dry_run)
     _orphans(yard, limit, removed)
     if not dry_run:
+        sweep_temporary()
         _discard(yard.folders, removed)
         if flows and names:
             forget_words(str(repo.common_dir))

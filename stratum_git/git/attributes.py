@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +21,7 @@ from stratum_git.git.process import Done, merge_settings
 from stratum_git.git.repository import Repository
 from stratum_git.git.tree_reader import TreeReader, differences
 from stratum_git.model.ids import Oid
+from stratum_git.spawn.temporary import temporary
 
 NAME = ".gitattributes"
 REGULAR = "100"
@@ -55,10 +55,9 @@ class Attributes:
     @contextmanager
     def checked_out(self, tree: Oid) -> Iterator[Path]:
         """Gives a folder that has a tree's ``.gitattributes``, for as long as it is needed."""
-        # Read before: who is killed while there is a folder leaves it.
+        # Read before: who is killed while there is a folder leaves it, until somebody sweeps.
         files = {path: self._trees.data(blob) for path, blob in self.files(tree).items()}
-        with tempfile.TemporaryDirectory(prefix="stratum-merge-", ignore_cleanup_errors=True) as name:
-            folder = Path(name)
+        with temporary("merge") as folder:
             for path, data in files.items():
                 place = folder / path
                 place.parent.mkdir(parents=True, exist_ok=True)

@@ -10,10 +10,11 @@ from __future__ import annotations
 import glob
 import os
 import re
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+
+from stratum_git.spawn.temporary import temporary
 
 SETTINGS = Path("/etc/ssh/ssh_config")
 INCLUDE = re.compile(r"(?mi)^[ \t]*include[ \t=]+(.*)$")
@@ -38,8 +39,7 @@ def show_as_own(files: frozenset[Path], mount: Mount, unmount: Callable[[Path], 
     """Lays copies over *files*; they are gone with the namespace. Raises OSError."""
     if not files:
         return
-    place = Path(tempfile.mkdtemp(prefix="stratum-ssh-"))
-    try:
+    with temporary("ssh") as place:
         mount(b"stratum-git", place, b"tmpfs", 0)
         try:
             for number, path in enumerate(sorted(files)):
@@ -50,8 +50,6 @@ def show_as_own(files: frozenset[Path], mount: Mount, unmount: Callable[[Path], 
         finally:
             # What lies over the files keeps it there; nobody else has to see it.
             unmount(place)
-    finally:
-        place.rmdir()
 
 
 def _named(file: Path, folder: Path) -> Iterator[Path]:

@@ -161,7 +161,12 @@ def test_every_verb_leaves_what_is_listed_and_nothing_else(watch: Watch) -> None
     watch.run("doctor")
     watch.run("compile", str(shell.home / "tasks"), nothing=True)
     watch.run("migrate", spec, "--to", "0.4", "--dry-run", nothing=True)
+    # As a merge leaves it that was killed.
+    left = shell.home / "tmp/stratum-git-merge-0123456789abcdef"
+    left.mkdir()
+    (left / ".gitattributes").write_text("")
     watch.run("run", spec, tasks, agent, "--quiet", code=1)
+    assert not left.exists()
     flow = shell.flow()
     assert shell.repo.git("for-each-ref", f"refs/stratum/attempts/{flow}/build/one/1-rest")
     assert shell.repo.git("for-each-ref", f"refs/stratum/conflicts/{flow}")
