@@ -15,6 +15,7 @@ from stratum_git.errors import BugError, HostError
 from stratum_git.git import stale_locks
 from stratum_git.git.process import Conversation, Done, GitFailed
 from stratum_git.git.ref_flushing import RefFolders, are_files, flush_prepared
+from stratum_git.git.ref_moving import move
 from stratum_git.git.repository import Repository
 from stratum_git.model.ids import Oid, RefName
 
@@ -23,7 +24,9 @@ WAITING = ("core.filesRefLockTimeout=2000", "core.packedRefsTimeout=2000")
 ATTEMPTS = 5
 """A directory of refs that another git removes, being empty, while this one locks a ref in it: again."""
 LIFETIME = 256
-"""Transactions after which a git is replaced: it remembers every pack that it ever saw."""
+"""Transactions after which a git is replaced: it remembers every pack that it ever saw. Also moves of a ref
+without git, after which git does one: it may have been told by now that such refs have a reflog."""
+FLOWS = "refs/stratum/flows/"
 OID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 HELD = re.compile(r"Unable to create '([^']+\.lock)': File exists")
 PASSING = re.compile(
@@ -81,6 +84,7 @@ class RefSession:
         self._gits: dict[bool, Conversation] = {}
         self._folders = RefFolders(repo.common_dir)
         self._moves = 0
+        self._known: dict[RefName, int] = {}
         self._stack = contextlib.ExitStack()
         self._handle = -1
 
@@ -91,12 +95,17 @@ class RefSession:
         self.close()
 
     def transact(
-        self, updates: Sequence[RefUpdate], first: Callable[[], None] = lambda: None
+        self,
+        updates: Sequence[RefUpdate],
+        first: Callable[[], None] = lambda: None,
+        *,
+        certain: bool = False,
     ) -> Applied | LostRace:
         """Moves all of *updates* or none; raises HostError when a lock or the disk is in the way.
 
         *first* is done before any of them moves, when their values are flushed, or while git does that: it
         may be to flush what the refs will speak of. What it raises, the caller gets, and nothing moves.
+        *certain*: what they will be at is in the repository, in a pack that is kept, so git need not look.
         """
         if not updates:
             return Applied()
@@ -104,7 +113,7 @@ class RefSession:
         packed = self._folders.packed()
         for _ in range(ATTEMPTS):
             with self._lock:
-                failed = self._try(left, first) if left else None
+                failed = self._try(left, first, certain=certain) if left else None
             if failed is None:
                 if self._durable:
                     self._folders.flush(updates, packed)
@@ -143,15 +152,24 @@ class RefSession:
                 stale_locks.clear(folder, other)
         return stale_locks.clear(folder, lock)
 
-    def _try(self, updates: Sequence[RefUpdate], first: Callable[[], None]) -> Done | None:
+    def _try(self, updates: Sequence[RefUpdate], first: Callable[[], None], *, certain: bool) -> Done | None:
         """Returns ``None`` when all refs moved, else how git ended, as it does after a failure."""
         if self._handle < 0:
             self._handle = self._stack.enter_context(stale_locks.moving(self._repo.common_dir))
-        with (
-            stale_locks.held(self._handle),
-            stale_locks.claimed(self._repo.common_dir, _shared_locks(self._repo, updates)),
-        ):
-            return self._moved(updates, first)
+        with stale_locks.held(self._handle):
+            if certain and self._is_moved(updates, first):
+                return None
+            with stale_locks.claimed(self._repo.common_dir, _shared_locks(self._repo, updates)):
+                return self._moved(updates, first)
+
+    def _is_moved(self, updates: Sequence[RefUpdate], first: Callable[[], None]) -> bool:
+        """Moves one of our refs without git, if it is one that git has moved here and gave no reflog."""
+        one, *others = updates
+        left = self._known.get(one.ref, 0)
+        if others or not left or one.new is None or one.old is None:
+            return False
+        self._known[one.ref] = left - 1
+        return move(self._repo.common_dir, one.ref, one.new, one.old, first, durable=self._durable)
 
     def _moved(self, updates: Sequence[RefUpdate], first: Callable[[], None]) -> Done | None:
         self._moves += 1
@@ -178,7 +196,7 @@ class RefSession:
                 # Nothing is to be flushed in between: all of it is said at once.
                 first()
                 is_done = git.send(b"start\0" + moves + b"prepare\0commit\0") and git.heard(3)
-                return self._ended(git, flushes=flushes, is_done=is_done)
+                return self._ended(git, updates, flushes=flushes, is_done=is_done)
             is_sent = git.send(b"start\0" + moves + b"prepare\0")
             if not flushes:
                 first()
@@ -192,13 +210,19 @@ class RefSession:
         if not is_flushed:
             git.close()
             return _Unsure()
-        return self._ended(git, flushes=flushes, is_done=is_ready and git.send(b"commit\0") and git.heard(1))
+        is_done = is_ready and git.send(b"commit\0") and git.heard(1)
+        return self._ended(git, updates, flushes=flushes, is_done=is_done)
 
-    def _ended(self, git: Conversation, *, flushes: bool, is_done: bool) -> Done | None:
-        if is_done:
-            self._gits[flushes] = git
-            return None
-        return git.close()
+    def _ended(
+        self, git: Conversation, updates: Sequence[RefUpdate], *, flushes: bool, is_done: bool
+    ) -> Done | None:
+        if not is_done:
+            return git.close()
+        self._gits[flushes] = git
+        for update in updates if not self._repo.shared_permissions else ():
+            if update.ref.startswith(FLOWS):
+                self._known[update.ref] = LIFETIME
+        return None
 
     def _end(self) -> None:
         for git in self._gits.values():

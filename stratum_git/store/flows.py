@@ -157,9 +157,11 @@ class FlowLog:
         return self._own.heal(glance=glance) + self._writer.heal(glance=glance)
 
     def _moved(self, updates: Sequence[RefUpdate]) -> Applied | LostRace:
+        # The commit of the event is, in a pack of ours; where it is a file of its own git looks for it.
+        is_packed = not self._repo.shared_permissions
         for _ in range(HEALINGS):
             try:
-                return self._refs.transact(updates, self._sync)
+                return self._refs.transact(updates, self._sync, certain=is_packed)
             except GitFailed as error:
                 if b"nonexistent object" not in error.stderr:
                     raise

@@ -1,0 +1,72 @@
+"""Moves one of our refs from a value to another as git does it, without git.
+
+Where a ref is a file with its value, git's rules are few (``lockfile.h``, ``refs/files-backend.c``): whoever
+moves it makes ``REF.lock``, which nobody can while there is one; compares; writes the new value there; and
+renames it. So everybody else's git sees it as a move of git's. A value that comes or goes has more to it (names
+in each other's way, ``packed-refs``), as has a symbolic ref or one with a reflog, and who finds a lock waits for
+it: all of that is left to git, which also says what is wrong.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from stratum_git.model.ids import Oid, RefName
+
+
+def move(
+    common_dir: Path, ref: RefName, new: Oid, old: Oid, first: Callable[[], None], *, durable: bool
+) -> bool:
+    """Moves *ref* from *old* to *new*; returns whether it did: git has to do it else, and nothing moved.
+
+    *new* is an object of the repository. *first* is done before the ref moves; what it raises, the caller gets.
+    """
+    place = f"{common_dir}/{ref}"
+    if any(os.path.lexists(f"{common_dir}/{name}") for name in ("reftable", f"logs/{ref}")):
+        return False
+    try:
+        handle = os.open(f"{place}.lock", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    except OSError:
+        return False
+    try:
+        is_written = _is_at(place, old) and _is_written(handle, new, durable=durable)
+        if is_written:
+            first()
+            os.rename(f"{place}.lock", place)  # noqa: PTH104 - texts, since somebody waits
+    except BaseException:
+        _drop(place)
+        raise
+    finally:
+        os.close(handle)
+    if not is_written:
+        _drop(place)
+    return is_written
+
+
+def _is_at(place: str, old: Oid) -> bool:
+    """Returns whether a file has this value and nothing else; a symbolic ref has another."""
+    with suppress(OSError):
+        handle = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            return os.read(handle, len(old) + 2) == f"{old}\n".encode()
+        finally:
+            os.close(handle)
+    return False
+
+
+def _is_written(handle: int, new: Oid, *, durable: bool) -> bool:
+    value = f"{new}\n".encode()
+    with suppress(OSError):
+        if os.write(handle, value) == len(value):
+            if durable:
+                os.fdatasync(handle)
+            return True
+    return False
+
+
+def _drop(place: str) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(f"{place}.lock")  # noqa: PTH108 - a text
