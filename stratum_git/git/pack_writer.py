@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stratum_git.errors import HostError
+from stratum_git.git.blank_files import BlankFiles
 from stratum_git.git.flushing import flush, flush_data
 from stratum_git.git.objects import ObjectWriter
 from stratum_git.git.packs import Packed, entry, packed
@@ -43,6 +44,7 @@ class PackWriter(ObjectWriter):
 
     made: list[Path] = field(default_factory=list)
     """The packs that it made, by their paths without an ending."""
+    blanks: BlankFiles = field(default_factory=BlankFiles, repr=False)
     _unsure: bool = False
     _entries: dict[str, bytes] = field(default_factory=dict, repr=False)
     _taken: list[Held] = field(default_factory=list, repr=False)
@@ -63,7 +65,8 @@ class PackWriter(ObjectWriter):
             if not entries:
                 return
             try:
-                path = place(self.repo, packed(entries, self.repo.object_format), 0, durable=self.durable)
+                content = packed(entries, self.repo.object_format)
+                path = place(self.repo, content, 0, durable=self.durable, blanks=self.blanks)
             except OSError as error:
                 raise HostError(f"objects could not be written to the disk: {error.strerror}") from error
             with self._lock:
@@ -178,20 +181,25 @@ class RunWriter(ObjectWriter):
             return len(rows)
 
 
-def place(repo: Repository, content: Packed, level: int, *, durable: bool) -> Path:
-    """Writes a pack that nobody deletes; returns its path without an ending. Raises OSError."""
+def place(
+    repo: Repository, content: Packed, level: int, *, durable: bool, blanks: BlankFiles | None = None
+) -> Path:
+    """Writes a pack that nobody deletes; returns its path without an ending. Raises OSError.
+
+    Its files are of *blanks*, which may have some that are made already.
+    """
     name = _fresh_name(repo, level)
-    handles: list[int] = []
+    make, handles = (blanks or BlankFiles()).make, list[int]()
     try:
         # Git knows a pack by its index: before that has its name, the others are nothing to anybody. But who
         # repacks takes note of packs without a `.keep` as he begins, and deletes them when he is done.
-        handles.append(_filled(name + ".pack-new", content.pack))
-        handles.append(_filled(name + ".idx-new", content.index))
+        handles.append(_filled(make(name + ".pack-new", 0o444), content.pack))
+        handles.append(_filled(make(name + ".idx-new", 0o444), content.index))
         if durable:
             flush_data(handles)
         _keep(repo, name)
         for ending in (".pack", ".idx"):
-            Path(f"{name}{ending}-new").rename(name + ending)
+            os.rename(f"{name}{ending}-new", name + ending)  # noqa: PTH104 - texts, since somebody waits
     except BaseException:
         _drop(name, ".idx-new", ".pack-new", ".idx", ".pack", ".keep")
         raise
@@ -233,7 +241,7 @@ def _keep(repo: Repository, name: str) -> None:
         else:
             return
     # So many names, or any second one, this disk does not give.
-    os.close(_filled(f"{name}.keep", WHY))
+    os.close(_filled(_new(f"{name}.keep"), WHY))
 
 
 def _drop(name: str, *endings: str) -> None:
@@ -245,7 +253,7 @@ def _drop(name: str, *endings: str) -> None:
 def _make_source(source: Path) -> None:
     source.parent.mkdir(parents=True, exist_ok=True)
     temporary = source.with_name(f"keep-{secrets.token_hex(8)}")
-    handle = _filled(str(temporary), WHY)
+    handle = _filled(_new(str(temporary)), WHY)
     try:
         os.fsync(handle)
     finally:
@@ -253,9 +261,12 @@ def _make_source(source: Path) -> None:
     temporary.replace(source)
 
 
-def _filled(path: str, data: bytes) -> int:
-    """Makes a file; returns it open."""
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o444)
+def _new(path: str) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o444)
+
+
+def _filled(handle: int, data: bytes) -> int:
+    """Writes to a file that was made just now; returns it."""
     try:
         left = memoryview(data)
         while left:

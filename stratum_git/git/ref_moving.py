@@ -2,9 +2,9 @@
 
 Where a ref is a file with its value, git's rules are few (``lockfile.h``, ``refs/files-backend.c``): whoever
 moves it makes ``REF.lock``, which nobody can while there is one; compares; writes the new value there; and
-renames it. So everybody else's git sees it as a move of git's. A value that comes or goes has more to it (names
-in each other's way, ``packed-refs``), as has a symbolic ref or one with a reflog, and who finds a lock waits for
-it: all of that is left to git, which also says what is wrong.
+renames it. So everybody else's git sees it as a move of git's. A value that comes or goes has more to it
+(names in each other's way, ``packed-refs``), as has a symbolic ref or one with a reflog, and who finds a lock
+waits for it: all of that is left to git, which also says what is wrong.
 """
 
 from __future__ import annotations
@@ -14,21 +14,30 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from stratum_git.git.blank_files import BlankFiles
 from stratum_git.model.ids import Oid, RefName
 
 
 def move(
-    common_dir: Path, ref: RefName, new: Oid, old: Oid, first: Callable[[], None], *, durable: bool
+    common_dir: Path,
+    ref: RefName,
+    new: Oid,
+    old: Oid,
+    first: Callable[[], None],
+    *,
+    durable: bool,
+    blanks: BlankFiles | None = None,
 ) -> bool:
     """Moves *ref* from *old* to *new*; returns whether it did: git has to do it else, and nothing moved.
 
-    *new* is an object of the repository. *first* is done before the ref moves; what it raises, the caller gets.
+    *new* is an object of the repository. *first* is done before the ref moves; what it raises, the caller
+    gets.
     """
     place = f"{common_dir}/{ref}"
     if any(os.path.lexists(f"{common_dir}/{name}") for name in ("reftable", f"logs/{ref}")):
         return False
     try:
-        handle = os.open(f"{place}.lock", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        handle = (blanks or BlankFiles()).make(f"{place}.lock", 0o666)
     except OSError:
         return False
     try:

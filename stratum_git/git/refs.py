@@ -13,6 +13,7 @@ from typing import Self
 
 from stratum_git.errors import BugError, HostError
 from stratum_git.git import stale_locks
+from stratum_git.git.blank_files import BlankFiles
 from stratum_git.git.process import Conversation, Done, GitFailed
 from stratum_git.git.ref_flushing import RefFolders, are_files, flush_prepared
 from stratum_git.git.ref_moving import move
@@ -85,6 +86,8 @@ class RefSession:
         self._folders = RefFolders(repo.common_dir)
         self._moves = 0
         self._known: dict[RefName, int] = {}
+        self.blanks = BlankFiles()
+        """Files for what is written beside: closed with the session."""
         self._stack = contextlib.ExitStack()
         self._handle = -1
 
@@ -135,6 +138,7 @@ class RefSession:
         with self._lock:
             self._end()
             self._folders.close()
+            self.blanks.close()
             self._stack.close()
             self._handle = -1
 
@@ -169,7 +173,8 @@ class RefSession:
         if others or not left or one.new is None or one.old is None:
             return False
         self._known[one.ref] = left - 1
-        return move(self._repo.common_dir, one.ref, one.new, one.old, first, durable=self._durable)
+        asked = self._repo.common_dir, one.ref, one.new, one.old, first
+        return move(*asked, durable=self._durable, blanks=self.blanks)
 
     def _moved(self, updates: Sequence[RefUpdate], first: Callable[[], None]) -> Done | None:
         self._moves += 1

@@ -103,11 +103,11 @@ class FlowLog:
         self._writer = writer
         self._committer = committer
         # Nobody reads an event before the ref moves, so its objects come to be together.
-        self._own = PackWriter(repo, durable=writer.durable, late=True)
-        self.spec = self._own.blob(spec.encode())
-        self._trees = TreeCache(self._own)
         # Whoever writes many flows gives one session for all of them, and closes it himself.
         self._refs = refs or RefSession(repo, "stratum-git", durable=writer.durable)
+        self._own = PackWriter(repo, durable=writer.durable, late=True, blanks=self._refs.blanks)
+        self.spec = self._own.blob(spec.encode())
+        self._trees = TreeCache(self._own)
         self._is_shared = refs is not None
         self._appended = 0
 
@@ -150,11 +150,16 @@ class FlowLog:
             stow_soon(self._repo, self._writer.memory)
         self._own.settle()
         self._writer.settle()
+        self._refs.blanks.renew()
         return Stored(commit, entries[-1].after)
 
     def heal(self, *, glance: bool = False) -> int:
         """Writes again what a git of somebody's deleted before a ref had it; returns how many objects."""
         return self._own.heal(glance=glance) + self._writer.heal(glance=glance)
+
+    def wait(self) -> None:
+        """Waits until the files are made that the next event is to need."""
+        self._refs.blanks.wait()
 
     def _moved(self, updates: Sequence[RefUpdate]) -> Applied | LostRace:
         # The commit of the event is, in a pack of ours; where it is a file of its own git looks for it.

@@ -21,11 +21,13 @@ from stratum_git.git.repository import open_repository
 from tests.bench.state import CROWD, Flow
 
 def told(words):
+    flow.journal.log.wait()
     os.write(2, b"MARK " + words + b"\\n")
 
 with ExitStack() as stack:
     flow = Flow(open_repository(Path(sys.argv[1])), "one", 4 * CROWD, stack)
     flow.record(flow.report())
+    flow.append(flow.decided(flow.report()))
     one, report, crowd = flow.decided(flow.report()), flow.report(), flow.report(CROWD)
     told(b"event")
     flow.append(one)
@@ -70,16 +72,20 @@ def counts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Counter[str]]:
         call = re.match(r"\d+ +(\w+)\(", line)
         if call is not None and mark is None:
             now["sync" if call[1] in {"fsync", "fdatasync"} else call[1]] += 1
-            now["created"] += call[1] == "openat" and "O_CREAT" in line and "= -1" not in line
+            is_made = call[1] == "openat" and "= -1" not in line
+            now["created"] += is_made and "O_CREAT" in line
+            now["ahead"] += is_made and "O_TMPFILE" in line
             size = re.search(r"\) += (\d+)$", line)
             now["bytes"] += int(size[1]) if call[1] in {"write", "pwrite64"} and size is not None else 0
     return found
 
 
-def test_an_event_is_five_flushes_three_files_and_no_process(counts: dict[str, Counter[str]]) -> None:
+def test_an_event_is_five_flushes_three_files_made_ahead_and_no_process(
+    counts: dict[str, Counter[str]],
+) -> None:
     event = counts["event"]
     # A pack, its index, the value of the ref; and the two folders.
-    assert (event["sync"], event["created"], event["execve"]) == (PACK + 2, 3, 0)
+    assert (event["sync"], event["created"], event["ahead"], event["execve"]) == (PACK + 2, 0, 3, 0)
     assert event["bytes"] < 12_000
 
 
