@@ -12,12 +12,11 @@ class Cleaner:
     """Calls *work* with each place that is added, in turn. *work* raises nothing.
 
     The thread begins with the first place and ends with the last, so nobody has to end it; should its process
-    end before, what was not begun stays as it was. With *to_the_end* the process waits for all of it.
+    end before, what was not begun stays as it was.
     """
 
-    def __init__(self, work: Callable[[Path], None], *, to_the_end: bool = False) -> None:
+    def __init__(self, work: Callable[[Path], None]) -> None:
         self._work = work
-        self._is_daemon = not to_the_end
         self._changed = threading.Condition()
         self._todo: deque[Path] = deque()
         self._thread: threading.Thread | None = None
@@ -29,7 +28,7 @@ class Cleaner:
         """Has *work* done for a place, soon; returns whether there is a thread for it."""
         with self._changed:
             if self._thread is None:
-                thread = threading.Thread(target=self._run, name="cleaner", daemon=self._is_daemon)
+                thread = threading.Thread(target=self._run, name="cleaner", daemon=True)
                 try:
                     thread.start()
                 except RuntimeError:
@@ -52,11 +51,6 @@ class Cleaner:
                 self._is_waited_for = False
         return True
 
-    def finish(self) -> None:
-        """Waits until all that was added is done."""
-        while (thread := self._running()) is not None:
-            thread.join()
-
     def close(self) -> None:
         """Begins with no other place, and waits for the piece at hand."""
         with self._changed:
@@ -64,10 +58,6 @@ class Cleaner:
             thread = self._thread
         if thread is not None:
             thread.join()
-
-    def _running(self) -> threading.Thread | None:
-        with self._changed:
-            return self._thread
 
     def _run(self) -> None:
         try:

@@ -52,12 +52,10 @@ class SlotPool:
     """The slots of one repository. Safe for several threads and processes.
 
     ``keep`` is how many idle slots stay for the next tenants, ``lock_timeout`` how many seconds are spent
-    waiting for other processes that register worktrees in the same repository. ``refs`` is what moves
-    branches, where many are moved, ``trees`` what saves looking for dirt in small checkouts; whoever gave
-    them closes them. ``ladder`` are the ways to come to a slot; without one, git checks out. ``tell`` is
-    told, in a line, when one of them declined and the next was taken. With ``background`` a thread cleans
-    what is given back, until the pool is closed; else whoever takes a slot next does. Another one throws away
-    what is not kept, to the end.
+    waiting for others that register worktrees. ``refs`` moves branches, where many are moved, ``trees``
+    saves looking for dirt; whoever gave them closes them. ``ladder`` are the ways to come to a slot; without
+    one, git checks out; ``tell`` is told when one declined and the next was taken. With ``background``
+    threads clean what is given back, until the pool is closed, and throw away what is not kept, to the end.
     """
 
     repo: Repository
@@ -188,6 +186,7 @@ class SlotPool:
 
     def enter(self, occupant: Occupant) -> Slot | None:
         """Returns the slot that *occupant* was left in, held by this process; ``None`` when there is none."""
+        self._parting.settle()
         for path in places(self.folders.slots):
             slot = self._abandoned(path, lambda who: who == occupant)
             if slot is not None:
@@ -199,6 +198,7 @@ class SlotPool:
 
         *awake*: somebody is to work there, so its files have to be; what is mounted goes with the machine.
         """
+        self._parting.settle()
         for path in places(self.folders.slots):
             record = work_in(path, lambda who: who == occupant)
             if record is None:
@@ -237,6 +237,7 @@ class SlotPool:
 
     def branch_in_use(self, branch: RefName) -> None:
         """Raises BranchInUse when the user has *branch* checked out; slots that are on it leave it."""
+        self._parting.settle(branch)
         self._registry.vacate(branch)
 
     def tidy(self) -> None:
@@ -264,6 +265,7 @@ class SlotPool:
 
     def occupants(self) -> frozenset[Occupant]:
         """Returns whose work is in slots, whether or not anybody is at it now."""
+        self._parting.settle()
         records = map(read_record, places(self.folders.slots))
         return frozenset(record.occupant for record in records if isinstance(record, Occupied))
 

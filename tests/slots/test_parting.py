@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -21,12 +23,13 @@ from stratum_git.slots.cleaner import Cleaner
 from stratum_git.slots.folders import StateFolders
 from stratum_git.slots.locking import SlotLock
 from stratum_git.slots.mounts import detach, mounted_in
-from stratum_git.slots.occupancy import Vacant, read_record, try_lock, write_record
+from stratum_git.slots.occupancy import Occupied, Vacant, read_record, try_lock, write_record
 from stratum_git.slots.parting import Parting
 from stratum_git.slots.rungs.overlay import AT_ONCE
 from stratum_git.slots.spares import Spares
 from tests.slots.laid import Ground
 from tests.slots.tenancy import condition, git, take
+from tests.support.repos import ScratchRepo
 
 
 @pytest.fixture
@@ -58,7 +61,8 @@ def test_nobody_finds_a_slot_that_was_given_back(ground: Ground, base: Oid) -> N
     (slot.path / "new").write_text("new\n")
     ground.rung.go.clear()
     ground.pool.release(slot)
-    # Before the thread has thrown anything away.
+    # Before the thread has thrown anything away; who asks for it is told that it is nobody's.
+    assert ground.pool.find(slot.occupant) is None
     assert isinstance(read_record(slot.path), Vacant)
     assert "slot-" not in git(ground.repo.root, "worktree", "list")
     assert ground.pool.recover() == ()
@@ -103,6 +107,14 @@ def test_only_so_many_wait_to_be_thrown_away(ground: Ground, base: Oid) -> None:
         time.sleep(0)
     assert parting.begin(slots[1])
     assert not parting.begin(slots[2])
+    # What waits is still as its tenant had it, unless somebody wants to know.
+    assert isinstance(read_record(slots[1].path), Occupied)
+    parting.settle(slots[2].branch)
+    assert isinstance(read_record(slots[1].path), Occupied)
+    parting.settle(slots[1].branch)
+    assert isinstance(read_record(slots[1].path), Vacant)
+    assert slots[1].name not in git(ground.repo.root, "worktree", "list")
+    assert try_lock(slots[1].path) is None
     assert slots[2].lock.is_locked
     assert condition(slots[2].path)[2] == "? new"
     ground.rung.go.set()
@@ -119,9 +131,48 @@ def test_only_so_many_wait_to_be_thrown_away(ground: Ground, base: Oid) -> None:
     assert left(ground, slots[2].path) == []
 
 
+def test_a_branch_is_free_for_the_next_one_while_slots_wait_to_be_thrown_away(
+    ground: Ground, base: Oid
+) -> None:
+    slots = [take(ground.pool, base, task) for task in ("t1", "t2")]
+    ground.rung.go.clear()
+    for slot in slots:
+        ground.pool.release(slot)
+    again = take(ground.pool, base, "t2")
+    assert condition(again.path) == ("stratum/flow/t2", base, "")
+    assert ground.pool.occupants() == {again.occupant}
+    ground.rung.go.set()
+    ground.pool.release(again)
+    ground.pool.close()
+    assert left(ground, again.path) == []
+
+
+@pytest.mark.parametrize("is_closed", [False, True])
+def test_a_process_that_ends_throws_away_what_waits(
+    scratch: ScratchRepo, folders: StateFolders, ground: Ground, is_closed: bool
+) -> None:
+    code = f"""
+import sys
+from pathlib import Path
+from stratum_git.git.repository import open_repository
+from stratum_git.slots.folders import StateFolders
+from tests.slots.laid import Ground
+from tests.slots.tenancy import take
+repo = open_repository(Path(sys.argv[1]))
+ground = Ground(repo, StateFolders(Path(sys.argv[2])), background=True)
+for slot in [take(ground.pool, repo.git.line("rev-parse", "HEAD"), task) for task in ("t1", "t2")]:
+    ground.pool.release(slot)
+if {is_closed}:
+    ground.pool.close()
+"""
+    words = [sys.executable, "-c", code, str(scratch.path), str(folders.root)]
+    subprocess.run(words, check=True, cwd=Path(__file__).parents[2], timeout=20)
+    assert left(ground, folders.slots / "slot-") == []
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_nobody_waits_for_a_thread_that_has_failed(tmp_path: Path) -> None:
-    done, go, threads = list[Path](), threading.Event(), list[threading.Thread]()
+    done, go, over, threads = list[Path](), threading.Event(), threading.Event(), list[threading.Thread]()
 
     def work(place: Path) -> None:
         if place.name == "bad":
@@ -129,17 +180,18 @@ def test_nobody_waits_for_a_thread_that_has_failed(tmp_path: Path) -> None:
             assert go.wait(5)
             raise BugError("work that raises")
         done.append(place)
+        over.set()
 
     cleaner = Cleaner(work)
     assert cleaner.add(tmp_path / "bad")
-    waiting = threading.Thread(target=cleaner.finish, daemon=True)
+    waiting = threading.Thread(target=cleaner.close, daemon=True)
     waiting.start()
     go.set()
     waiting.join(5)
     assert not waiting.is_alive()
     threads[0].join()
     assert cleaner.add(tmp_path / "good")
-    cleaner.finish()
+    assert over.wait(5)
     assert done == [tmp_path / "good"]
 
 
