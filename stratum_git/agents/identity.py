@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import socket
-from dataclasses import dataclass
 from pathlib import Path
+
+from stratum_git.model.values import dataclass
 
 PROC = Path("/proc")
 

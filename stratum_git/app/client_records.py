@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from stratum_git.agents.identity import ProcessIdentity, is_alive, own_identity
 from stratum_git.app.hooks.tenants import CLIENTS, KEPT
+from stratum_git.model.changing import replace
 from stratum_git.model.ids import Oid, RefName
+from stratum_git.model.values import asdict, dataclass
 from stratum_git.slots.folders import StateFolders
 from stratum_git.slots.occupancy import Occupant
 

@@ -8,7 +8,6 @@ session is over; what was done in one stays until somebody removes it, and is on
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -31,7 +30,9 @@ from stratum_git.git.objects import ObjectWriter
 from stratum_git.git.process import trust
 from stratum_git.git.refs import LostRace, RefUpdate, tip_nowait, transact
 from stratum_git.git.repository import Repository, head_of
+from stratum_git.model.changing import replace
 from stratum_git.model.ids import Oid, RefName
+from stratum_git.model.values import dataclass
 from stratum_git.slots.building import ladder_of
 from stratum_git.slots.folders import StateFolders
 from stratum_git.slots.moving import moved

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from stratum_git.core import budgets
@@ -14,6 +13,7 @@ from stratum_git.model.ids import Json
 from stratum_git.model.spec import Budget
 from stratum_git.model.spending import Spending, Spent
 from stratum_git.model.state import FlowState
+from stratum_git.model.values import dataclass, field
 from stratum_git.store.listing import flow_ref
 
 SHOWN = 20

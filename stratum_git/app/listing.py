@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from stratum_git.app import briefs
 from stratum_git.app.surroundings import Surroundings
 from stratum_git.model.ids import Json
+from stratum_git.model.values import dataclass
 from stratum_git.store.listing import list_flows, list_open
 
 

@@ -6,11 +6,11 @@ Verbs that only look load this and no more; what a run needs is in ``workshop.py
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from stratum_git.app.home import state_home
 from stratum_git.git.repository import Repository, open_repository
+from stratum_git.model.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ were handed to an agent, lost ones too; the steps that a client does by itself a
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from stratum_git.core.program import function_of
 from stratum_git.core.usage import Usage, in_usd
@@ -18,6 +17,7 @@ from stratum_git.model.messages import Completed, Event, Rejected, StepReported,
 from stratum_git.model.spec import Budget, Step
 from stratum_git.model.spending import Scope, Spending, Spent
 from stratum_git.model.state import Failed, FlowState, Program
+from stratum_git.model.values import dataclass
 
 FLOW = ""
 """The key of a flow's budget in ``Spending.over``."""

@@ -9,7 +9,6 @@ be added with a default and never renamed. ``tests/core/test_codec.py`` holds fi
 from __future__ import annotations
 
 import ast
-import dataclasses
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -37,6 +36,7 @@ from stratum_git.model import (
 from stratum_git.model.chunks import Chunks
 from stratum_git.model.ids import Json
 from stratum_git.model.indices import Indices
+from stratum_git.model.values import MISSING, fields, is_dataclass
 
 T = TypeVar("T")
 Decoder: TypeAlias = Callable[[Json], object]
@@ -75,11 +75,11 @@ def encode(value: object) -> Json:
         return value
     if isinstance(value, Chunks | Indices):
         return [encode(item) for item in value]
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+    if is_dataclass(value) and not isinstance(value, type):
         return {"type": _tag(type(value))} | {
             name: encode(getattr(value, name))
             for name, default in _defaults(type(value)).items()
-            if default is dataclasses.MISSING or getattr(value, name) != default
+            if default is MISSING or getattr(value, name) != default
         }
     if isinstance(value, tuple | list):
         return [encode(item) for item in value]
@@ -105,7 +105,7 @@ def decode_any(data: Json) -> object:
         hint = "it was written by a newer version; install that one"
         raise UnreadableError(f"this version does not know {data['type']}", hint=hint)
     values = {name: decoder(data[name]) for name, decoder in _decoders(kind).items() if name in data}
-    missing = [n for n, d in _defaults(kind).items() if d is dataclasses.MISSING and n not in values]
+    missing = [n for n, d in _defaults(kind).items() if d is MISSING and n not in values]
     if missing:
         raise UnreadableError(f"a stored {data['type']} lacks {', '.join(missing)}")
     return cast("object", type.__call__(kind, **values))
@@ -193,23 +193,23 @@ def _classes() -> dict[str, type]:
 
 def _dataclasses(module: ModuleType) -> list[type]:
     mine = [v for v in vars(module).values() if isinstance(v, type) and v.__module__ == module.__name__]
-    return [kind for kind in mine if dataclasses.is_dataclass(kind)]
+    return [kind for kind in mine if is_dataclass(kind)]
 
 
 @cache
 def _defaults(kind: type) -> dict[str, object]:
     """Returns each stored field with its default, or MISSING."""
     found: dict[str, object] = {}
-    for field in dataclasses.fields(kind):
+    for field in fields(kind):
         if field.init and field.name != "program":
             factory = field.default_factory
-            found[field.name] = field.default if factory is dataclasses.MISSING else factory()
+            found[field.name] = field.default if factory is MISSING else factory()
     return found
 
 
 @cache
 def _decoders(kind: type) -> dict[str, Decoder]:
-    types = {field.name: str(field.type) for field in dataclasses.fields(kind)}
+    types = {field.name: str(field.type) for field in fields(kind)}
     return {name: _decoder(ast.parse(types[name], mode="eval").body) for name in _defaults(kind)}
 
 
@@ -243,11 +243,11 @@ def _decoder(node: ast.expr) -> Decoder:
 def _alias(name: str) -> Decoder:
     """Returns how to read what a name of the model stands for: one class, one of several, or some words."""
     found = next((vars(module)[name] for module in MODULES if name in vars(module)), None)
-    if isinstance(found, type) and dataclasses.is_dataclass(found):
+    if isinstance(found, type) and is_dataclass(found):
         return _model(found)
     if get_origin(found) is Literal:
         return _one_of(get_args(found))
-    kinds = [kind for kind in get_args(found) if isinstance(kind, type) and dataclasses.is_dataclass(kind)]
+    kinds = [kind for kind in get_args(found) if isinstance(kind, type) and is_dataclass(kind)]
     return _model(*kinds) if kinds and len(kinds) == len(get_args(found)) else _any
 
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 import ast
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from stratum_git.core.expr_eval import Walker
 from stratum_git.core.expr_functions import FUNCTIONS, METHODS
 from stratum_git.core.expr_values import Files, Problem, Sandbox
 from stratum_git.model.ids import Json
+from stratum_git.model.values import dataclass
 
 __all__ = ["Broken", "Evaluation", "Files", "Value", "evaluate", "judge", "refusal"]
 

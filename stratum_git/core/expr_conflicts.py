@@ -8,10 +8,10 @@ within a second, whatever shape the graph has.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 from stratum_git.core.paths import literal_head, overlap
 from stratum_git.core.topology import kahn
+from stratum_git.model.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import cast
 
 from stratum_git.core.expr_project import (
@@ -14,6 +13,7 @@ from stratum_git.core.expr_project import (
     vocabulary_compliance,
 )
 from stratum_git.core.expr_values import LONGEST, Problem, Sandbox, scan, shown
+from stratum_git.model.values import dataclass
 
 METHODS: tuple[str, ...] = (
     "startswith", "endswith", "lower", "upper", "strip", "lstrip", "rstrip", "split", "replace", "count",

@@ -26,7 +26,6 @@ level is one more object to make and to flush: an event of a step makes four.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
@@ -53,6 +52,7 @@ from stratum_git.model.state import (
     StepState,
     Succeeded,
 )
+from stratum_git.model.values import dataclass
 
 T = TypeVar("T")
 

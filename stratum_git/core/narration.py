@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TypeAlias, assert_never
 
 from stratum_git.core import budgets
@@ -55,6 +54,7 @@ from stratum_git.model.sessions import Continued, ReviewBegan, Reviewed, Session
 from stratum_git.model.sightings import Sighted
 from stratum_git.model.spending import BudgetSpent
 from stratum_git.model.state import FlowState
+from stratum_git.model.values import dataclass
 
 ClientEvent: TypeAlias = (
     Considered | Answered | SkipRequested | Called | Gathered | LoopStarted | LoopReported | LoopAborted

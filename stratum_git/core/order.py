@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from stratum_git.core.references import steps_named
 from stratum_git.core.topology import circles, kahn
 from stratum_git.model.ids import StepId
 from stratum_git.model.spec import Dispatch, Step
+from stratum_git.model.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

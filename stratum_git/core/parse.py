@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
 from stratum_git.core.shape import read_spec
 from stratum_git.core.shape_notes import Notes
 from stratum_git.core.validate import check_spec
 from stratum_git.core.yaml_nodes import read_yaml
+from stratum_git.model.changing import replace
 from stratum_git.model.spec import Problem, Spec
+from stratum_git.model.values import dataclass
 
 SHOWN = 1000
 """Problems that are told apart; of a file with more, nobody reads the rest."""

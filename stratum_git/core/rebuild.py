@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from typing import cast, get_args
 
 from stratum_git.core import codec
 from stratum_git.core.layout import NO_GRAPH, VERSION, folder_of_tasks
 from stratum_git.core.questions import fan_of
 from stratum_git.model.book import Book, Pass, Record
+from stratum_git.model.changing import replace
 from stratum_git.model.chunks import SIZE, Chunks
 from stratum_git.model.graph import TaskGraph
 from stratum_git.model.ids import FlowId, Json, Oid, RefName, StepId

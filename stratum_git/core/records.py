@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from stratum_git.core.program import function_of
 from stratum_git.model.book import Record, StepRecord
+from stratum_git.model.changing import replace
 from stratum_git.model.chunks import Chunks
 from stratum_git.model.ids import Json, StepId
 from stratum_git.model.spec import Call, Decompose, Dispatch, Gate, Inline, Step, SubFlow

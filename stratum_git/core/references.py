@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from stratum_git.model.ids import Json, StepId
+from stratum_git.model.values import dataclass
 
 STEP = re.compile(r"\$\.steps\.([A-Za-z0-9_][A-Za-z0-9_.-]*?)(?=\.output\b|[^A-Za-z0-9_.-]|$)")
 INPUT = re.compile(r"\$\.input\.([A-Za-z0-9_-]+)")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
 from difflib import get_close_matches
 from itertools import islice
 from typing import Literal, TypeAlias
 
 from stratum_git.core.yaml_nodes import Node
 from stratum_git.model.spec import Problem
+from stratum_git.model.values import dataclass, field
 
 Kind: TypeAlias = Literal["shape", "semantic"]
 Place: TypeAlias = tuple[str | int, ...]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 from stratum_git.core.shape_notes import Notes, Place
@@ -12,6 +11,7 @@ from stratum_git.core.taskgraph import commands
 from stratum_git.core.yaml_nodes import Content, Node, plain
 from stratum_git.model.ids import Json
 from stratum_git.model.spec import Command
+from stratum_git.model.values import dataclass
 
 T = TypeVar("T")
 

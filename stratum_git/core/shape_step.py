@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import cast, get_args
 
 from stratum_git.core.shape_dispatch import read_dispatch
@@ -23,6 +22,7 @@ from stratum_git.model.spec import (
     Version,
     Work,
 )
+from stratum_git.model.values import dataclass
 
 TYPES: tuple[StepKind, ...] = ("function", "inline", "flow", "decompose", "parallel_dispatch")
 BUDGET = {"ms": "0.1", "usd": "0.1", "tokens": "0.4", "dispatches": "0.4"}

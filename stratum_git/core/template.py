@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from stratum_git.core.references import Found, entry
 from stratum_git.model.ids import Json
+from stratum_git.model.values import dataclass
 
 NAME = r"(?:task|input)(?:\.[\w-]+)+"
 HOLE = re.compile(r"\{\{(?P<escaped>" + NAME + r")\}\}|\{(?P<name>" + NAME + r")\}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import assert_never
 
 from stratum_git.core.references import inputs_named, steps_named
@@ -23,6 +22,7 @@ from stratum_git.model.spec import (
     Step,
     SubFlow,
 )
+from stratum_git.model.values import dataclass
 
 STEP_REFERENCE = re.compile(r"\$\.steps\.(.+?)\.output(\..+)?", re.DOTALL)
 INPUT_REFERENCE = re.compile(r"\$\.input\.[^.]+(\..+)?", re.DOTALL)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from stratum_git.core.expr import refusal
 from stratum_git.core.shape_notes import Notes, Place
+from stratum_git.model.values import dataclass, field
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 LONGEST_PATTERN = 4000

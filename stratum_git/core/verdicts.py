@@ -6,7 +6,6 @@ They are asked in this order, and the first that finds something decides; the wo
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from stratum_git.core.certificate import is_certified, missing
 from stratum_git.core.contracts import breaches
@@ -20,6 +19,7 @@ from stratum_git.model.ids import Json, StepId
 from stratum_git.model.messages import Verdict
 from stratum_git.model.spec import Call, Contract, Decompose, Dispatch, Step
 from stratum_git.model.state import FlowState
+from stratum_git.model.values import dataclass
 
 SHOWN = 10
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 import yaml
@@ -17,6 +16,7 @@ import yaml
 from stratum_git.core.yaml_scalars import Refused, Scalar, read_scalar
 from stratum_git.model.ids import Json
 from stratum_git.model.spec import Problem
+from stratum_git.model.values import dataclass, field
 
 SIZE: Final = 1024 * 1024
 """Bytes of UTF-8."""

@@ -7,10 +7,11 @@ since a spec has no use for them and their authors meant the text. Numbers that 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import yaml
+
+from stratum_git.model.values import dataclass
 
 Scalar: TypeAlias = str | int | float | bool | None
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from stratum_git.git.process import checkout_environment, settings_folder
 from stratum_git.git.repository import Repository
 from stratum_git.git.settings import FILE, FileSign, file_sign, settings_sources, system_attributes
+from stratum_git.model.values import dataclass
 
 DECIDING = ("attr.", "core.", "filter.", "lfs.", "extensions.", "i18n.", "lfstransfer.", "submodule.")
 """Settings that may decide what a checkout looks like."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from stratum_git.errors import HostError
 from stratum_git.git.objects import Signature, read_objects
 from stratum_git.git.repository import Repository
 from stratum_git.model.ids import Oid
+from stratum_git.model.values import dataclass
 
 _PERSON = re.compile(r"^(?P<name>.*?) ?<(?P<email>[^>]*)> (?P<at>-?\d+) (?P<tz>[+-]\d{4})$")
 

@@ -20,7 +20,6 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import ParamSpec
@@ -31,6 +30,7 @@ from stratum_git.git.pack_writer import MARK, adopt, place
 from stratum_git.git.packs import NotOurPackError, entries_of, names_of, packed, packs_in_index
 from stratum_git.git.repository import Repository
 from stratum_git.git.scratch import quoted
+from stratum_git.model.values import dataclass
 
 P = ParamSpec("P")
 

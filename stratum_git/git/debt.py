@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from stratum_git.model.ids import Oid
+from stratum_git.model.values import dataclass, field
 
 
 @dataclass

@@ -11,13 +11,13 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from stratum_git.git.index import ASSUMED, LONG, PLAIN, SIGNATURE, STAT
 from stratum_git.git.tree_reader import Entry
 from stratum_git.model.ids import Oid
+from stratum_git.model.values import dataclass
 
 HEADER = 12
 STAGE = 0x30

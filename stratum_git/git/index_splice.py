@@ -12,13 +12,13 @@ import os
 import re
 import struct
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from stratum_git.git.diff import FOLDER, Change
 from stratum_git.git.index_file import HASHES, HEADER, TREES, UnreadIndex
 from stratum_git.git.stat_data import UnknownIndex, entries
 from stratum_git.git.tree_reader import Entries, TreeReader
 from stratum_git.model.ids import Oid
+from stratum_git.model.values import dataclass, field
 
 STAT = 40
 """Bytes of an entry before the id of its object."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from stratum_git.git.diff import FOLDER
@@ -29,6 +28,7 @@ from stratum_git.git.tree_edit import edited, entry_at
 from stratum_git.git.tree_reader import NOTHING, Entry, MissingObject, TreeReader, differences
 from stratum_git.git.worktree import git_dir_of
 from stratum_git.model.ids import Oid, RefName
+from stratum_git.model.values import dataclass, field
 
 ABSENT = "000000"
 HEADS = "ref: refs/heads/"

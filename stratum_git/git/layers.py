@@ -6,10 +6,10 @@ import errno
 import os
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from stratum_git.model.ids import Oid
+from stratum_git.model.values import dataclass, field
 
 OPAQUE = frozenset({"trusted.overlay.opaque", "user.overlay.opaque"})
 MOVED = frozenset({"trusted.overlay.redirect", "user.overlay.redirect"})

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
 
 from stratum_git.git import whereabouts
+from stratum_git.model.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ import os
 import threading
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 
+from stratum_git.model.values import dataclass, field
 from stratum_git.spawn import outside
 
 PRUNING = (b"prune", b"gc", b"maintenance")

@@ -14,7 +14,6 @@ import os
 import threading
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
 from io import FileIO
 from pathlib import Path
@@ -26,6 +25,7 @@ from stratum_git.git.memory import Memory
 from stratum_git.git.process import Git
 from stratum_git.git.repository import Repository
 from stratum_git.model.ids import Oid
+from stratum_git.model.values import dataclass, field
 
 ATTEMPTS = 10
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL

@@ -14,7 +14,6 @@ import secrets
 import threading
 import weakref
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from stratum_git.errors import HostError
@@ -24,6 +23,7 @@ from stratum_git.git.objects import ObjectWriter
 from stratum_git.git.packs import Packed, entry, packed
 from stratum_git.git.repository import Repository
 from stratum_git.model.ids import Oid
+from stratum_git.model.values import dataclass, field
 
 MARK = "57a7"
 """How the names of our packs begin, after ``pack-``; a digit follows, how often it was put together."""

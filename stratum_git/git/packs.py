@@ -11,10 +11,10 @@ import os
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from stratum_git.errors import HostError
+from stratum_git.model.values import dataclass
 
 KINDS = {b"commit": 1, b"tree": 2, b"blob": 3, b"tag": 4}
 MAGIC = b"PACK" + struct.pack(">I", 2)

@@ -15,7 +15,6 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import IO
@@ -23,6 +22,7 @@ from typing import IO
 from stratum_git.errors import BugError, HostError, UserError
 from stratum_git.git.pipes import relieve
 from stratum_git.git.programs import Trust
+from stratum_git.model.values import dataclass
 from stratum_git.spawn.orphans import HELPER, own_mark
 
 MINIMUM = (2, 39, 0)

@@ -13,12 +13,12 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
 from stratum_git.errors import HostError
 from stratum_git.git.files import read_pointer
+from stratum_git.model.values import dataclass, field
 
 HARMLESS = frozenset(
     {

@@ -7,7 +7,6 @@ import os
 import re
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -19,6 +18,7 @@ from stratum_git.git.ref_flushing import RefFolders, are_files, flush_prepared
 from stratum_git.git.ref_moving import move
 from stratum_git.git.repository import Repository
 from stratum_git.model.ids import Oid, RefName
+from stratum_git.model.values import dataclass
 
 WAITING = ("core.filesRefLockTimeout=2000", "core.packedRefsTimeout=2000")
 """Git waits this many ms for a lock of somebody else's, with pauses of its own; its default is 100."""

@@ -17,7 +17,6 @@ import re
 import secrets
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from stratum_git.errors import HostError
@@ -25,6 +24,7 @@ from stratum_git.git.files import read_pointer
 from stratum_git.git.process import Git
 from stratum_git.git.repository import Repository
 from stratum_git.model.ids import Oid, RefName
+from stratum_git.model.values import dataclass
 
 WORKSHOP = "stratum/entries"
 """The folder in the common directory where entries are made and deleted, and indexes for the next ones."""

@@ -11,13 +11,13 @@ import os
 import re
 import secrets
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from stratum_git.git.objects import ObjectWriter, Signature
 from stratum_git.git.process import Git
 from stratum_git.git.worktree import git_dir_of
 from stratum_git.model.ids import Oid
+from stratum_git.model.values import dataclass
 
 GITLINK = "160000"
 NOTES = (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +11,7 @@ from stratum_git.errors import HostError, UserError
 from stratum_git.git.layout import key_of
 from stratum_git.git.process import Git, GitFailed, require_git
 from stratum_git.model.ids import Oid, RefName
+from stratum_git.model.values import dataclass
 
 SEARCH = re.compile(r"\^\{/|^:|\.\.|[\x00-\x1f]")
 LONGEST = 1000

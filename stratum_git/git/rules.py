@@ -11,8 +11,9 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from functools import lru_cache
+
+from stratum_git.model.values import dataclass, field
 
 IGNORING, ATTRIBUTES = ".gitignore", ".gitattributes"
 PLAIN = re.compile(r"[\w.+@=,-]+(?:/[\w.+@=,-]+)*", re.ASCII)

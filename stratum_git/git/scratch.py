@@ -7,11 +7,12 @@ were its own. No object gets into the repository, and none of it is flushed.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stratum_git.git.objects import ObjectWriter
 from stratum_git.git.repository import Repository
+from stratum_git.model.changing import replace
+from stratum_git.model.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

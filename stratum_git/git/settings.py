@@ -7,13 +7,13 @@ import re
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TypeAlias
 
 from stratum_git.git.process import Git, git_version, settings_folder
 from stratum_git.git.repository import Repository
+from stratum_git.model.values import dataclass
 
 FOLDING = frozenset({"core.ignorecase", "core.precomposeunicode", "core.sparsecheckout"})
 """With these git takes two names for one, or files for left out on purpose."""

@@ -10,7 +10,6 @@ import secrets
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from stratum_git.errors import HostError
@@ -25,6 +24,7 @@ from stratum_git.git.restaged import ABSENT, tree_of
 from stratum_git.git.tree_reader import TreeReader, differences
 from stratum_git.git.worktree import git_dir_of
 from stratum_git.model.ids import Oid
+from stratum_git.model.values import dataclass
 
 STATUS = (
     "status", "--porcelain=v2", "-z", "--branch", "--no-renames",

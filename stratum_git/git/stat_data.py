@@ -10,8 +10,9 @@ import hashlib
 import os
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from stratum_git.model.values import dataclass
 
 HEAD = struct.Struct(">4sII")
 FACTS = struct.Struct(">10I")

@@ -7,12 +7,12 @@ back; its records are kept as they were. A loop is what a client does several ti
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from stratum_git.model.chunks import Chunks
 from stratum_git.model.ids import Json, StepId
 from stratum_git.model.sessions import ReviewRecord, Session
+from stratum_git.model.values import dataclass, field
 
 Resolver: TypeAlias = Literal["human", "agent", "system"]
 Answer: TypeAlias = Literal["approve", "revise", "kill"]

@@ -6,11 +6,12 @@ call, and was most of what an event cost.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from functools import cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, TypeVar
+
+from stratum_git.model.values import fields
 
 T = TypeVar("T")
 
@@ -33,8 +34,8 @@ else:
 @cache
 def _taken_apart(kind: type) -> tuple[Callable[[object], tuple[object, ...]], dict[str, int]]:
     """Returns what gives the fields that *kind* is made with, and the place of each."""
-    names = [field.name for field in dataclasses.fields(kind) if field.init]
-    if any(field.kw_only for field in dataclasses.fields(kind)):
+    names = [field.name for field in fields(kind) if field.init]
+    if any(field.kw_only for field in fields(kind)):
         raise TypeError(f"{kind.__name__} has fields without a place")
     if len(names) < 2:
         return (lambda value: tuple(getattr(value, name) for name in names)), dict.fromkeys(names, 0)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from stratum_git.model.ids import Json, Oid, StepId, TaskId
+from stratum_git.model.values import dataclass, field
 
 Judgement: TypeAlias = Literal["verified", "failed", "stopped"]
 """What became of a candidate, best first: it passed every check, it did not, its work was not wanted."""

@@ -8,8 +8,9 @@ writes only the chunks that are not the very objects it wrote before (``tests/co
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+from stratum_git.model.values import dataclass
 
 T = TypeVar("T")
 

@@ -6,12 +6,12 @@ doing it once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from stratum_git.model.conversations import Conversation
 from stratum_git.model.ids import Oid, RefName, StepId, TaskId
 from stratum_git.model.state import Parked
+from stratum_git.model.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from stratum_git.model.ids import TaskId
 from stratum_git.model.spec import Task
+from stratum_git.model.values import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)

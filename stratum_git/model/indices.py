@@ -7,7 +7,8 @@ Which of ten thousand tasks may start changes with every event. A tuple of them 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+
+from stratum_git.model.values import dataclass
 
 HIGHEST = 1_000_000
 """Above all numbers that are stored: whoever wrote a flow's ref may have written anything into it."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from stratum_git.model.ids import Oid, RefName, TaskId
+from stratum_git.model.values import dataclass
 
 Rung: TypeAlias = Literal["line", "driver", "memory", "agent", "person"]
 """What merged a file: git line by line, a merge driver, what was resolved before, an agent, a person."""

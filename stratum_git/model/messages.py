@@ -7,7 +7,6 @@ ids), so replaying a flow's events rebuilds its state. What comes out is in ``ef
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from stratum_git.model.choosing import Chosen
@@ -26,6 +25,7 @@ from stratum_git.model.resolutions import Resolution
 from stratum_git.model.sessions import SessionEvent, SessionTerms
 from stratum_git.model.sightings import Sighted
 from stratum_git.model.spending import BudgetSpent
+from stratum_git.model.values import dataclass, field
 
 RejectionKind: TypeAlias = Literal[
     "agent",  # it reported failure

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from stratum_git.model.ids import Json, StepId
+from stratum_git.model.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

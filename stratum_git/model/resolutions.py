@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from stratum_git.model.ids import Oid, StepId, TaskId
+from stratum_git.model.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

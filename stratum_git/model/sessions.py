@@ -8,11 +8,11 @@ one turn, that looks at a commit; the flow whose work it looks at notes that in 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from stratum_git.model.ids import FlowId, Json, Oid, StepId, TaskId
 from stratum_git.model.spec import Command
+from stratum_git.model.values import dataclass, field
 
 SessionProfile: TypeAlias = Literal["general", "verification"]
 """What the agent of a session may do: work, or only look. It is checked afterwards whatever agent it is."""

@@ -7,10 +7,10 @@ that it has no default. Lines are 1-based lines of the file, for messages only.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from stratum_git.model.ids import Json, StepId, TaskId
+from stratum_git.model.values import dataclass, field
 
 Isolation: TypeAlias = Literal["worktree", "branch", "none"]
 Merge: TypeAlias = Literal["sequential_apply", "squash", "rebase", "manual"]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from stratum_git.model.ids import Json, StepId
+from stratum_git.model.values import dataclass, field
 
 Scope: TypeAlias = Literal["flow", "step"]
 

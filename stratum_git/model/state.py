@@ -7,7 +7,6 @@ states below; none of them knows how it came about, that is what the events are 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from stratum_git.model.book import Book
@@ -22,6 +21,7 @@ from stratum_git.model.messages import RejectionKind, Verdict
 from stratum_git.model.sightings import Collision
 from stratum_git.model.spec import Flow, Spec, Step
 from stratum_git.model.spending import Spending
+from stratum_git.model.values import dataclass, field
 
 # --- tasks ------------------------------------------------------------------------------------------------
 

@@ -17,7 +17,6 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import TypeVar
@@ -36,7 +35,9 @@ from stratum_git.git.registration import copy_whole
 from stratum_git.git.repository import Repository
 from stratum_git.git.tree_reader import TreeReader, differences
 from stratum_git.git.worktree import discard
+from stratum_git.model.changing import replace
 from stratum_git.model.ids import Oid
+from stratum_git.model.values import asdict, dataclass, field
 from stratum_git.slots.base_checks import changed_in
 from stratum_git.slots.folders import StateFolders
 from stratum_git.slots.settings import Settings

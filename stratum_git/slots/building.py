@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
 from threading import Lock
 
 from stratum_git.git.repository import Repository
 from stratum_git.git.tree_reader import TreeReader
+from stratum_git.model.values import dataclass, field
 from stratum_git.slots import btrfs, trials
 from stratum_git.slots.bases import Bases
 from stratum_git.slots.folders import StateFolders

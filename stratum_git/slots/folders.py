@@ -9,13 +9,13 @@ import os
 import re
 import stat
 import tempfile
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from stratum_git.errors import BugError, HostError, UserError
 from stratum_git.git.repository import Repository
 from stratum_git.model.ids import OWN
+from stratum_git.model.values import dataclass
 
 OURS = re.compile(r".+-[0-9a-f]{8}|lost\+found")
 """What is in a folder of slots: one for each repository."""

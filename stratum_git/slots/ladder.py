@@ -7,9 +7,9 @@ of before may be of it, and has to be woken or thrown away the way it was made.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from stratum_git.model.values import dataclass
 from stratum_git.slots.rungs.base import Rung
 from stratum_git.slots.settings import Settings
 

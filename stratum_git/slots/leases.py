@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 from stratum_git.agents.identity import ProcessIdentity, own_identity
@@ -16,7 +15,9 @@ from stratum_git.agents.identity import is_alive as runs
 from stratum_git.git.objects import ObjectWriter, read_objects
 from stratum_git.git.refs import read_refs, tip_nowait
 from stratum_git.git.repository import Repository
+from stratum_git.model.changing import replace
 from stratum_git.model.ids import OWN, Oid, RefName
+from stratum_git.model.values import asdict, dataclass
 from stratum_git.slots.lease_words import is_past, words_of
 
 PREFIX = "refs/stratum/leases/"

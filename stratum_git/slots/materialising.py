@@ -9,8 +9,10 @@ import os
 import shutil
 import stat
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+from stratum_git.model.changing import replace
+from stratum_git.model.values import dataclass, field
 
 MARKS = ("trusted.overlay.", "user.overlay.")
 OPAQUE = tuple(f"{mark}opaque" for mark in MARKS)

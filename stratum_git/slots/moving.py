@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import secrets
-from dataclasses import replace
 from pathlib import Path
 
 from stratum_git.errors import HostError
 from stratum_git.git.worktree import git_dir_of
+from stratum_git.model.changing import replace
 from stratum_git.slots.occupancy import Vacant, forget, try_lock, write_record
 from stratum_git.slots.slot import Slot
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -19,6 +18,7 @@ from stratum_git.errors import HostError
 from stratum_git.git.exchange import put_in_place
 from stratum_git.git.flushing import flush
 from stratum_git.model.ids import Oid, RefName
+from stratum_git.model.values import asdict, dataclass
 from stratum_git.slots.locking import SlotLock
 
 Kind: TypeAlias = Literal["worktree", "branch"]

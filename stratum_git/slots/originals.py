@@ -12,7 +12,6 @@ import os
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from stratum_git.git.repository import Repository
 from stratum_git.git.tree_reader import TreeReader, differences
 from stratum_git.git.worktree import discard
 from stratum_git.model.ids import Oid
+from stratum_git.model.values import dataclass, field
 from stratum_git.slots.folders import StateFolders
 from stratum_git.slots.settings import Settings
 

@@ -12,12 +12,12 @@ import atexit
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
 
 from stratum_git.errors import StratumError
 from stratum_git.model.ids import RefName
+from stratum_git.model.values import dataclass, field
 from stratum_git.slots.locking import SlotLock
 from stratum_git.slots.occupancy import Vacant, forget, write_record
 from stratum_git.slots.registry import Registry

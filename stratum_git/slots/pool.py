@@ -10,7 +10,6 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from stratum_git.errors import BugError, StratumError
@@ -18,7 +17,9 @@ from stratum_git.git.refs import RefSession
 from stratum_git.git.repository import Repository, identity
 from stratum_git.git.tree_reader import TreeReader
 from stratum_git.git.worktree import clone_private, folders_of
+from stratum_git.model.changing import replace
 from stratum_git.model.ids import Oid, RefName
+from stratum_git.model.values import dataclass, field
 from stratum_git.slots import trash
 from stratum_git.slots.census import nameless, places
 from stratum_git.slots.folders import StateFolders

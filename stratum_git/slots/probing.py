@@ -14,11 +14,11 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from stratum_git.agents.identity import own_identity
 from stratum_git.git.process import git_version
+from stratum_git.model.values import dataclass
 from stratum_git.slots.folders import StateFolders
 from stratum_git.slots.mounts import detach
 

@@ -12,7 +12,6 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -33,6 +32,7 @@ from stratum_git.git.repository import Repository
 from stratum_git.git.torn_files import restore_torn
 from stratum_git.git.worktree import forget_unfinished, git_dir_of
 from stratum_git.model.ids import Oid, RefName
+from stratum_git.model.values import dataclass, field
 from stratum_git.slots.folders import StateFolders
 
 HEAD = re.compile(r"ref: refs/\S+|[0-9a-f]{40}|[0-9a-f]{64}")

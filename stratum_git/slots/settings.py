@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from stratum_git.git.checkout_settings import CheckoutSettings, checkout_settings
 from stratum_git.git.repository import Repository
+from stratum_git.model.values import dataclass
 
 
 @dataclass(slots=True)

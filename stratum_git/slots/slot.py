@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from stratum_git.errors import HostError, StratumError
 from stratum_git.git.layers import Layer
 from stratum_git.model.ids import Oid, RefName
+from stratum_git.model.values import dataclass, field
 from stratum_git.slots.locking import SlotLock
 from stratum_git.slots.occupancy import Kind, Occupant, Occupied
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
 from stratum_git.git.registration import copied_ahead, needs_git, workshop
 from stratum_git.git.repository import Repository
+from stratum_git.model.values import dataclass, field
 
 MOST = 2
 """Copies that wait."""

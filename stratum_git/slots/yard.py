@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from stratum_git.errors import HostError, StratumError
 from stratum_git.git.tree_reader import TreeReader, differences
 from stratum_git.git.worktree import check_out, clean, leave_branch
+from stratum_git.model.changing import replace
 from stratum_git.model.ids import Oid
+from stratum_git.model.values import dataclass, field
 from stratum_git.slots.census import places, vacancies
 from stratum_git.slots.cleaner import Cleaner
 from stratum_git.slots.folders import StateFolders

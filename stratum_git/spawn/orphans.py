@@ -16,11 +16,11 @@ import os
 import signal
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from stratum_git.errors import HostError
+from stratum_git.model.values import dataclass
 from stratum_git.spawn import outside
 
 HELPER = "STRATUM_HELPER"

@@ -19,7 +19,6 @@ The disk is waited for three times, each for what the next needs to be there:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Self, cast
 
 from stratum_git.core import codec
@@ -53,6 +52,7 @@ from stratum_git.model.messages import (
 )
 from stratum_git.model.resolutions import ResolvingBegan, ResolvingEnded
 from stratum_git.model.state import FlowState, Program
+from stratum_git.model.values import dataclass
 from stratum_git.store.listing import PREFIX, UnknownFlowError, flow_ref
 from stratum_git.store.trees import TreeCache, names_of
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 from stratum_git.agents.identity import PROC, ProcessIdentity, identity_of
@@ -13,6 +12,7 @@ from stratum_git.app.hooks.asked import Answer, Asked
 from stratum_git.app.including import include
 from stratum_git.errors import UserError
 from stratum_git.git.repository import open_repository
+from stratum_git.model.changing import replace
 from stratum_git.slots.folders import StateFolders
 
 SHOWN = 10

@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import shutil
 from collections.abc import Collection
-from dataclasses import dataclass
 from pathlib import Path
 
 from stratum_git.errors import HostError
@@ -18,6 +17,7 @@ from stratum_git.git.stat_data import UnknownIndex, entries, matched
 from stratum_git.git.tree_reader import TreeReader
 from stratum_git.git.worktree import check_out, discard, git_dir_of
 from stratum_git.model.ids import Oid
+from stratum_git.model.values import dataclass
 from stratum_git.slots import btrfs
 from stratum_git.slots.occupancy import Occupied
 from stratum_git.slots.originals import Original, Originals

@@ -14,7 +14,6 @@ import secrets
 import threading
 from collections.abc import Collection
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from stratum_git.errors import HostError
@@ -23,7 +22,9 @@ from stratum_git.git.layers import Layer
 from stratum_git.git.torn_files import restore_torn
 from stratum_git.git.tree_reader import TreeReader
 from stratum_git.git.worktree import discard
+from stratum_git.model.changing import replace
 from stratum_git.model.ids import Oid
+from stratum_git.model.values import dataclass, field
 from stratum_git.slots.bases import Base, Bases, this_boot
 from stratum_git.slots.folders import StateFolders
 from stratum_git.slots.materialising import apply_upper, has_moved, sees_all_marks

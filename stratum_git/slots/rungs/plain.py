@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
-from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 
@@ -13,6 +12,7 @@ from stratum_git.git.stat_data import file_count
 from stratum_git.git.tree_reader import TreeReader
 from stratum_git.git.worktree import check_out, discard
 from stratum_git.model.ids import Oid
+from stratum_git.model.values import dataclass, field
 from stratum_git.slots.occupancy import Occupied
 from stratum_git.slots.registry import Registry
 from stratum_git.slots.scrub import scrub
