@@ -42,6 +42,7 @@ LATE = {
     "cli/variables.py",
     "cli/reading.py",
     "cli/querying.py",
+    "cli/telling.py",
     "cli/progress.py",
     "dispatch/judge.py",
     "core/verdicts.py",

@@ -11,6 +11,7 @@ from filelock import FileLock, Timeout
 
 from stratum_git.app.running import BusyFlowError
 from stratum_git.app.surroundings import Surroundings
+from stratum_git.app.teller import tell
 from stratum_git.app.workshop import make_context, signature
 from stratum_git.dispatch.clock import now
 from stratum_git.dispatch.context import Context
@@ -107,6 +108,7 @@ def at_bench(around: Surroundings, flow: FlowId, *, is_look: bool = False) -> It
             bench = Bench(context, stored, Journal(repo, log, stored))
             bench.catch_up()
             yield bench
+        tell(repo.common_dir, bench.journal.stored.tip, bench.journal.state)
     except Timeout as error:
         hint = f"wait for its end, or end it: `stratum-git cancel {flow}`"
         raise BusyFlowError(f"another process runs the flow {flow}", hint=hint) from error

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from stratum_git.app.surroundings import Surroundings
+from stratum_git.app.teller import tell
 from stratum_git.app.workshop import signature
 from stratum_git.core.questions import is_over
 from stratum_git.dispatch.clock import now
@@ -66,6 +67,7 @@ def decide(around: Surroundings, decision: Decision) -> Verdict:
     with FlowLog(repo, ObjectWriter(repo, durable=True), who, spec) as log:
         journal = Journal(repo, log, stored)
         entries = journal.record([event], lambda *_: []).entries
+    tell(repo.common_dir, journal.stored.tip, journal.state)
     mine = next((entry for entry in entries if entry.event is event), None)
     return _unheard(journal.state, step, entries) if mine is None else _heard(mine.after, step)
 

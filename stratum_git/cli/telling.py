@@ -10,6 +10,7 @@ import json
 import os
 
 from stratum_git.app.briefs import flow_rows, gate_rows, session_rows
+from stratum_git.errors import StratumError
 from stratum_git.git.unaided import Unaided, unaided_at
 from stratum_git.git.whereabouts import Undecided
 from stratum_git.store.headers import PREFIX, every_flow, is_id, open_flows, reader_of
@@ -37,7 +38,7 @@ def told(arguments: Sequence[str]) -> str | None:
                 return _list(unaided_at(os.getcwd()), kind)
             case _:
                 return None
-    except (Undecided, OSError, ValueError, RecursionError):
+    except (Undecided, StratumError, OSError, ValueError, RecursionError):
         return None
 
 
@@ -53,5 +54,12 @@ def _list(there: Unaided, kind: str) -> str | None:
 
 def _flow(there: Unaided, name: str) -> str | None:
     tip = there.ref(PREFIX + name)
-    said = None if tip is None else known_words(there.common_dir, tip)
-    return None if said is None else f"{said}\n"
+    if tip is None:
+        return None
+    said = known_words(there.common_dir, tip)
+    if said is None:
+        # It takes the spec's language, and no more.
+        from stratum_git.app.retelling import retold
+
+        said = retold(there, tip)
+    return f"{said}\n"

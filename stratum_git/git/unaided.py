@@ -88,10 +88,14 @@ class Unaided:
 
     def file(self, commit: str, name: str, limit: int) -> bytes:
         """Returns the file *name* at the top of a commit's tree."""
-        kind, tree = self._object(self.tree(commit, limit), limit)
+        return self.blob(_named(self.listing(self.tree(commit, limit), limit), name.encode()), limit)
+
+    def listing(self, oid: str, limit: int) -> bytes:
+        """Returns what a tree has, as it is stored."""
+        kind, tree = self._object(oid, limit)
         if kind != "tree":
-            raise Undecided(f"{commit} has no tree")
-        return self.blob(_named(tree, name.encode()), limit)
+            raise Undecided(f"{oid} is no tree")
+        return tree
 
     def close(self) -> None:
         """Closes the packs that were opened."""

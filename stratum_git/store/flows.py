@@ -18,14 +18,11 @@ The disk is waited for three times, each for what the next needs to be there:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Self, cast
 
 from stratum_git.core import codec
 from stratum_git.core.narration import narrate
-from stratum_git.core.parse import load_spec
-from stratum_git.core.program import compile_program
-from stratum_git.core.rebuild import rebuild
 from stratum_git.git.bounded import read_small_objects
 from stratum_git.git.compaction import WIDTH, compact_at_last, compact_soon
 from stratum_git.git.memory import wait_for_pruning
@@ -51,15 +48,14 @@ from stratum_git.model.messages import (
     TaskReported,
 )
 from stratum_git.model.resolutions import ResolvingBegan, ResolvingEnded
-from stratum_git.model.state import FlowState, Program
+from stratum_git.model.state import FlowState
 from stratum_git.model.values import dataclass
+from stratum_git.store.contents import LARGEST, names_of, state_in
 from stratum_git.store.listing import PREFIX, UnknownFlowError, flow_ref
-from stratum_git.store.trees import TreeCache, names_of
+from stratum_git.store.trees import TreeCache
 
 HEALINGS = 20
 """How often a move of refs is tried again because a git of somebody's deleted what they were to point to."""
-LARGEST = 64 * 1024 * 1024
-"""Bytes of one file of a flow: the largest are outputs, and a result has 16 MiB at most."""
 WHOLE = 1024 * 1024 * 1024
 
 
@@ -215,16 +211,8 @@ def load_at(repo: Repository, tip: Oid) -> tuple[Stored, str]:
     files = {p: o.data for p, o in zip(paths, found, strict=True) if o is not None}
     if len(files) < len(paths) or sum(map(len, files.values())) > WHOLE:
         raise codec.UnreadableError("a file of the flow is missing, or too large to be one")
-    spec = _text(files.pop("spec.yaml", b""))
-    program = _program(spec, _name_of(files))
-    return Stored(tip, rebuild(program, files)), spec
-
-
-def _text(data: bytes) -> str:
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise codec.UnreadableError("the spec of the flow is not UTF-8") from error
+    state, spec = state_in(files)
+    return Stored(tip, state), spec
 
 
 def first_spec(repo: Repository, tip: Oid) -> Oid:
@@ -282,18 +270,3 @@ def _results(event: Event) -> tuple[Oid, ...]:
 def _kept(outcome: Outcome) -> tuple[Oid, ...]:
     kept = outcome.result
     return () if kept is None or kept == getattr(outcome, "base", None) else (kept,)
-
-
-def _name_of(files: Mapping[str, bytes]) -> str:
-    head = codec.load(files.get("state.json", b"null"))
-    if not isinstance(head, dict):
-        raise codec.UnreadableError("the flow's commit has no state.json")
-    return str(head["name"])
-
-
-def _program(spec: str, name: str) -> Program:
-    loaded = load_spec(spec)
-    program = None if loaded.spec is None else compile_program(loaded.spec, name)
-    if not isinstance(program, Program):
-        raise codec.UnreadableError("the spec of the flow is not one that this version can run")
-    return program

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from operator import is_
 
 from stratum_git.core import layout
@@ -120,8 +120,3 @@ def _is_same(one: object, other: object) -> bool:
     if not isinstance(one, tuple) or not isinstance(other, tuple):
         return one is other
     return len(one) == len(other) and all(map(is_, one, other))
-
-
-def names_of(paths: Iterable[str]) -> tuple[str, ...]:
-    """Returns the paths that :func:`rebuild` reads, out of all in a flow's tree."""
-    return tuple(p for p in paths if p.endswith(".json") and p != "event.json")

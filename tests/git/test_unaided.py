@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from stratum_git.git.unaided import unaided_at
+from stratum_git.git.unaided_tree import files_of
 from stratum_git.git.whereabouts import Undecided
 from tests.support.repos import ScratchRepo
 
@@ -163,3 +164,23 @@ def test_what_is_damaged_large_or_not_there_is_gits_to_tell(scratch: ScratchRepo
     scratch.git("symbolic-ref", "refs/stratum/x", "refs/heads/main")
     with pytest.raises(Undecided):
         there.refs("refs/stratum/")
+
+
+def test_the_files_of_a_commit_are_those_that_git_lists(scratch: ScratchRepo) -> None:
+    names = ["a.json", "a/b.json", "a/b/c.json", "a-b/x", "z"]
+    commit = scratch.commit("plain", {name: name for name in names})
+    for _ in range(2):
+        rows = scratch.git("ls-tree", "-r", commit).splitlines()
+        listed = {row.partition("\t")[2]: row.split()[2] for row in rows}
+        assert files_of(unaided_at(str(scratch.path)), commit) == listed
+        scratch.git("repack", "-adq")
+
+
+def test_files_that_are_not_plain_are_left_to_git(scratch: ScratchRepo) -> None:
+    (scratch.path / "link").symlink_to("a")
+    linked = scratch.commit("link", {"a": "a"})
+    (scratch.path / "link").unlink()
+    named = scratch.commit("named", {"ä": "a"})
+    for commit in (linked, named, scratch.git("rev-parse", f"{named}:ä")):
+        with pytest.raises(Undecided):
+            files_of(unaided_at(str(scratch.path)), commit)

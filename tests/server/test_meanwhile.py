@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from stratum_git.app.teller import Teller, words_of
+from stratum_git.app.retelling import words_of
+from stratum_git.app.teller import Teller
 from stratum_git.git.repository import open_repository
 from stratum_git.model.ids import FlowId
 from stratum_git.store.flows import Stored, load
@@ -64,7 +65,7 @@ def test_only_the_last_of_many_events_is_told_and_none_is_missed_at_the_end(
     flow = plan(server, spec(dispatch()), {"tasks": [{"id": "one"}]})["flow_id"]
     before = stored(server, flow)
     assert reported(server, flow, row("one"))["status"] == "complete"
-    after, teller = stored(server, flow), Teller(tmp_path)
+    after, teller = stored(server, flow), Teller(tmp_path, soon=60)
     teller.note(before)
     teller.note(after)
     assert not (tmp_path / "stratum").exists()

@@ -12,6 +12,8 @@ import pytest
 from stratum_git import __version__
 from stratum_git.cli.main import VERBS, overview
 from tests.support.repos import ScratchRepo
+from tests.support.shell import Shell
+from tests.surface.test_querying import waiting
 
 PROGRAM = str(Path(sys.executable).with_name("stratum-git"))
 LOADED = """\
@@ -86,6 +88,17 @@ def test_a_query_loads_nothing_that_it_has_no_use_for(scratch: ScratchRepo, kind
     assert "stratum_git.store.headers" in loaded
     # Without what starts git there is no git.
     assert not (HEAVY | {"stratum_git.git.process", "stratum_git.cli.program"}) & set(loaded)
+
+
+def test_a_flow_that_nobody_has_told_is_told_without_git(shell: Shell) -> None:
+    flow = waiting(shell)
+    (shell.repo.path / ".git/stratum/told").unlink()
+    words = (sys.executable, "-c", LOADED, "query", "flow", flow)
+    done = subprocess.run(words, cwd=shell.repo.path, capture_output=True, text=True, check=True)
+    loaded = set(done.stderr.split())
+    assert "stratum_git.core.overview" in loaded
+    heavy = {"dataclasses", "inspect", "argparse", "subprocess", "threading", "logging", "hashlib"}
+    assert not (heavy | {"stratum_git.git.process", "stratum_git.cli.program"}) & loaded
 
 
 @pytest.mark.parametrize("kind", ["flows", "gates", "sessions"])

@@ -36,16 +36,18 @@ def test_lists_are_those_of_the_verb(
     # Whoever ran it has written that down, before anybody asked.
     assert told(["flow", flow]) == written(shell, flow)
     assert shell.run("session", "run", "x", shell.agent("true")).code == 0
+    path = shell.repo.path / ".git/stratum/told"
     for _ in range(2):
         for name in shell.flows():
-            (shell.repo.path / ".git/stratum/told").unlink(missing_ok=True)
-            assert told(["flow", name]) is None
-            assert by_the_verb(capsys, "flow", name) == told(["flow", name, "--json"])
+            path.unlink(missing_ok=True)
+            worked_out = told(["flow", name])
+            assert worked_out == told(["flow", name, "--json"])
+            path.unlink()
+            assert by_the_verb(capsys, "flow", name) == worked_out == told(["flow", name])
         for kind in KINDS:
             said = told([kind, "--json"])
             assert said == by_the_verb(capsys, kind) != "[]\n"
         shell.repo.git("pack-refs", "--all")
-    path = shell.repo.path / ".git/stratum/told"
     assert shell.run("cancel", flow).code in {0, 1}
     # It went on, so it is told anew; and what is deleted is not told of by a file that remembers it.
     assert '"cancelled"' in (told(["flow", flow]) or "")
@@ -65,6 +67,7 @@ def test_what_cannot_be_read_is_the_verbs_to_tell(shell: Shell, monkeypatch: pyt
     monkeypatch.chdir(shell.repo.path)
     shell.repo.git("update-ref", "refs/stratum/flows/foreign", "HEAD")
     assert told(["flows"]) is None
+    assert told(["flow", "foreign"]) is None
     said = shell.run("query", "flows")
     assert (said.json(), "the flow foreign cannot be read" in said.err) == ([], True)
     monkeypatch.chdir(shell.home)
