@@ -80,6 +80,8 @@ class Lender:
     folders: StateFolders
     keep: int = 8
     rung: str = "auto"
+    head: Oid | None = None
+    """What HEAD is where somebody has looked already."""
 
     @property
     def pool(self) -> SlotPool:
@@ -99,7 +101,7 @@ class Lender:
             if again is not None:
                 return again
         trust(self.repo.common_dir, self.repo.root)
-        base = head_of(self.repo).oid
+        base = self.head or head_of(self.repo).oid
         made = self._named(ClientWorktree("", name, session, base, "", owner, now(), 0.0, numbers_here()))
         try:
             slot = self.pool.acquire(

@@ -95,7 +95,7 @@ def open_repository(cwd: Path) -> Repository:
         git_dir=Path(git_dir),
         common_dir=Path(common_dir),
         object_format="sha256" if object_format == "sha256" else "sha1",
-        shared_permissions=_shared_permissions(cwd),
+        shared_permissions=shares_permissions(cwd),
     )
 
 
@@ -167,7 +167,8 @@ def _layout(cwd: Path) -> list[str]:
     raise GitFailed(("rev-parse",), said.code, said.stderr)
 
 
-def _shared_permissions(cwd: Path) -> bool:
+def shares_permissions(cwd: Path) -> bool:
+    """Returns whether a repository is shared by the permissions of its files."""
     said = Git(cwd).run("config", "--get", "core.sharedRepository", ok=(0, 1))
     value = said.stdout.decode("utf-8", "replace").strip().lower()
     return value not in {"", "umask", "false", "no", "off", "0"}

@@ -21,8 +21,6 @@ from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
-from filelock import BaseFileLock, FileLock, Timeout
-
 from stratum_git.agents.identity import own_identity
 from stratum_git.errors import HostError
 from stratum_git.git.base_checkout import (
@@ -40,6 +38,7 @@ from stratum_git.model.ids import Oid
 from stratum_git.model.values import asdict, dataclass, field
 from stratum_git.slots.base_checks import changed_in
 from stratum_git.slots.folders import StateFolders
+from stratum_git.slots.queueing import lock_within
 from stratum_git.slots.settings import Settings
 
 FACTS = "base.json"
@@ -254,10 +253,8 @@ class Bases:
 
     def sweep(self, in_use: Callable[[], frozenset[str]]) -> None:
         """Throws away bases that nobody needs: not *in_use*, which says keys, nor wanted lately."""
-        lock = self._lock()
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
+        lock = lock_within(self._lock_file, 0)
+        if lock is None:
             # Somebody makes one; the next that tidies finds what is left.
             return
         try:
@@ -346,21 +343,19 @@ class Bases:
 
     @contextmanager
     def _making(self) -> Iterator[None]:
-        lock = self._lock()
         # One at a time: the second commit may become a layer over the first one.
         with self._turn:
-            try:
-                lock.acquire(timeout=PATIENCE)
-            except Timeout as error:
-                raise HostError(f"somebody has held {lock.lock_file} for an hour") from error
+            lock = lock_within(self._lock_file, PATIENCE)
+            if lock is None:
+                raise HostError(f"somebody has held {self._lock_file} for an hour")
             try:
                 yield
             finally:
                 lock.release()
 
-    def _lock(self) -> BaseFileLock:
-        name = self.folders.locks / "bases.lock"
-        return FileLock(name, thread_local=False, poll_interval=0.02, mode=0o600)
+    @property
+    def _lock_file(self) -> Path:
+        return self.folders.locks / "bases.lock"
 
 
 def _aside(work: Callable[[_One], None], base: _One) -> None:

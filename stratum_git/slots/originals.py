@@ -15,8 +15,6 @@ from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from stratum_git.errors import HostError
 from stratum_git.git.base_checkout import write_out
 from stratum_git.git.diff import changed_paths
@@ -27,6 +25,7 @@ from stratum_git.git.worktree import discard
 from stratum_git.model.ids import Oid
 from stratum_git.model.values import dataclass, field
 from stratum_git.slots.folders import StateFolders
+from stratum_git.slots.queueing import lock_within
 from stratum_git.slots.settings import Settings
 
 FACTS = "original.json"
@@ -144,11 +143,9 @@ class Originals:
     @contextmanager
     def _making(self, patience: float = PATIENCE) -> Iterator[None]:
         name = self.folders.locks / f"originals-{self.kind}.lock"
-        lock = FileLock(name, thread_local=False, poll_interval=0.02, mode=0o600)
-        try:
-            lock.acquire(timeout=patience)
-        except Timeout as error:
-            raise HostError(f"{name} was not free within {patience:g} s") from error
+        lock = lock_within(name, patience)
+        if lock is None:
+            raise HostError(f"{name} was not free within {patience:g} s")
         try:
             yield
         finally:

@@ -14,8 +14,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from stratum_git.errors import HostError, UserError
 from stratum_git.git.deregistration import drop_named, sweep, unregister
 from stratum_git.git.files import read_pointer
@@ -34,6 +32,7 @@ from stratum_git.git.worktree import forget_unfinished, git_dir_of
 from stratum_git.model.ids import Oid, RefName
 from stratum_git.model.values import dataclass, field
 from stratum_git.slots.folders import StateFolders
+from stratum_git.slots.queueing import lock_within
 
 HEAD = re.compile(r"ref: refs/\S+|[0-9a-f]{40}|[0-9a-f]{64}")
 SLOT = re.compile(r"slot-[0-9a-f]{8}")
@@ -64,20 +63,19 @@ class Registry:
     @contextmanager
     def turn(self) -> Iterator[None]:
         """Keeps others from changing the list meanwhile; raises HostError when they take too long."""
-        lock = FileLock(self.lock_file, thread_local=False, poll_interval=0.01, mode=0o600)
         late = f"{self.lock_file} was not free within {self.timeout:g} s"
         hint = "another stratum-git has held it all that time; `fuser` tells which"
         if not self._turn.acquire(timeout=self.timeout):
             raise HostError(late, hint=hint)
         try:
-            lock.acquire(timeout=self.timeout)
-        except Timeout as error:
-            self._turn.release()
-            raise HostError(late, hint=hint) from error
-        try:
-            yield
+            lock = lock_within(self.lock_file, self.timeout)
+            if lock is None:
+                raise HostError(late, hint=hint)
+            try:
+                yield
+            finally:
+                lock.release()
         finally:
-            lock.release()
             self._turn.release()
 
     def add(self, slot: Path, base: Oid) -> None:

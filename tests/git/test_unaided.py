@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from stratum_git.git.unaided import unaided_at
+from stratum_git.git.unaided_head import head_at
 from stratum_git.git.unaided_tree import files_of
-from stratum_git.git.whereabouts import Undecided
+from stratum_git.git.whereabouts import Undecided, checkout_at
 from tests.support.repos import ScratchRepo
 
 LIMIT = 1024 * 1024
@@ -184,3 +185,36 @@ def test_files_that_are_not_plain_are_left_to_git(scratch: ScratchRepo) -> None:
     for commit in (linked, named, scratch.git("rev-parse", f"{named}:ä")):
         with pytest.raises(Undecided):
             files_of(unaided_at(str(scratch.path)), commit)
+
+
+def head(place: Path) -> str:
+    checkout = checkout_at(str(place))
+    assert checkout is not None
+    return head_at(checkout, str(place))
+
+
+def test_head_is_where_git_has_it(scratch: ScratchRepo) -> None:
+    first = scratch.commit("first", {"dir/a": "a"})
+    assert head(scratch.path / "dir") == first
+    other = scratch.path.parent / "other"
+    scratch.git("worktree", "add", "-b", "deep/branch", str(other))
+    scratch.git("pack-refs", "--all")
+    assert head(other) == first
+    second = scratch.commit("second", {"a": "b"})
+    assert (head(scratch.path), head(other)) == (second, first)
+    scratch.git("checkout", "-q", "--detach")
+    assert head(scratch.path) == second
+    scratch.git("symbolic-ref", "HEAD", "refs/heads/none")
+    with pytest.raises(Undecided):
+        head(scratch.path)
+    scratch.git("symbolic-ref", "refs/heads/same", "refs/heads/deep/branch")
+    scratch.git("symbolic-ref", "HEAD", "refs/heads/same")
+    with pytest.raises(Undecided):
+        head(scratch.path)
+    scratch.git("update-ref", "refs/elsewhere", second)
+    (scratch.path / ".git/HEAD").write_text("ref: refs/elsewhere\n", encoding="ascii")
+    with pytest.raises(Undecided):
+        head(scratch.path)
+    (scratch.path / ".git/HEAD").write_text(scratch.git("rev-parse", f"{second}^{{tree}}"), encoding="ascii")
+    with pytest.raises(Undecided):
+        head(scratch.path)

@@ -11,8 +11,12 @@ from stratum_git.app.hooks.aided import repository_of
 from stratum_git.app.hooks.asked import Answer, Asked
 from stratum_git.app.including import include
 from stratum_git.errors import UserError
-from stratum_git.git.repository import open_repository
+from stratum_git.git.layout import Layout
+from stratum_git.git.repository import Repository, open_repository, shares_permissions
+from stratum_git.git.unaided_head import head_at
+from stratum_git.git.whereabouts import Checkout, Undecided, checkout_at
 from stratum_git.model.changing import replace
+from stratum_git.model.ids import Oid
 from stratum_git.slots.folders import StateFolders
 
 SHOWN = 10
@@ -49,7 +53,22 @@ def worktree_remove(asked: Asked) -> Answer:
 
 def lender_of(asked: Asked) -> Lender:
     """Returns who lends slots at the HEAD of whoever calls; raises NotARepository."""
-    return Lender(open_repository(Path(asked.cwd)), _folders(asked))
+    checkout = checkout_at(asked.cwd)
+    head = None if checkout is None else _head(checkout, asked.cwd)
+    if checkout is None or head is None:
+        return Lender(open_repository(Path(asked.cwd)), _folders(asked))
+    layout = Layout.of(checkout)
+    shared = shares_permissions(layout.root)
+    repo = Repository(layout.root, layout.git_dir, layout.common_dir, layout.object_format, shared)
+    return Lender(repo, _folders(asked), head=head)
+
+
+def _head(checkout: Checkout, place: str) -> Oid | None:
+    """Returns the commit of HEAD where that is certain without the four gits that would tell it."""
+    try:
+        return Oid(head_at(checkout, place))
+    except Undecided:
+        return None
 
 
 def lender_from_above(asked: Asked) -> Lender:
