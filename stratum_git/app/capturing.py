@@ -14,9 +14,13 @@ from stratum_git.git.objects import ObjectWriter, Signature
 from stratum_git.git.refs import LostRace, RefUpdate, tip_nowait, transact
 from stratum_git.git.repository import Repository, identity
 from stratum_git.git.snapshot import Captured, capture
+from stratum_git.git.unaided import unaided_at
+from stratum_git.git.whereabouts import Undecided
 from stratum_git.model.ids import Oid, RefName
 
 BY = "stratum-git"
+COMMIT = 1024 * 1024
+"""Bytes of a commit that is read without git."""
 
 
 def snapshot(repo: Repository, path: Path, base: Oid, ref: RefName, name: str) -> RefName | None:
@@ -29,7 +33,7 @@ def snapshot(repo: Repository, path: Path, base: Oid, ref: RefName, name: str) -
     if found.result == base:
         return None
     before = tip_nowait(repo, ref)
-    if before is not None and _tree(repo, before) == _tree(repo, found.result):
+    if before is not None and _have_one_tree(repo, before, found.result):
         return ref
     writer.sync()
     transact(repo, [RefUpdate(ref, found.result, before)], message=BY, durable=True)
@@ -79,6 +83,16 @@ def _ancestors() -> Iterator[int]:
         except OSError:
             return
         pid = int(stat.rpartition(")")[2].split()[1])
+
+
+def _have_one_tree(repo: Repository, one: Oid, other: Oid) -> bool:
+    """Returns whether two commits hold the same."""
+    try:
+        # Two gits would tell the same.
+        there = unaided_at(str(repo.root))
+        return there.tree(one, COMMIT) == there.tree(other, COMMIT)
+    except Undecided:
+        return _tree(repo, one) == _tree(repo, other)
 
 
 def _tree(repo: Repository, commit: Oid) -> str:

@@ -9,9 +9,11 @@ from stratum_git.app.hooks.aided import repository_of
 from stratum_git.app.hooks.asked import NOTHING, Answer, Asked, Ground, names_secrets
 from stratum_git.app.hooks.departures import is_slot, named_by, note
 from stratum_git.app.hooks.prolonging import renew
+from stratum_git.app.hooks.subagents import is_due
 from stratum_git.app.hooks.tenants import CLIENTS, KEPT, Tenant, tenant_of
 from stratum_git.dispatch.names import attempt_ref, seen_ref
 from stratum_git.git.process import trust
+from stratum_git.git.whereabouts import Undecided
 from stratum_git.model.ids import FlowId, Oid, RefName, StepId
 
 
@@ -21,12 +23,20 @@ def subagent_stop(asked: Asked) -> Answer:
     if ground is None:
         return NOTHING
     named = named_by(asked, ground)
-    renew(ground, [tenant for tenant in named if tenant.flow != CLIENTS])
+    renew(ground, [tenant for tenant in named if tenant.flow != CLIENTS and _may_be_due(ground, tenant)])
     for tenant in () if names_secrets(ground) else named:
         if tenant.flow != CLIENTS:
             note(asked, tenant.folder(ground))
         _keep(ground, tenant)
     return NOTHING
+
+
+def _may_be_due(ground: Ground, tenant: Tenant) -> bool:
+    try:
+        return is_due(ground, tenant)
+    except Undecided:
+        # Whoever renews it asks git.
+        return True
 
 
 def _keep(ground: Ground, tenant: Tenant) -> None:
