@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
+from stratum_git.app.asked import Decide, Fence
 from stratum_git.app.clients import BATCH, note, session_of
-from stratum_git.app.desk import Decide, Desk, Fence
+from stratum_git.app.desk import Desk
 from stratum_git.app.leasing import is_offered, lease_id
-from stratum_git.app.lodging import Lodging, launch_of, lodge, parting, report, task_of, vacate, wants_of
+from stratum_git.app.lodging import (
+    Lodging,
+    PlaceBusy,
+    launch_of,
+    lodge,
+    parting,
+    report,
+    task_of,
+    vacate,
+    wants_of,
+)
 from stratum_git.app.refused import Refused
 from stratum_git.core import contest
 from stratum_git.core.answers import Answer
@@ -35,7 +47,7 @@ from stratum_git.model.messages import (
     TaskReported,
 )
 from stratum_git.model.state import FannedOut, FlowState, Pending, Running, Verified
-from stratum_git.slots.leases import HeldLease, lease_ref, read_leases
+from stratum_git.slots.leases import HeldLease, lease_ref
 
 LODGED = 16
 """Tasks that one answer makes places for; each takes some tens of milliseconds. The others come later."""
@@ -68,7 +80,7 @@ def batch_of(desk: Desk, state: FlowState) -> Batch:
     fan = None if state.cursor is None else state.step(state.cursor)
     if not isinstance(fan, FannedOut) or state.cursor is None or state.driver != "client":
         return Batch()
-    leases = read_leases(desk.context.repo, state.flow)
+    leases = desk.leases.of(state.flow)
     rows: list[Answer] = []
     hopeless: list[Event] = []
     for index, task in enumerate(fan.graph.tasks):
@@ -115,11 +127,20 @@ def halt_unwanted(desk: Desk, state: FlowState) -> FlowState:
     for index, now_ in enumerate(fan.tasks):
         if isinstance(now_, Running) and now_.stopping is not None:
             launch = launch_of(fan, state.cursor, index)
-            with parting(retired=True) as places:
+            # Whoever is in its place is taking its report, from which the same follows.
+            with suppress(PlaceBusy), parting(retired=True) as places:
                 lost = _vacated(desk, state, launch, now_.stopping, places)
                 event = _told(launch, Halted(now_.stopping, lost.result))
                 state = desk.act(state.flow, lambda _, event=event: [event])  # type: ignore[misc]
     return state
+
+
+def is_anybody_unwanted(state: FlowState) -> bool:
+    """Returns whether a client is at a task whose result is not wanted any more."""
+    fan = None if state.cursor is None else state.step(state.cursor)
+    if state.driver != "client" or not isinstance(fan, FannedOut):
+        return False
+    return any(isinstance(now_, Running) and now_.stopping is not None for now_ in fan.tasks)
 
 
 def leave(desk: Desk, state: FlowState, decide: Decide) -> FlowState:
@@ -145,7 +166,7 @@ def evict(desk: Desk, state: FlowState) -> None:
     """
     context = desk.context
     wanted = {lease_ref(state.flow, step, task): number for step, task, number in in_flight(state)}
-    for ref, held in read_leases(context.repo, state.flow).items():
+    for ref, held in desk.leases.of(state.flow).items():
         lease = held.lease
         if lease is None or lease.task is None or wanted.get(ref) == lease.attempt:
             continue
@@ -309,7 +330,7 @@ def _ordered(graph: TaskGraph, rows: Sequence[Row]) -> list[Row]:
 
 def _unclaimed(desk: Desk, state: FlowState, step: StepId, rows: Sequence[Row]) -> list[Fence]:
     """Returns the leases of the tasks, none of which a worker has; raises Refused where one has."""
-    leases = read_leases(desk.context.repo, state.flow)
+    leases = desk.leases.of(state.flow)
     fences = []
     for row in rows:
         ref = lease_ref(state.flow, step, row.task)

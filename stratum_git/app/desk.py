@@ -13,10 +13,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
+from stratum_git.app.asked import Asked, Batch, Decide, Fence
 from stratum_git.app.disk import DiskFiles
+from stratum_git.app.joint_refs import JointRefs
+from stratum_git.app.known_leases import KnownLeases
 from stratum_git.app.leasing import lease_updates
+from stratum_git.app.line import Line
+from stratum_git.app.locks import locked
 from stratum_git.app.recovery import give_back, tidy
 from stratum_git.app.refused import Refused
 from stratum_git.app.surroundings import Surroundings
@@ -31,11 +36,12 @@ from stratum_git.dispatch.opening import open_step
 from stratum_git.dispatch.publishing import result_updates
 from stratum_git.dispatch.withholding import hidden_event, refuse_secrets
 from stratum_git.errors import BugError, StratumError
-from stratum_git.git.refs import Applied, RefSession, RefUpdate, read_ref, tip_nowait
+from stratum_git.git.refs import Applied, RefUpdate, read_ref, tip_nowait
 from stratum_git.model.effects import Consider, Open
 from stratum_git.model.ids import FlowId, Oid, RefName, StepId
 from stratum_git.model.messages import Considered, Event, Started
 from stratum_git.model.state import FlowState, Program
+from stratum_git.slots.leases import Lease
 from stratum_git.store.flows import Entry, FlowLog, Lost, Stored, first_spec, load, spec_at, tidy_up
 from stratum_git.store.listing import UnknownFlowError, flow_ref
 
@@ -49,17 +55,6 @@ PATIENCE = 30.0
 
 GLANCE = 0.5
 """Seconds to wait for one who only looks whether a flow is run; a runner has it for much longer."""
-
-Decide = Callable[[FlowState], Sequence[Event]]
-"""What a call comes to on the present state: events, or none when there is nothing to record. May refuse."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fence:
-    """The lease on which a report rests: what is recorded counts only while the ref is still there."""
-
-    ref: RefName
-    token: Oid
 
 
 @dataclass
@@ -76,6 +71,7 @@ class Held:
     began_with: Oid | None = None
     turn: threading.RLock = field(default_factory=threading.RLock)
     guard: threading.RLock = field(default_factory=threading.RLock)
+    line: Line[Asked] = field(default_factory=Line)
 
     @property
     def state(self) -> FlowState:
@@ -89,8 +85,10 @@ class Desk:
 
     around: Surroundings
     _context: Context | None = None
-    _refs: RefSession | None = None
+    _refs: JointRefs | None = None
     _teller: Teller | None = None
+    _leases: KnownLeases | None = None
+    _wanted: set[RefName] = field(default_factory=set)
     _held: OrderedDict[FlowId, Held] = field(default_factory=OrderedDict)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
@@ -101,7 +99,8 @@ class Desk:
             if self._context is None:
                 repo = self.around.repository()
                 self._context = make_context(self.around, repo, ())
-                self._refs = RefSession(repo, "stratum-git", durable=True)
+                self._refs = JointRefs(repo, "stratum-git", durable=True)
+                self._leases = KnownLeases(repo)
                 self._teller = Teller(repo.common_dir)
                 give_back(self._context)
             return self._context
@@ -111,12 +110,35 @@ class Desk:
         """Returns the files that a client's steps may ask about."""
         return DiskFiles(self.context.repo, self.around.cwd)
 
+    @property
+    def leases(self) -> KnownLeases:
+        """Returns the leases of the repository."""
+        if self._leases is None:
+            raise BugError("no leases without a repository")
+        return self._leases
+
+    def write_lease(self, lease: Lease) -> Oid:
+        """Writes a lease and returns its token."""
+        return self.leases.write(self.context.writer, lease)
+
     def move(self, update: RefUpdate) -> bool:
         """Moves one ref, and returns whether it was where it was expected to be."""
         repo, refs = self.context.repo, self._refs
         if refs is None:
             raise BugError(f"no session for {repo.root}")
         return isinstance(refs.transact([update], self.context.writer.sync), Applied)
+
+    @contextmanager
+    def wanting(self, ref: RefName) -> Iterator[bool]:
+        """Gives whether no other call of this process is about to move *ref*, and keeps others from it."""
+        with self._lock:
+            is_first = ref not in self._wanted
+            self._wanted.add(ref)
+        try:
+            yield is_first
+        finally:
+            if is_first:
+                self._wanted.discard(ref)
 
     def close(self) -> None:
         """Ends the gits that wait for questions, and throws away what nobody needs."""
@@ -143,7 +165,7 @@ class Desk:
         answer = log.append(started.flow, None, entries, self._moves(started.flow, entries))
         if isinstance(answer, Lost):
             raise BugError(f"there is a flow called {started.flow} already")
-        self._keep(started.flow, Held(answer, log, spec))
+        self._keep(started.flow, Held(answer, log, spec, began_with=log.spec))
         self._note(answer)
         return answer.state
 
@@ -173,6 +195,10 @@ class Desk:
         """Returns the text of a flow's spec."""
         return self._open(flow).spec
 
+    def line_of(self, flow: FlowId) -> Line[Asked]:
+        """Returns where those wait who report about a flow."""
+        return self._open(flow).line
+
     def found_out(self, state: FlowState) -> list[Event]:
         """Returns what a flow waits for that only takes a look."""
         found = (self._found_out(state, effect) for effect in outstanding(state))
@@ -191,13 +217,28 @@ class Desk:
         What is recorded is so, whatever happens afterwards; what *decide* raises changes nothing. Nothing is
         recorded once a lease of *fences* is another's.
         """
+        asked = Asked(decide, fences)
+        self.act_together(flow, [asked])
+        return asked.outcome()
+
+    def act_together(
+        self, flow: FlowId, asked: Sequence[Asked], is_rest: Callable[[FlowState], bool] = lambda _: True
+    ) -> int:
+        """Records what the first of *asked* come to, each on the state after those before; returns how many.
+
+        There are no more after one that leaves the flow in a state that *is_rest* does not hold for. Each is
+        what it would be by itself: where they cannot be recorded as one, the first is recorded alone.
+        """
         held = self._open(flow)
         with held.guard:
             for _ in range(RACES):
                 self._catch_up(flow, held)
-                entries = self._decided(held.state, decide(held.state))
-                if not entries or self._record(flow, held, entries, fences):
-                    return held.state
+                batch = self._batched(flow, held.state, asked, is_rest)
+                failed = self._record(flow, held, batch)
+                if failed is None or batch.blames(failed, asked):
+                    return batch.tell(asked)
+                if not (isinstance(failed, Lost) and failed.ref == flow_ref(flow)):
+                    asked = asked[:1]
         raise BugError(f"lost {RACES} races for {flow} in a row")
 
     @contextmanager
@@ -209,9 +250,8 @@ class Desk:
                 raise Refused("flow_busy", f"another call is at work on the flow {flow}", flow_id=flow)
             stack.callback(held.turn.release)
             for name, patience in ((f"call-{flow}.lock", PATIENCE), (f"flow-{flow}.lock", GLANCE)):
-                lock = FileLock(locks / name, thread_local=False, poll_interval=0.01, mode=0o600)
                 try:
-                    stack.enter_context(lock.acquire(timeout=patience))
+                    stack.enter_context(locked(locks / name, patience))
                 except Timeout as error:
                     message = f"another process is at work on the flow {flow}"
                     raise Refused("flow_busy", message, flow_id=flow) from error
@@ -286,15 +326,42 @@ class Desk:
         source = state.program.steps[step].skip_if or ""
         return holds(source, state.inputs, outputs(state), self.files)
 
-    def _record(self, flow: FlowId, held: Held, entries: Sequence[Entry], fences: Sequence[Fence]) -> bool:
-        answer = held.log.append(flow, held.stored.tip, entries, self._moves(flow, entries, fences))
-        if isinstance(answer, Stored):
-            held.stored = answer
-            self._note(answer)
-            return True
-        if any(answer.ref == fence.ref for fence in fences):
-            raise Refused("lease_lost", "the task was given to somebody else meanwhile")
-        return False
+    def _batched(
+        self, flow: FlowId, state: FlowState, asked: Sequence[Asked], is_rest: Callable[[FlowState], bool]
+    ) -> Batch:
+        """Returns what the first of *asked* come to, of which no two move the same ref."""
+        batch = Batch()
+        for one in asked:
+            try:
+                entries = self._decided(state, one.decide(state))
+                moves = self._moves(flow, entries, one.fences) if entries else []
+            except Exception as error:  # noqa: BLE001 - told to whose call it is, and to nobody else
+                batch.outcomes.append(error)
+                continue
+            if batch.moves_any(moves):
+                break
+            if entries:
+                batch.add(entries, moves)
+                state = entries[-1].after
+            else:
+                batch.outcomes.append(state)
+            if not is_rest(state):
+                break
+        return batch
+
+    def _record(self, flow: FlowId, held: Held, batch: Batch) -> Lost | Exception | None:
+        """Records a batch; returns why that could not be done, if so."""
+        if not batch.entries:
+            return None
+        try:
+            answer = held.log.append(flow, held.stored.tip, batch.entries, batch.moves)
+        except Exception as error:  # noqa: BLE001 - as above
+            return error
+        if isinstance(answer, Lost):
+            return answer
+        held.stored = answer
+        self._note(answer)
+        return None
 
     def _note(self, stored: Stored) -> None:
         if self._teller is not None:
@@ -306,7 +373,7 @@ class Desk:
         effects = [effect for entry in entries for effect in entry.effects]
         repo = self.context.repo
         known = {fence.ref: fence.token for fence in fences}
-        leases = lease_updates(self.context, flow, events, effects, known)
+        leases = lease_updates(self.context, flow, events, effects, known, self.write_lease)
         return [*result_updates(repo, flow, events), *leases]
 
 

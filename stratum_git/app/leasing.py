@@ -7,7 +7,7 @@ holds them: they live until they expire, so that a client may come back with ano
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from stratum_git.agents.identity import own_identity
 from stratum_git.dispatch.clock import now, uptime
@@ -17,7 +17,7 @@ from stratum_git.git.refs import RefUpdate, tip_nowait
 from stratum_git.model.effects import Effect, Launch
 from stratum_git.model.ids import FlowId, Oid, RefName, StepId, TaskId
 from stratum_git.model.messages import Event, Gathered, TaskReported
-from stratum_git.slots.leases import HeldLease, Lease, has_ended, lease_ref, prolonged, write_lease
+from stratum_git.slots.leases import HeldLease, Lease, has_ended, lease_ref, prolonged
 
 OFFERED = ""
 """The holder of a task that nobody has claimed: it is offered to whoever drives the flow, or to workers."""
@@ -30,10 +30,12 @@ def lease_updates(
     events: Sequence[Event],
     effects: Iterable[Effect],
     known: Mapping[RefName, Oid],
+    write: Callable[[Lease], Oid],
 ) -> list[RefUpdate]:
     """Returns the updates that end the leases of reported tasks and make those of tasks handed out.
 
-    ``known`` are leases that the caller relies on; the others are taken as they are.
+    ``known`` are leases that the caller relies on; the others are taken as they are. New ones are written
+    by ``write``.
     """
     wanted: dict[RefName, Oid | None] = {}
     for event in events:
@@ -45,7 +47,7 @@ def lease_updates(
             wanted[_seen(flow, event.step, event.task, event.attempt)] = None
     for effect in effects:
         if isinstance(effect, Launch):
-            token = write_lease(context.writer, offer(flow, effect))
+            token = write(offer(flow, effect))
             wanted[lease_ref(flow, effect.step, effect.task)] = token
     if not wanted:
         return []

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Literal
 
 import trio
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from stratum_git.agents.command import inherited
 from stratum_git.agents.output import replace_private
+from stratum_git.app.locks import locked
 from stratum_git.app.recovery import inhabited, place_of, rescued, see_out
 from stratum_git.app.refused import Refused
 from stratum_git.core.questions import in_flight
@@ -107,13 +108,15 @@ def report(
         return Rejected("base", errand.why), place
     if place is None:
         return _without_place(state, launch, errand, failure, output), None
-    captured = capture(context, launch, place)
+    wants = errand.wants
+    # What looks at the result before it is recorded wants it to be on the disk.
+    captured = capture(context, launch, place, held=not (wants.ensure or wants.verify))
     base, result = place.base, captured.result
     if failure is not None:
         return Rejected("agent", (failure,), base, result, output=output), place
-    finding = place.violation() or judge_tree(context.repo, base, captured, errand.wants)
-    finding = finding or judge_output(context.repo, result, output, errand.wants)
-    finding = finding or _run(context, errand.wants.verify, place, "verify")
+    finding = place.violation() or judge_tree(context.repo, base, captured, wants)
+    finding = finding or judge_output(context.repo, result, output, wants)
+    finding = finding or _run(context, wants.verify, place, "verify")
     if finding is not None:
         return Rejected(finding.kind, finding.lines, base, result, output=output), place
     return Completed(base, result, output), place
@@ -159,6 +162,8 @@ def parting(*, retired: bool = False) -> Iterator[list[Workplace]]:
         yield places
     except BaseException:
         for place in places:
+            if isinstance(place, SlotPlace):
+                place.forgo()
             place.abandon()
         raise
     for place in places:
@@ -180,12 +185,13 @@ def reclaim(context: Context, state: FlowState) -> None:
         place.retire()
 
 
-def capture(context: Context, launch: Launch, place: Workplace) -> Captured:
-    """Makes a commit of what is in a place."""
+def capture(context: Context, launch: Launch, place: Workplace, *, held: bool = False) -> Captured:
+    """Makes a commit of what is in a place; *held*, it comes to be with the event that speaks of it."""
     name = str(launch.task or launch.step)
     message = f"{name}: attempt {launch.attempt}\n\nWhat was left uncommitted.\n"
     who = context.identity
-    return place.capture(place.base, message, Signature(who.name, who.email, now(), who.tz))
+    author = Signature(who.name, who.email, now(), who.tz)
+    return place.capture(place.base, message, author, held=held)
 
 
 def _made(context: Context, state: FlowState, launch: Launch, errand: Errand) -> tuple[Path, Oid] | Rejected:
@@ -254,9 +260,8 @@ def _occupant(state: FlowState, launch: Launch) -> Occupant:
 def _turn(context: Context, who: Occupant) -> Iterator[None]:
     """Lets one at a time make, or enter, the place of an attempt."""
     name = f"place-{who.flow}-{who.task}.lock"
-    lock = FileLock(context.folders.locks / name, thread_local=False, poll_interval=0.01, mode=0o600)
     try:
-        with lock.acquire(timeout=PATIENCE):
+        with locked(context.folders.locks / name, PATIENCE):
             yield
     except Timeout as error:
         raise HostError(f"the place of {who.task} was busy for {PATIENCE:g} s") from error

@@ -12,30 +12,24 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
+from stratum_git.app.asked import Asked, Fence
 from stratum_git.app.batches import row_of
 from stratum_git.app.clients import CLAIM, note, session_of
-from stratum_git.app.desk import Desk, Fence
+from stratum_git.app.desk import Desk
 from stratum_git.app.leasing import OFFERED, granted, is_over, lease_id
 from stratum_git.app.lodging import Lodging, PlaceBusy, launch_of, lodge, parting, report, vacate
 from stratum_git.app.refused import Refused
-from stratum_git.app.settling import settle
+from stratum_git.app.reports import record
 from stratum_git.core.answers import Answer
 from stratum_git.dispatch.clock import now
 from stratum_git.errors import BugError
 from stratum_git.git.refs import RefUpdate, tip_nowait
 from stratum_git.model.effects import Launch
-from stratum_git.model.ids import FlowId, Json, StepId, TaskId
+from stratum_git.model.ids import FlowId, Json, Oid, RefName, StepId, TaskId
 from stratum_git.model.messages import Event, Lost, Outcome, Rejected, TaskReported
 from stratum_git.model.state import FannedOut, FlowState, Running
 from stratum_git.slots.lease_words import LONGEST
-from stratum_git.slots.leases import (
-    HeldLease,
-    Lease,
-    lease_ref,
-    read_lease,
-    read_leases,
-    write_lease,
-)
+from stratum_git.slots.leases import HeldLease, Lease, lease_ref
 from stratum_git.store.listing import list_open
 
 RACES = 100
@@ -76,7 +70,7 @@ def renew(desk: Desk, lease: str, seconds: float) -> Answer:
     found = _claimed(desk, lease)
     later = granted(found.lease, _bounded(seconds))
     ref = lease_ref(later.flow, later.step, later.task)
-    if not desk.move(RefUpdate(ref, write_lease(desk.context.writer, later), found.held.token)):
+    if not desk.move(RefUpdate(ref, desk.write_lease(later), found.held.token)):
         raise _lost(lease)
     return {"status": "renewed", "lease": lease, "expires_at": later.expires}
 
@@ -133,7 +127,7 @@ def _offers(desk: Desk, state: FlowState) -> Iterator[Offer]:
     fan = None if state.cursor is None else state.step(state.cursor)
     if not isinstance(fan, FannedOut) or state.cursor is None:
         return
-    leases = read_leases(desk.context.repo, state.flow)
+    leases = desk.leases.of(state.flow)
     under_way = [i for i, at in enumerate(fan.tasks) if isinstance(at, Running) and at.stopping is None]
     start = secrets.randbelow(len(under_way)) if under_way else 0
     for index in (*under_way[start:], *under_way[:start]):
@@ -157,9 +151,9 @@ def _taken(
         session = session_of(desk.around.environment)
         mine = replace(lease, holder=worker, nonce=secrets.token_hex(8), session=session)
         mine = granted(mine, seconds)
-        token = write_lease(desk.context.writer, mine)
         ref = lease_ref(lease.flow, lease.step, lease.task)
-        if not desk.move(RefUpdate(ref, token, held.token)):
+        token = _token_of(desk, ref, held, mine)
+        if token is None:
             continue
         launch = launch_of(fan, state.cursor, index)
         try:
@@ -174,6 +168,16 @@ def _taken(
             return {"status": "claimed", "flow_id": state.flow, "step_id": state.cursor, **row}
         _reported(desk, lease_id(mine), lodged)
     return None
+
+
+def _token_of(desk: Desk, ref: RefName, held: HeldLease, mine: Lease) -> Oid | None:
+    """Returns the token of *mine*, the lease in place of the offer *held*; ``None`` if somebody has that."""
+    with desk.wanting(ref) as is_first:
+        # Who tries all the same loses the race, and has waited for the disk.
+        if not is_first or tip_nowait(desk.context.repo, ref) != held.token:
+            return None
+        token = desk.write_lease(mine)
+        return token if desk.move(RefUpdate(ref, token, held.token)) else None
 
 
 def _take_back(desk: Desk, state: FlowState, index: int, held: HeldLease, lease: Lease) -> None:
@@ -223,7 +227,7 @@ def _claimed(desk: Desk, name: str) -> Claim:
         raise Refused("lease_not_found", f"there is no lease called {name}")
     flow, step, task, _ = parts
     state = desk.look(FlowId(flow))
-    held = read_lease(desk.context.repo, lease_ref(flow, step, task))
+    held = desk.leases.one(lease_ref(flow, step, task))
     if held is None or held.lease is None or lease_id(held.lease) != name or held.lease.holder == OFFERED:
         raise _lost(name)
     if is_over(held.lease):
@@ -245,11 +249,10 @@ def _reported(desk: Desk, name: str, outcome: Outcome) -> Answer:
             _claimed(desk, name)
         return [event]
 
-    with desk.alone(flow):
-        state = desk.act(flow, decide, fence)
-        if not _is_over(state, found.launch):
-            raise BugError(f"the report of {name} was not taken")
-        state = settle(desk, flow)
+    asked = Asked(decide, (fence,))
+    state = record(desk, flow, asked)
+    if not _is_over(state, found.launch):
+        raise BugError(f"the report of {name} was not taken")
     return {"lease": name, "flow_id": flow, "task_id": lease.task, "flow_status": state.status}
 
 

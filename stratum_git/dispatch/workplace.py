@@ -333,6 +333,11 @@ class SlotPlace:
         """Lets go of the slot; its tenant is still recorded."""
         self.context.pool.leave(self.slot)
 
+    def forgo(self) -> None:
+        """Forgets what is held for an event: there will be none that speaks of it, and the slot has it."""
+        if isinstance(self.context.writer, RunWriter):
+            self.context.writer.give(taken.result for taken in self._taken)
+
 
 def fresh_folder(context: Context, state: FlowState, launch: Launch) -> Path:
     """Returns an attempt's own folder, empty: that of a former one with the same number is put by."""

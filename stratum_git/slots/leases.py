@@ -7,7 +7,7 @@ whoever moves or deletes the ref names the lease he holds, and is refused when i
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from stratum_git.agents.identity import ProcessIdentity, own_identity
@@ -67,11 +67,8 @@ def write_lease(writer: ObjectWriter, lease: Lease) -> Oid:
 def read_leases(repo: Repository, flow: str | None = None) -> dict[RefName, HeldLease]:
     """Returns the leases of a flow, or of all flows. Two git processes, however many there are."""
     refs = read_refs(repo, f"{PREFIX}{flow}/" if flow is not None else PREFIX)
-    found = read_objects(repo, list(refs.values()))
-    return {
-        ref: HeldLease(token, None if item is None else _parsed(item.data))
-        for (ref, token), item in zip(refs.items(), found, strict=True)
-    }
+    said = read_tokens(repo, tuple(refs.values()))
+    return {ref: HeldLease(token, said[token]) for ref, token in refs.items()}
 
 
 def read_lease(repo: Repository, ref: RefName) -> HeldLease | None:
@@ -79,6 +76,12 @@ def read_lease(repo: Repository, ref: RefName) -> HeldLease | None:
     token = tip_nowait(repo, ref)
     found = None if token is None else read_objects(repo, [token])[0]
     return None if token is None else HeldLease(token, None if found is None else _parsed(found.data))
+
+
+def read_tokens(repo: Repository, tokens: Sequence[Oid]) -> dict[Oid, Lease | None]:
+    """Returns what leases say, by their tokens; ``None`` for words that cannot be read. One git process."""
+    found = read_objects(repo, tokens)
+    return {t: None if o is None else _parsed(o.data) for t, o in zip(tokens, found, strict=True)}
 
 
 def is_live(
