@@ -161,8 +161,8 @@ def _declared(cls: type, *, is_frozen: bool, is_slotted: bool, is_compared: bool
 
 def _own_parts(cls: type) -> list[Part]:
     found = []
-    said_of = cls.__dict__.get("__annotations__", {})  # noqa: RUF063 - that loads what takes time
-    for name, said in said_of.items():
+    # A class's own: one that declares none does not have those of the class above.
+    for name, said in cls.__annotations__.items():
         if not isinstance(said, str) or said.startswith(("ClassVar", "InitVar", "KW_ONLY")):
             raise TypeError(f"{cls.__name__}.{name} is not declared as a field here can be")
         given = getattr(cls, name, MISSING)
