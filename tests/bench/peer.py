@@ -31,6 +31,7 @@ class Peer:
         # A buffer for what comes back: one system call for a line, as with any client.
         self._lines = open(self._process.stdout.fileno(), "rb", closefd=False)  # type: ignore[union-attr] # noqa: SIM115 - closed at the end
         self._count = 0
+        self._told: dict[object, Answer] = {}
         who = {"name": "bench", "version": "1"}
         self._request("initialize", protocolVersion=VERSION, capabilities={}, clientInfo=who)
         self._send({"jsonrpc": "2.0", "method": "notifications/initialized"})
@@ -48,11 +49,7 @@ class Peer:
 
     def call(self, tool: str, **arguments: object) -> Answer:
         """Returns the structured answer of a tool."""
-        said = self._request("tools/call", name=tool, arguments=arguments)
-        if said.get("isError"):
-            raise SystemExit(f"{tool} failed: {said['content']}")
-        found: Answer = said["structuredContent"]
-        return found
+        return self.answer(self.send(tool, arguments))
 
     def timed(self, tool: str, **arguments: object) -> tuple[float, Answer]:
         """Returns the seconds that a call took, and its answer."""
@@ -60,16 +57,34 @@ class Peer:
         answer = self.call(tool, **arguments)
         return time.perf_counter() - began, answer
 
+    def send(self, tool: str, arguments: Answer) -> int:
+        """Asks for the answer of a tool, and returns the number under which it is had."""
+        return self._ask("tools/call", {"name": tool, "arguments": arguments})
+
+    def answer(self, number: int) -> Answer:
+        """Returns the structured answer to what was asked, whichever way others have come before."""
+        said = self._heard(number, "tools/call")
+        if said.get("isError"):
+            raise SystemExit(f"a tool failed: {said['content']}")
+        found: Answer = said["structuredContent"]
+        return found
+
     def _request(self, method: str, **params: object) -> Answer:
+        return self._heard(self._ask(method, params), method)
+
+    def _ask(self, method: str, params: Mapping[str, object]) -> int:
         self._count += 1
         self._send({"jsonrpc": "2.0", "id": self._count, "method": method, "params": params})
-        while True:
+        return self._count
+
+    def _heard(self, number: int, method: str) -> Answer:
+        while number not in self._told:
             line = self._lines.readline()
             if not line:
                 raise SystemExit(f"the server ended during {method}")
             said = json.loads(line)
-            if said.get("id") == self._count:
-                break
+            self._told[said.get("id")] = said
+        said = self._told.pop(number)
         if "error" in said:
             raise SystemExit(f"{method} failed: {said['error']}")
         found: Answer = said["result"]
