@@ -15,10 +15,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stratum_git.app import detached, stepping, workers
+from stratum_git.app.asked import Asked, Fence
 from stratum_git.app.desk import Desk
 from stratum_git.app.refused import Refused
 from stratum_git.app.surroundings import Surroundings
-from stratum_git.model.ids import FlowId, Json, StepId
+from stratum_git.model.ids import FlowId, Json, Oid, RefName, StepId, TaskId
+from stratum_git.model.messages import Checkpointed, Event, Rejected, TaskReported
+from stratum_git.model.state import FlowState
 from tests.support.portal import SettledShell, settle_in
 
 Answer = dict[str, Any]
@@ -143,6 +146,62 @@ def test_a_report_that_is_being_made_when_there_are_enough_fails_nobody(shell: S
     # Of the others each came when it was too late, and its work is kept.
     assert all(answer in taken or answer["refused"] in {"lease_lost", "place_busy"} for answer in answers)
     assert (end["cursor"], end["leases"]) == ("after", 0)
+
+
+def noted(word: str) -> list[Event]:
+    """Returns an event that any flow takes which is going on."""
+    return [Checkpointed(1.0, "t", word, None)]
+
+
+def words(shell: SettledShell, flow: str) -> list[str]:
+    """Returns what was noted in a flow, in the order of its history."""
+    return [found[1] for event in history(shell, flow) if (found := re.search(r"\b(word-\d)\b", event))]
+
+
+def test_calls_that_are_recorded_together_are_decided_again_when_another_process_was_first(
+    shell: SettledShell,
+) -> None:
+    with claimed(shell, "all") as (desk, name, _):
+        flow = FlowId(name)
+        seen: list[int] = []
+        with closing(Desk(Surroundings(shell.repo.path, shell.environment))) as other:
+
+            def first(state: FlowState) -> list[Event]:
+                seen.append(state.seq)
+                if len(seen) == 1:
+                    other.act(flow, lambda _: noted("word-0"))
+                return noted("word-1")
+
+            asked = [Asked(first), Asked(lambda _: noted("word-2"))]
+            assert desk.act_together(flow, asked) == 2
+        assert seen == [seen[0], seen[0] + 1]
+        assert words(shell, name) == ["word-0", "word-1", "word-2"]
+        assert [one.outcome().seq for one in asked] == [seen[1] + 1, seen[1] + 2]
+
+
+def test_what_is_wrong_with_one_call_is_told_to_it_and_to_nobody_else(shell: SettledShell) -> None:
+    def wrong(_: FlowState) -> list[Event]:
+        raise Refused("nonsense", "no")
+
+    with claimed(shell, "all") as (desk, name, _):
+        lost = Fence(RefName(f"refs/stratum/leases/{name}/build/t1"), Oid("1" * 40))
+        asked = [
+            Asked(lambda _: noted("word-1")),
+            Asked(wrong),
+            Asked(lambda _: [report_of("t1")], (lost,)),
+            Asked(lambda _: noted("word-2")),
+        ]
+        left = asked
+        while left:
+            left = left[desk.act_together(FlowId(name), left) :]
+        kinds = [one.error.kind if isinstance(one.error, Refused) else None for one in asked]
+        assert kinds == [None, "nonsense", "lease_lost", None]
+        assert words(shell, name) == ["word-1", "word-2"]
+
+
+def report_of(task: str) -> Event:
+    why = Rejected("agent", ("no",))
+    return TaskReported(1.0, "w", StepId("build"), TaskId(task), 1, why)
 
 
 def place_of(events: list[str], task: str) -> int:
