@@ -45,7 +45,7 @@ class Asked:
 
 
 @dataclass
-class Batch:
+class Together:
     """What the calls that are recorded together come to: each the state after it, or what went wrong."""
 
     outcomes: list[FlowState | Exception] = field(default_factory=list)

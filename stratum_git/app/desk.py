@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from filelock import Timeout
 
-from stratum_git.app.asked import Asked, Batch, Decide, Fence
+from stratum_git.app.asked import Asked, Decide, Fence, Together
 from stratum_git.app.disk import DiskFiles
 from stratum_git.app.joint_refs import JointRefs
 from stratum_git.app.known_leases import KnownLeases
@@ -328,9 +328,9 @@ class Desk:
 
     def _batched(
         self, flow: FlowId, state: FlowState, asked: Sequence[Asked], is_rest: Callable[[FlowState], bool]
-    ) -> Batch:
+    ) -> Together:
         """Returns what the first of *asked* come to, of which no two move the same ref."""
-        batch = Batch()
+        batch = Together()
         for one in asked:
             try:
                 entries = self._decided(state, one.decide(state))
@@ -349,7 +349,7 @@ class Desk:
                 break
         return batch
 
-    def _record(self, flow: FlowId, held: Held, batch: Batch) -> Lost | Exception | None:
+    def _record(self, flow: FlowId, held: Held, batch: Together) -> Lost | Exception | None:
         """Records a batch; returns why that could not be done, if so."""
         if not batch.entries:
             return None
