@@ -56,7 +56,7 @@ def unregister(repo: Repository, path: Path) -> None:
     What is left of the entry :func:`sweep` deletes.
     """
     if drop_named(repo, path):
-        _shut(repo.common_dir / "worktrees" / path.name)
+        shut(repo, path)
         return
     place, folder = path.resolve(), repo.common_dir / "worktrees"
     # Its entry has its name, but where that was taken: not all of a thousand are read to find one.
@@ -68,6 +68,11 @@ def unregister(repo: Repository, path: Path) -> None:
             with contextlib.suppress(FileNotFoundError):
                 marker.rename(repo.common_dir / WORKSHOP / f"{HIDDEN}{marker.parent.name}")
                 _shut(marker.parent)
+
+
+def shut(repo: Repository, path: Path) -> None:
+    """Has git refuse to work in a worktree that was dropped by its name, whoever may still be there."""
+    _shut(repo.common_dir / "worktrees" / path.name)
 
 
 def is_going(repo: Repository, entry: Path) -> bool:
@@ -114,9 +119,7 @@ def _take_away(repo: Repository, folder: Path, marks: Sequence[str], *, to_the_e
         Event().wait(ENOUGH)
     for mark, age in ages.items():
         entry = repo.common_dir / "worktrees" / mark.removeprefix(HIDDEN)
-        if age < LONG and not to_the_end:
-            _shut(entry)
-        else:
+        if age >= LONG or to_the_end:
             _delete(folder, folder / mark, entry)
 
 
@@ -127,7 +130,6 @@ def _age(mark: Path, now: int) -> int:
 
 
 def _shut(entry: Path) -> None:
-    """Has git refuse to work in a worktree that was dropped, whoever may still be there."""
     (entry / "HEAD").unlink(missing_ok=True)
 
 

@@ -27,6 +27,9 @@ from stratum_git.slots.slot import Slot
 MOST = 32
 """Slots that wait, with all that is in them; who gives up one more throws it away himself."""
 
+OFTEN = 16
+"""Slots after which their registrations are swept."""
+
 
 @dataclass(eq=False, slots=True)
 class _Going:
@@ -54,6 +57,7 @@ class Parting:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _leaving: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _thread: tuple[threading.Thread, Todo] | None = field(default=None, repr=False)
+    _since: int = 0
 
     def begin(self, slot: Slot) -> bool:
         """Takes a slot over from its holder, lock and all; returns whether that was possible."""
@@ -128,10 +132,19 @@ class Parting:
             with suppress(StratumError, OSError):
                 rung = self.rung_of(going.record.rung)
                 rung.discard(going.path)
-                if not going.is_forgotten:
+                if going.is_forgotten:
+                    self.registry.shut(going.path)
+                else:
                     self.registry.drop(going.path)
                 forget(going.path)
-                self.registry.sweep()
+                self._sweep()
                 rung.prepare()
         finally:
             going.lock.release()
+
+    def _sweep(self) -> None:
+        """Deletes what was forgotten a while ago, now and then: that looks at all that went just now."""
+        self._since += 1
+        if self._since >= OFTEN:
+            self._since = 0
+            self.registry.sweep()

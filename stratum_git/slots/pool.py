@@ -73,9 +73,7 @@ class SlotPool:
     _yard: Yard = field(init=False, repr=False)
     _settings: Settings = field(init=False, repr=False)
     _parting: Parting = field(init=False, repr=False)
-    _last_folders: tuple[Oid | None, frozenset[str]] = field(
-        init=False, repr=False, default=(None, frozenset())
-    )
+    _last_folders: tuple[Oid | None, frozenset[str]] = field(init=False, default=(None, frozenset()))
 
     def __post_init__(self) -> None:
         self._registry = registry_of(self.repo, self.folders, self.lock_timeout)
@@ -267,17 +265,17 @@ class SlotPool:
     def occupants(self) -> frozenset[Occupant]:
         """Returns whose work is in slots, whether or not anybody is at it now."""
         self._parting.settle()
-        records = map(read_record, places(self.folders.slots))
-        return frozenset(record.occupant for record in records if isinstance(record, Occupied))
+        every = map(read_record, places(self.folders.slots))
+        return frozenset(record.occupant for record in every if isinstance(record, Occupied))
 
     def empty_trash(self, limit: float, clock: Callable[[], float]) -> bool:
         """Deletes what was thrown away, for about *limit* seconds; returns whether all of it is gone."""
         return trash.empty(self.folders.trash, limit=limit, clock=clock)
 
     def _fresh(self, kind: Kind) -> tuple[Path, SlotLock]:
-        folder, prefix = self.folders.slots, "slot" if kind == "worktree" else "clone"
         while True:
-            path = folder / f"{prefix}-{secrets.token_hex(4)}"
+            prefix = "slot" if kind == "worktree" else "clone"
+            path = self.folders.slots / f"{prefix}-{secrets.token_hex(4)}"
             lock = None if path.exists() else try_lock(path)
             if lock is not None:
                 return path, lock
@@ -296,7 +294,7 @@ class SlotPool:
         """Returns a slot from the first rung that has one."""
         # Read before anything is made with them: where they change meanwhile, the slot has the old word.
         settings = self._settings.digest() if kind == "worktree" else ""
-        # Who wants files to stay takes a slot that may have them, though another one were quicker to make.
+        # Who wants files to stay takes a slot that may have them.
         first = (None,) if keep or kind == "branch" else ()
         for rung in (*first, *(self._ladder.steps(visible=visible) if kind == "worktree" else ())):
             idle_one = self._yard.take(base, keep, settings) if rung is None and kind == "worktree" else None
@@ -334,10 +332,8 @@ class SlotPool:
         slot = replace(slot, rung=name)
         write_record(slot.path, Vacant(slot.kind, slot.base, ready=False, rung=name))
         if slot.kind == "branch":
-            who = identity(self.repo)
-            clone_private(
-                self.repo, slot.path, base=slot.base, branch=slot.branch, name=who.name, email=who.email
-            )
+            me, at = identity(self.repo), slot.path
+            clone_private(self.repo, at, base=slot.base, branch=slot.branch, name=me.name, email=me.email)
             return slot
         if rung is not None:
             rung.make(slot.path, slot.base)

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from stratum_git.errors import HostError, UserError
-from stratum_git.git.deregistration import drop_named, sweep, unregister
+from stratum_git.git.deregistration import drop_named, shut, sweep, unregister
 from stratum_git.git.files import read_pointer
 from stratum_git.git.process import Git
 from stratum_git.git.refs import read_ref, tip_nowait
@@ -100,6 +100,10 @@ class Registry:
     def give_up(self, slot: Path) -> bool:
         """Makes the repository forget the worktree at *slot* in one rename; ``False`` where it takes more."""
         return drop_named(self.repo, slot)
+
+    def shut(self, slot: Path) -> None:
+        """Keeps every git out of a worktree that was given up."""
+        shut(self.repo, slot)
 
     def drop(self, slot: Path) -> None:
         """Makes the repository forget the worktree at *slot*, whose directory is gone; waits for nobody."""

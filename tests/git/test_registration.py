@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from stratum_git.git import deregistration
-from stratum_git.git.deregistration import drop_named, is_going, sweep, unregister
+from stratum_git.git.deregistration import drop_named, is_going, shut, sweep, unregister
 from stratum_git.git.registration import (
     WORKSHOP,
     add_worktree,
@@ -97,6 +97,7 @@ def test_who_looks_at_an_entry_that_is_dropped_finds_the_repository(
     assert is_going(repo, entry)
     assert (entry / (entry / "commondir").read_text().rstrip("\n")).resolve() == repo.common_dir
     # Whoever is in there still works for nobody.
+    shut(repo, place)
     said = subprocess.run(["git", "status"], cwd=place, capture_output=True, text=True, check=False)
     assert "not a git repository" in said.stderr
     sweep(repo, to_the_end=True)

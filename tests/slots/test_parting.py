@@ -172,11 +172,13 @@ if {is_closed}:
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_nobody_waits_for_a_thread_that_has_failed(tmp_path: Path) -> None:
-    done, go, over, threads = list[Path](), threading.Event(), threading.Event(), list[threading.Thread]()
+    done, threads = list[Path](), list[threading.Thread]()
+    begun, go, over = threading.Event(), threading.Event(), threading.Event()
 
     def work(place: Path) -> None:
         if place.name == "bad":
             threads.append(threading.current_thread())
+            begun.set()
             assert go.wait(5)
             raise BugError("work that raises")
         done.append(place)
@@ -184,6 +186,7 @@ def test_nobody_waits_for_a_thread_that_has_failed(tmp_path: Path) -> None:
 
     cleaner = Cleaner(work)
     assert cleaner.add(tmp_path / "bad")
+    assert begun.wait(5)
     waiting = threading.Thread(target=cleaner.close, daemon=True)
     waiting.start()
     go.set()
