@@ -114,7 +114,12 @@ class Registry:
 
     def sweep(self, *, to_the_end: bool = False) -> None:
         """Deletes entries dropped a while ago, *to_the_end* all of them, and what the dead were making."""
-        sweep(self.repo, to_the_end=to_the_end)
+        if not to_the_end:
+            sweep(self.repo)
+            return
+        # Whoever sweeps meanwhile keeps this one from what the dead were making.
+        with self._sweeper:
+            sweep(self.repo, to_the_end=True)
 
     def _sweep_aside(self) -> None:
         try:
