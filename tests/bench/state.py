@@ -133,6 +133,8 @@ def measure(repository: Path, rounds: int) -> dict[str, float]:
         floor = _floor(Path(scratch) / "floor")
         files, transitions = [], []
         for _ in range(rounds):
+            # Else it would be beside a thread that makes files for the next transition.
+            flow.journal.log.wait()
             files.append(_timed(floor))
             entries = flow.decided(flow.report())
             transitions.append(_timed(partial(flow.append, entries)))
