@@ -4,7 +4,9 @@
 
 ``--help``, ``--version``, every hook with nothing to do and with something, the kinds of ``query`` in a small
 repository with a flow, and the MCP server's first answer beside the import of its SDK and a bare server of
-that.
+that. ``query_flow`` is one that whoever ran it has told, ``query_flow_untold`` one that nobody has. The place
+of a subagent that ``changed`` something is captured; a worktree that is made is one of idle slots, and one
+that is removed has nothing in it.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -85,8 +88,8 @@ def measure(repository: Path, rounds: int) -> dict[str, Any]:
         return {**found, **_servers(client, max(rounds, 5))}
 
 
-def _client(top: Path) -> ClientHooks:
-    repo = ScratchRepo.make(top / "repo")
+def _client(top: Path, name: str = "repo") -> ClientHooks:
+    repo = ScratchRepo.make(top / name)
     repo.commit("first", {f"{n % 20}/{n}.txt": f"{n}\n" * 20 for n in range(200)})
     return ClientHooks(repo, top / "state")
 
@@ -108,6 +111,9 @@ def _commands(client: ClientHooks, idle: ScratchRepo, top: Path) -> dict[str, Wa
     for kind in QUERIES:
         words = (OURS, "query", kind, *((queried.flow,) if kind == "flow" else ()))
         ways[f"query_{kind}"] = lambda words=words: started(words, queried.at, world)  # type: ignore[misc]
+    ways["query_flow_untold"] = lambda: _untold(queried, world)
+    ways |= _lending(_client(top, "lent"), world)
+    ways["hook_subagent_stop_changed"] = _changing(_client(top, "changed"), world)
     lost = ClientHooks(idle, top / "state")
     for who, name in ((lost, "idle"), (client, "busy")):
         for asked in _hooks(who, slot if who is client else idle.path):
@@ -142,6 +148,48 @@ def _with_a_flow(top: Path, world: Mapping[str, str]) -> Queried:
     started(words, repo.path, world)
     told = json.loads(started((OURS, "query", "flows"), repo.path, world).said)
     return Queried(repo.path, str(told[0].get("flow_id") or told[0]["flow"]))
+
+
+def _untold(queried: Queried, world: Mapping[str, str]) -> Took:
+    """Asks for a flow of which nothing is written down, as within a moment of its last event."""
+    (queried.at / ".git/stratum/told").unlink(missing_ok=True)
+    return started((OURS, "query", "flow", queried.flow), queried.at, world)
+
+
+def _changing(client: ClientHooks, world: Mapping[str, str]) -> Way:
+    """Returns the end of a subagent that has written in its slot since it was last captured."""
+    slot = placed(client)
+    leased(client, seconds=3600)
+    said, number = client.said("subagent-stop", slot), count()
+
+    def ended() -> Took:
+        (slot / "0/0.txt").write_text(f"changed {next(number)}\n")
+        return started((OURS, "hook", "subagent-stop"), slot, world, said)
+
+    return ended
+
+
+def _lending(client: ClientHooks, world: Mapping[str, str]) -> dict[str, Way]:
+    """Returns how a worktree is made and given back; what is not measured of it is done besides."""
+    at, number = client.repo.path, count()
+
+    def made() -> Took:
+        said = client.said("worktree-create", name=f"agent-{next(number)}")
+        return started((OURS, "hook", "worktree-create"), at, world, said)
+
+    def removed(place: bytes) -> Took:
+        said = client.said("worktree-remove", worktree_path=place.decode().strip())
+        return started((OURS, "hook", "worktree-remove"), at, world, said)
+
+    def making() -> Took:
+        took = made()
+        removed(took.said)
+        return took
+
+    return {
+        "hook_worktree_create_warm": making,
+        "hook_worktree_remove_untouched": lambda: removed(made().said),
+    }
 
 
 def _hooks(client: ClientHooks, slot: Path) -> list[Asked]:
