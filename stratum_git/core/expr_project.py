@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import PurePosixPath
 from typing import TypeGuard
 
 import yaml
 
 from stratum_git.core.expr_conflicts import Owner, conflicts
 from stratum_git.core.expr_values import Problem, Sandbox, shown
+from stratum_git.core.heavy import posix_path
 from stratum_git.core.paths import refusal_of_pattern
 
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -65,7 +65,7 @@ def plan_completion(sandbox: Sandbox, given: Sequence[object]) -> object:
     rows = _objects(sandbox, items, "an item of a plan")
     if not isinstance(threshold, int | float):
         raise Problem("the threshold is not a number")
-    changed = {str(PurePosixPath(path)) for path in _strings(sandbox, files_changed, "a changed file")}
+    changed = {str(posix_path(path)) for path in _strings(sandbox, files_changed, "a changed file")}
     missing = [row for row in rows if not _is_done(row, changed)]
     critical = tuple(f"Missing critical item: {_title(row)}" for row in missing if row.get("critical"))
     if critical:
@@ -99,7 +99,7 @@ def vocabulary_compliance(sandbox: Sandbox, given: Sequence[object]) -> object:
 def _path(value: object) -> str:
     if not isinstance(value, str) or not value or "\0" in value:
         raise Problem(f"{shown(value)} is given where a path was expected")
-    path = PurePosixPath(value)
+    path = posix_path(value)
     if path.is_absolute() or ".." in path.parts:
         raise Problem(f"{value[:200]} is not a path inside of the repository")
     return str(path)
@@ -158,7 +158,7 @@ def _shared(patterns: tuple[str, str]) -> str:
 
 def _is_done(row: dict[str, object], changed: set[str]) -> bool:
     file = row.get("file")
-    return not file or str(PurePosixPath(_string(file, "the file of an item"))) in changed
+    return not file or str(posix_path(_string(file, "the file of an item"))) in changed
 
 
 def _title(row: dict[str, object]) -> str:

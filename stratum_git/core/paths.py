@@ -11,7 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from itertools import takewhile
-from pathlib import PurePosixPath
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import PurePosixPath
 
 LONGEST = 4096
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 
+from stratum_git.core.heavy import close_matches
 from stratum_git.core.order import Cycle, fifo_order
 from stratum_git.model.spec import (
     Call,
@@ -68,7 +68,7 @@ def _pick(spec: Spec, name: str | None) -> Flow | Problem:
             return Problem("flows", f"the flow to run is not clear: the file has {listing}", hint="name one")
         return spec.flows[wanted or names[0]]
     if name not in spec.flows:
-        close = get_close_matches(name, spec.flows, 1) or list(spec.flows)[:1]
+        close = close_matches(name, spec.flows, 1) or list(spec.flows)[:1]
         hint = f"did you mean {close[0]}?" if close else "the file has no flows"
         return Problem("flows", f"the file has no flow called {name}", hint=hint)
     return spec.flows[name]

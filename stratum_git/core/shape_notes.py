@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from difflib import get_close_matches
 from itertools import islice
 from typing import Literal, TypeAlias
 
+from stratum_git.core.heavy import close_matches
 from stratum_git.core.yaml_nodes import Node
 from stratum_git.model.spec import Problem
 from stratum_git.model.values import dataclass, field
@@ -56,7 +56,7 @@ class Notes:
         """
         self._suggested += 1
         if self._suggested <= SUGGESTIONS:
-            close = get_close_matches(name[:100], _likely(name, known), 1)
+            close = close_matches(name[:100], _likely(name, known), 1)
             if close:
                 return f"did you mean {close[0]}?"
         listing = ", ".join(islice(known, LISTED))

@@ -6,9 +6,9 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Literal, TypeAlias, cast
 
+from stratum_git.core.heavy import close_matches
 from stratum_git.core.paths import refusal_of_pattern
 from stratum_git.core.topology import circles, dependents_of, kahn
 from stratum_git.model.graph import TaskGraph
@@ -282,7 +282,7 @@ def _bad_needs(tasks: Sequence[Task], index: Mapping[TaskId, int]) -> Iterator[P
                 yield Problem(where, f"{_brief(need)} depends on itself")
             elif need not in index:
                 left -= len(index)
-                close = get_close_matches(need[:100], index, 1) if left >= 0 else []
+                close = close_matches(need[:100], index, 1) if left >= 0 else []
                 hint = f"did you mean {close[0]}?" if close else ""
                 said = f"{_brief(task.id)} depends on {_brief(need)}, which is no task"
                 yield Problem(where, said, hint=hint)

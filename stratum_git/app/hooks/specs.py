@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from itertools import accumulate
-from pathlib import Path
 
 from stratum_git.app.hooks.asked import BLOCKING, NOTHING, Answer, Asked
+from stratum_git.core.heavy import posix_path
 from stratum_git.core.parse import load_spec
 from stratum_git.git.files import read_bounded
 
@@ -16,17 +17,17 @@ ROOM = 9000
 
 def post_tool_use(asked: Asked) -> Answer:
     """Refuses a spec that is not valid. The file stays as it was written; the model is to mend it."""
-    path = Path(asked.tool("file_path"))
-    place = path if path.is_absolute() else Path(asked.cwd) / path
+    path = os.path.join(asked.cwd, asked.tool("file_path"))
     try:
-        text = read_bounded(place, LIMIT).decode()
+        text = read_bounded(path, LIMIT).decode()
     except OSError:
         return NOTHING
     except UnicodeDecodeError as error:
-        return Answer(err=f"{place} is not a valid spec: {error}", code=BLOCKING)
+        return Answer(err=f"{posix_path(path)} is not a valid spec: {error}", code=BLOCKING)
     problems = load_spec(text).problems
     if not problems:
         return NOTHING
+    place = posix_path(path)
     lines = [
         f"  line {one.line}: {one.path}: {one.message}{f' ({one.hint})' if one.hint else ''}"
         for one in problems
