@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import os
 import stat
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from stratum_git.git import blank_files
 from stratum_git.git.blank_files import FOLDERS, MOST, BlankFiles
 
 
@@ -83,3 +86,33 @@ def test_few_are_open_however_many_are_asked_for_and_none_in_the_end(tmp_path: P
     blanks.close()
     assert opened() == before
     os.close(blanks.make(f"{tmp_path}/again", 0o666))
+
+
+def test_nobody_asks_for_a_while_and_none_is_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blank_files, "IDLE", 0.05)
+    blanks, path, before = BlankFiles(), tmp_path / "file", opened()
+    for _ in range(3):
+        made_ahead(blanks, path, 0o444)
+        Path(f"{path}.before").unlink()
+        deadline = time.monotonic() + 5
+        while opened() > before:
+            assert time.monotonic() < deadline
+    blanks.close()
+
+
+def test_many_who_ask_while_it_ends_get_a_file_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blank_files, "IDLE", 0.0)
+    blanks, before = BlankFiles(), opened()
+
+    def ask(name: str) -> None:
+        for number in range(50):
+            os.close(blanks.make(f"{tmp_path}/{name}-{number}", 0o444))
+            blanks.renew()
+            if number % 10 == 0:
+                blanks.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(ask, "abcd"))
+    blanks.close()
+    assert len(list(tmp_path.iterdir())) == 200
+    assert opened() == before
