@@ -21,7 +21,8 @@ class _Wish:
 
     updates: Sequence[RefUpdate]
     first: Callable[[], None]
-    certain: bool
+    ready: Callable[[], None]
+    alone: Callable[[int], None] | None
     answer: Applied | LostRace | Exception | None = None
 
     def outcome(self) -> Applied | LostRace:
@@ -43,10 +44,11 @@ class JointRefs(RefSession):
         updates: Sequence[RefUpdate],
         first: Callable[[], None] = lambda: None,
         *,
-        certain: bool = False,
+        ready: Callable[[], None] = lambda: None,
+        alone: Callable[[int], None] | None = None,
     ) -> Applied | LostRace:
         """Moves all of *updates* or none, as a session does."""
-        wish = _Wish(updates, first, certain)
+        wish = _Wish(updates, first, ready, alone)
         self._line.pass_through(wish, self._deal)
         return wish.outcome()
 
@@ -65,10 +67,14 @@ class JointRefs(RefSession):
             for wish in wishes:
                 wish.first()
 
+        def ready() -> None:
+            for wish in wishes:
+                wish.ready()
+
         every = [update for wish in wishes for update in wish.updates]
         answer: Applied | LostRace | Exception
         try:
-            answer = super().transact(every, first, certain=all(wish.certain for wish in wishes))
+            answer = super().transact(every, first, ready=ready)
         except Exception as error:  # noqa: BLE001 - told to each of them
             # Once a ref has moved nobody knows what the disk has: to try again would say that all is well.
             if not any(tip_nowait(self._repository, one.ref) == one.new != one.old for one in every):
@@ -82,7 +88,7 @@ class JointRefs(RefSession):
 
     def _move(self, wish: _Wish) -> None:
         try:
-            wish.answer = super().transact(wish.updates, wish.first, certain=wish.certain)
+            wish.answer = super().transact(wish.updates, wish.first, ready=wish.ready, alone=wish.alone)
         except Exception as error:  # noqa: BLE001 - told to whoever asked
             wish.answer = error
 

@@ -13,12 +13,13 @@ import os
 import secrets
 import threading
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from stratum_git.errors import HostError
 from stratum_git.git.blank_files import BlankFiles
 from stratum_git.git.flushing import flush, flush_data
+from stratum_git.git.journalled import keeps_order
 from stratum_git.git.objects import ObjectWriter
 from stratum_git.git.packs import Packed, entry, packed
 from stratum_git.git.repository import Repository
@@ -58,15 +59,31 @@ class PackWriter(ObjectWriter):
 
     def reveal(self) -> None:
         """Makes a pack of what was written: its files are on the disk, their names are after :meth:`sync`."""
+        self._reveal(())
+
+    def reveal_with(self, value: int, folder: str) -> None:
+        """Does what :meth:`sync` does, and puts *value* on the disk, an open file: all with one wait for it.
+
+        The name of that file is to be made in *folder* next, and to be flushed. Where the disk keeps the
+        order of names, those made here are on it then, and not before.
+        """
+        self._reveal((value,))
+        with self._flushing:
+            if self._unsure and keeps_order(f"{self.repo.common_dir}/objects/pack", folder):
+                self._unsure = False
+        self.sync()
+
+    def _reveal(self, beside: Sequence[int]) -> None:
         super().reveal()
         with self._flushing:
             with self._lock:
                 entries, taken = dict(self._entries), tuple(self._taken)
-            if not entries:
-                return
             try:
+                if not entries:
+                    flush_data(beside if self.durable else ())
+                    return
                 content = packed(entries, self.repo.object_format)
-                path = place(self.repo, content, 0, durable=self.durable, blanks=self.blanks)
+                path = place(self.repo, content, 0, durable=self.durable, blanks=self.blanks, beside=beside)
             except OSError as error:
                 raise HostError(f"objects could not be written to the disk: {error.strerror}") from error
             with self._lock:
@@ -182,11 +199,18 @@ class RunWriter(ObjectWriter):
 
 
 def place(
-    repo: Repository, content: Packed, level: int, *, durable: bool, blanks: BlankFiles | None = None
+    repo: Repository,
+    content: Packed,
+    level: int,
+    *,
+    durable: bool,
+    blanks: BlankFiles | None = None,
+    beside: Sequence[int] = (),
 ) -> Path:
     """Writes a pack that nobody deletes; returns its path without an ending. Raises OSError.
 
-    Its files are of *blanks*, which may have some that are made already.
+    Its files are of *blanks*, which may have some that are made already. What was written in *beside*, new
+    files that are open, is on the disk then as well.
     """
     name = _fresh_name(repo, level)
     make, handles = (blanks or BlankFiles()).make, list[int]()
@@ -196,7 +220,7 @@ def place(
         handles.append(_filled(make(name + ".pack-new", 0o444), content.pack))
         handles.append(_filled(make(name + ".idx-new", 0o444), content.index))
         if durable:
-            flush_data(handles)
+            flush_data([*handles, *beside])
         _keep(repo, name)
         for ending in (".pack", ".idx"):
             os.rename(f"{name}{ending}-new", name + ending)  # noqa: PTH104 - texts, since somebody waits

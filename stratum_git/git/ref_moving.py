@@ -23,15 +23,14 @@ def move(
     ref: RefName,
     new: Oid,
     old: Oid,
-    first: Callable[[], None],
+    first: Callable[[int], None],
     *,
-    durable: bool,
     blanks: BlankFiles | None = None,
 ) -> bool:
     """Moves *ref* from *old* to *new*; returns whether it did: git has to do it else, and nothing moved.
 
-    *new* is an object of the repository. *first* is done before the ref moves; what it raises, the caller
-    gets.
+    *first* is done before the ref moves, and given the open file with the value, which it is to put on the
+    disk; *new* is an object of the repository then. What it raises, the caller gets.
     """
     place = f"{common_dir}/{ref}"
     if any(os.path.lexists(f"{common_dir}/{name}") for name in ("reftable", f"logs/{ref}")):
@@ -41,9 +40,9 @@ def move(
     except OSError:
         return False
     try:
-        is_written = _is_at(place, old) and _is_written(handle, new, durable=durable)
+        is_written = _is_at(place, old) and _is_written(handle, new)
         if is_written:
-            first()
+            first(handle)
             os.rename(f"{place}.lock", place)  # noqa: PTH104 - texts, since somebody waits
     except BaseException:
         _drop(place)
@@ -66,13 +65,10 @@ def _is_at(place: str, old: Oid) -> bool:
     return False
 
 
-def _is_written(handle: int, new: Oid, *, durable: bool) -> bool:
+def _is_written(handle: int, new: Oid) -> bool:
     value = f"{new}\n".encode()
     with suppress(OSError):
-        if os.write(handle, value) == len(value):
-            if durable:
-                os.fdatasync(handle)
-            return True
+        return os.write(handle, value) == len(value)
     return False
 
 

@@ -102,21 +102,25 @@ class RefSession:
         updates: Sequence[RefUpdate],
         first: Callable[[], None] = lambda: None,
         *,
-        certain: bool = False,
+        ready: Callable[[], None] = lambda: None,
+        alone: Callable[[int], None] | None = None,
     ) -> Applied | LostRace:
         """Moves all of *updates* or none; raises HostError when a lock or the disk is in the way.
 
-        *first* is done before any of them moves, when their values are flushed, or while git does that: it
-        may be to flush what the refs will speak of. What it raises, the caller gets, and nothing moves.
-        *certain*: what they will be at is in the repository, in a pack that is kept, so git need not look.
+        *ready* is done before git looks for what the refs will speak of, *first* before any of them moves,
+        when their values are flushed, or while git does that: it may be to flush what they will speak of.
+        Where one ref can be moved without git, *alone* is done instead of both: it is given the open file
+        with the value, and puts that on the disk, and in the repository what the value is, in a pack that is
+        kept. What any of them raises, the caller gets, and nothing moves.
         """
         if not updates:
             return Applied()
         said, left = "", updates
         packed = self._folders.packed()
+        self._clear(updates)
         for _ in range(ATTEMPTS):
             with self._lock:
-                failed = self._try(left, first, certain=certain) if left else None
+                failed = self._try(left, first, ready, alone) if left else None
             if failed is None:
                 if self._durable:
                     self._folders.flush(updates, packed)
@@ -156,25 +160,39 @@ class RefSession:
                 stale_locks.clear(folder, other)
         return stale_locks.clear(folder, lock)
 
-    def _try(self, updates: Sequence[RefUpdate], first: Callable[[], None], *, certain: bool) -> Done | None:
+    def _clear(self, updates: Sequence[RefUpdate]) -> None:
+        """Deletes locks of our refs that the dead have left: git would wait for them."""
+        folder = self._repo.common_dir
+        for update in updates:
+            lock = f"{folder}/{update.ref}.lock"
+            if update.ref.startswith(FLOWS) and os.path.lexists(lock):
+                stale_locks.clear(folder, Path(lock))
+
+    def _try(
+        self,
+        updates: Sequence[RefUpdate],
+        first: Callable[[], None],
+        ready: Callable[[], None],
+        alone: Callable[[int], None] | None,
+    ) -> Done | None:
         """Returns ``None`` when all refs moved, else how git ended, as it does after a failure."""
         if self._handle < 0:
             self._handle = self._stack.enter_context(stale_locks.moving(self._repo.common_dir))
         with stale_locks.held(self._handle):
-            if certain and self._is_moved(updates, first):
+            if alone is not None and self._is_moved(updates, alone):
                 return None
+            ready()
             with stale_locks.claimed(self._repo.common_dir, _shared_locks(self._repo, updates)):
                 return self._moved(updates, first)
 
-    def _is_moved(self, updates: Sequence[RefUpdate], first: Callable[[], None]) -> bool:
+    def _is_moved(self, updates: Sequence[RefUpdate], alone: Callable[[int], None]) -> bool:
         """Moves one of our refs without git, if it is one that git has moved here and gave no reflog."""
         one, *others = updates
         left = self._known.get(one.ref, 0)
         if others or not left or one.new is None or one.old is None:
             return False
         self._known[one.ref] = left - 1
-        asked = self._repo.common_dir, one.ref, one.new, one.old, first
-        return move(*asked, durable=self._durable, blanks=self.blanks)
+        return move(self._repo.common_dir, one.ref, one.new, one.old, alone, blanks=self.blanks)
 
     def _moved(self, updates: Sequence[RefUpdate], first: Callable[[], None]) -> Done | None:
         self._moves += 1

@@ -14,11 +14,15 @@ The disk is waited for three times, each for what the next needs to be there:
    locks of ours, which ``git/stale_locks.py`` deletes;
 3. the folders of the refs, since only then a ref that has moved stays. A cut leaves all that the event is,
    and each ref at its old value or at its new one; nobody had been told that it counts.
+
+Where an event moves its flow alone, the value is flushed beside the pack; what is waited for between is the
+folder of the pack, and nothing where names come to be on the disk in order (``git/journalled.py``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Self, cast
 
 from stratum_git.core import codec
@@ -133,8 +137,6 @@ class FlowLog:
         if isinstance(self._writer, RunWriter):
             # What the attempts left is in memory alone where only this event is to speak of it.
             self._own.take(self._writer.give(oid for entry in entries for oid in _results(entry.event)))
-        # Git looks for what a ref is to speak of before it takes the lock; the rest is flushed meanwhile.
-        self._own.reveal()
         updates = [RefUpdate(flow_ref(flow), commit, tip), *extra]
         answer = self._moved(updates)
         if isinstance(answer, LostRace):
@@ -158,20 +160,26 @@ class FlowLog:
         self._refs.blanks.wait()
 
     def _moved(self, updates: Sequence[RefUpdate]) -> Applied | LostRace:
-        # The commit of the event is, in a pack of ours; where it is a file of its own git looks for it.
-        is_packed = not self._repo.shared_permissions
+        # The commit of the event is in a pack of ours; where it is a file of its own git looks for it.
+        alone = None if self._repo.shared_permissions else partial(self._sync_with, updates[0].ref)
+        # Git looks for what a ref is to speak of before it takes the lock; the rest is flushed meanwhile.
+        ready = self._own.reveal
         for _ in range(HEALINGS):
             try:
-                return self._refs.transact(updates, self._sync, certain=is_packed)
+                return self._refs.transact(updates, self._sync, ready=ready, alone=alone)
             except GitFailed as error:
                 if b"nonexistent object" not in error.stderr:
                     raise
                 self.heal()
-        return self._refs.transact(updates, self._sync)
+        return self._refs.transact(updates, self._sync, ready=ready)
 
     def _sync(self) -> None:
         self._writer.sync()
         self._own.sync()
+
+    def _sync_with(self, ref: RefName, value: int) -> None:
+        self._writer.sync()
+        self._own.reveal_with(value, f"{self._repo.common_dir}/{ref}".rpartition("/")[0])
 
     def _root(self, flow: FlowId, first: Entry) -> Oid:
         """Returns the commit under the first event: it keeps the code's history off the first-parent line."""
