@@ -19,6 +19,7 @@ from stratum_git.dispatch.context import Context
 from stratum_git.dispatch.names import attempt_ref, former_ref, rest_ref
 from stratum_git.errors import HostError
 from stratum_git.git.commits import commits_of
+from stratum_git.git.files import resolved
 from stratum_git.git.process import Git
 from stratum_git.git.refs import LostRace, RefUpdate, tip_nowait, transact
 from stratum_git.git.repository import Repository
@@ -87,11 +88,10 @@ def set_aside(slot: Path, folder: Path, names: Iterable[str]) -> None:
 
     What lies there already, of an attempt with the same number, is not overwritten.
     """
-    top = slot.resolve()
     for name in names:
         source = slot / name
         # A folder may have become a link: what it leads to is not ours to move.
-        if os.path.lexists(source) and source.parent.resolve() == (top / name).parent:
+        if os.path.lexists(source) and resolved(source.parent) == (resolved(slot) / name).parent:
             move_aside(source, folder, name)
 
 

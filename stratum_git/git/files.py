@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import select
 import stat
+from contextlib import suppress
 
 from stratum_git.git.whereabouts import pointer
 
@@ -38,6 +39,23 @@ def read_bounded(path: Path | str, limit: int) -> bytes:
         return bytes(data)
     finally:
         os.close(handle)
+
+
+def resolved(path: Path) -> Path:
+    """Returns what ``path.resolve()`` does, for what is there in three calls of the kernel's.
+
+    That asks for each folder above as well, and lets another thread on each time.
+    """
+    with suppress(OSError, AttributeError):
+        handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        try:
+            found = os.readlink(f"/proc/self/fd/{handle}")  # noqa: PTH115 - a text
+        finally:
+            os.close(handle)
+        # What was deleted in between, or is outside of what this process sees, has other words with it.
+        if found.startswith("/") and not found.endswith(" (deleted)"):
+            return type(path)(found)
+    return path.resolve()
 
 
 def read_pointer(path: Path) -> str:

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from stratum_git.errors import HostError
-from stratum_git.git.files import read_pointer
+from stratum_git.git.files import read_pointer, resolved
 from stratum_git.git.process import Git
 from stratum_git.git.repository import Repository
 from stratum_git.model.ids import Oid, RefName
@@ -54,7 +54,7 @@ def add_worktree(repo: Repository, path: Path, *, base: Oid, reason: str) -> Non
         _take_whole(path)
         return
     path.mkdir(parents=True, mode=0o700)
-    marker = path.resolve() / ".git"
+    marker = resolved(path) / ".git"
     _write(marker, f"gitdir: {_entry(repo, marker, base=base, reason=reason, index=None)}\n")
 
 
@@ -73,7 +73,7 @@ def add_apart(
     It is locked and detached at *base*, and its index is a copy of *index*: the one that was made *ahead*, if
     there is. A caller's lock keeps two of ours apart where git has to do it.
     """
-    marker = path.parent.resolve() / path.name / ".git"
+    marker = resolved(path.parent) / path.name / ".git"
     if not needs_git(repo):
         entry = _entry(repo, marker, base=base, reason=reason, index=index, ahead=ahead)
         _write(files / ".git", f"gitdir: {entry}\n")
@@ -81,7 +81,7 @@ def add_apart(
     words = ("--no-checkout", "--detach", "--lock", "--reason", reason, "--", str(files), base)
     repo.git.run("worktree", "add", *words)
     _take_whole(files)
-    entry = (files / read_pointer(files / ".git").removeprefix("gitdir: ")).resolve()
+    entry = resolved(files / read_pointer(files / ".git").removeprefix("gitdir: "))
     copy_whole(index, entry / "index")
     # In one rename: until then it is the entry of a worktree that is there as well.
     _write(entry / "gitdir.new", f"{marker}\n")
@@ -138,7 +138,7 @@ def _entry(
 
 def _take_whole(path: Path) -> None:
     """Makes a new worktree one with every file: git gives it what the user's own checkout leaves out."""
-    entry = (path / read_pointer(path / ".git").removeprefix("gitdir: ")).resolve()
+    entry = resolved(path / read_pointer(path / ".git").removeprefix("gitdir: "))
     settings = entry / "config.worktree"
     for name in (
         ("core.sparseCheckout", "core.sparseCheckoutCone", "index.sparse") if settings.exists() else ()
@@ -153,7 +153,7 @@ def place_of(marker: Path) -> Path | None:
     with contextlib.suppress(OSError):
         text = read_pointer(marker)
     # It may be relative to the entry (git 2.48 and later, worktree.useRelativePaths).
-    return (marker.parent / text).resolve().parent if text else None
+    return resolved(marker.parent / text).parent if text else None
 
 
 def checked_out(repo: Repository) -> dict[Path, RefName]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from stratum_git.git import stale_locks
 from stratum_git.git.exchange import put_in_place
-from stratum_git.git.files import read_pointer
+from stratum_git.git.files import read_pointer, resolved
 from stratum_git.git.objects import flush_new
 from stratum_git.git.process import Git, GitFailed
 from stratum_git.git.repository import Repository
@@ -127,14 +127,14 @@ def git_dir_of(path: Path) -> Path:
     marker = path / ".git"
     if marker.is_dir():
         return marker
-    return (path / read_pointer(marker).removeprefix("gitdir: ")).resolve()
+    return resolved(path / read_pointer(marker).removeprefix("gitdir: "))
 
 
 def common_dir_of(path: Path) -> Path:
     """Returns the git directory that the worktree at *path* shares with the others."""
     own = git_dir_of(path)
     with contextlib.suppress(FileNotFoundError):
-        return (own / read_pointer(own / "commondir")).resolve()
+        return resolved(own / read_pointer(own / "commondir"))
     return own
 
 

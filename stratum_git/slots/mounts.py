@@ -15,6 +15,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from stratum_git.git.files import resolved
+
 TABLE = Path("/proc/self/mountinfo")
 DETACH, NOFOLLOW = 2, 8
 """Of ``umount2``: at once, though somebody may be in it, and never through a link."""
@@ -29,7 +31,7 @@ LISTMOUNT = 458
 
 def mounted_in(place: Path) -> tuple[Path, ...]:
     """Returns where something is mounted at or below *place*, the innermost first. Linux only."""
-    top = os.fsencode(place.resolve())
+    top = os.fsencode(resolved(place))
     found = {_place_of(row) for row in _rows_with(top)}
     inside = (path for path in found if path == top or path.startswith(top + b"/"))
     return tuple(Path(os.fsdecode(path)) for path in sorted(inside, reverse=True))
@@ -46,7 +48,7 @@ def detach(place: Path, *, inner: bool = False) -> bool:
 
     *inner*: what is mounted at the place itself stays, and does not count.
     """
-    top = place.resolve()
+    top = resolved(place)
     if inner and (number := mount_of(top)) and number != mount_of(top.parent) and not has_inner(number):
         # The table of a thousand mounts takes the kernel ten milliseconds.
         return True

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from stratum_git.errors import HostError, UserError
 from stratum_git.git.deregistration import drop_named, shut, sweep, unregister
-from stratum_git.git.files import read_pointer
+from stratum_git.git.files import read_pointer, resolved
 from stratum_git.git.process import Git
 from stratum_git.git.refs import read_ref, tip_nowait
 from stratum_git.git.registration import (
@@ -138,7 +138,7 @@ class Registry:
             return False
         entry = git_dir_of(slot)
         return (
-            entry.parent == (self.repo.common_dir / "worktrees").resolve()
+            entry.parent == resolved(self.repo.common_dir / "worktrees")
             and _is_whole(entry)
             and place_of(entry / "gitdir") == slot
         )
