@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import select
 import stat
-from contextlib import suppress
 
 from stratum_git.git.whereabouts import pointer
 
@@ -46,16 +45,17 @@ def resolved(path: Path) -> Path:
 
     That asks for each folder above as well, and lets another thread on each time.
     """
-    with suppress(OSError, AttributeError):
+    try:
         handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
         try:
             found = os.readlink(f"/proc/self/fd/{handle}")  # noqa: PTH115 - a text
         finally:
             os.close(handle)
-        # What was deleted in between, or is outside of what this process sees, has other words with it.
-        if found.startswith("/") and not found.endswith(" (deleted)"):
-            return type(path)(found)
-    return path.resolve()
+    except (OSError, AttributeError):
+        return path.resolve()
+    # What was deleted in between, or is outside of what this process sees, has other words with it.
+    is_whole = found.startswith("/") and not found.endswith(" (deleted)")
+    return type(path)(found) if is_whole else path.resolve()
 
 
 def read_pointer(path: Path) -> str:

@@ -15,7 +15,7 @@ from stratum_git.model.ids import Json
 from tests.support.other_kinds import HAIKU, KEY
 from tests.support.shell import SPEC, Shell
 
-SPEC_ANY = SPEC + "        require: 2\n        task_retries: 0\n"
+SPEC_ANY = SPEC + "        require: 2\n        on_quorum: keep\n        task_retries: 0\n"
 TASKS: tuple[Json, ...] = ({"id": "one"}, {"id": "two"}, {"id": "three"})
 
 
