@@ -7,12 +7,14 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from stratum_git.slots.mounts import take_off
+from stratum_git.slots.occupancy import try_lock
 from tests.server.driven import Answer, decided, dispatch, done, plan, refs, reported, row, spec
 from tests.support.mortal import mortals
 from tests.support.portal import Portal, serving, settle_in
@@ -57,9 +59,15 @@ def kept(repo: ScratchRepo, flow: str) -> dict[str, list[str]]:
 
 
 def occupied(server: Portal, flow: str) -> list[Path]:
-    """Returns the slots that somebody of a flow is in."""
-    records = (server.shell.home / "state").glob("**/*-????????.json")
-    return [path for path in records if f'"{flow}"' in path.read_text(encoding="utf-8")]
+    """Returns the slots that somebody of a flow is in: those on their way out are held by the server."""
+    found = []
+    for record in (server.shell.home / "state").glob("**/*-????????.json"):
+        lock = try_lock(record.with_suffix(""))
+        if lock is not None:
+            with suppress(FileNotFoundError):
+                found += [record] if f'"{flow}"' in record.read_text(encoding="utf-8") else []
+            lock.release()
+    return found
 
 
 def subjects(repo: ScratchRepo, since: str, until: str = "main") -> list[str]:
